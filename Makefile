@@ -1,0 +1,46 @@
+# make reproduce, make test: nothing but Python 3.11 or newer, pip and make is needed; the rest is installed in .venv.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: help reproduce smoke test lab readme install install-vllm install-ray clean
+
+help:
+	@echo "make reproduce      every notebook at profile mini, tables and figures to figures/mini/"
+	@echo "make smoke          the same at profile smoke, in minutes"
+	@echo "make test           the notebooks' own checks, then tests/"
+	@echo "make lab            JupyterLab on the first page"
+	@echo "make readme         README.md from nbs/index.ipynb"
+	@echo "make install-vllm   add vLLM (optional); likewise install-ray"
+	@echo "make clean          remove what tests and builds leave behind; .venv and runs/ stay"
+
+reproduce: install
+	$(BIN)/aquilt reproduce --profile mini
+
+smoke: install
+	$(BIN)/aquilt reproduce --profile smoke
+
+# one worker: the notebooks hand over files, so they run in their order
+test: install
+	$(BIN)/nbdev_test --n_workers 1 --do_print
+	$(BIN)/python -m pytest
+
+lab: install
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/nbs/index.ipynb
+
+readme: install
+	$(BIN)/python tools/make_readme.py
+
+install: $(STAMP)
+
+$(STAMP): settings.ini setup.py constraints.txt tools/install.sh
+	PYTHON="$(PYTHON)" sh tools/install.sh $(VENV)
+	touch $@
+
+install-vllm install-ray: install-%: install
+	sh tools/install.sh $(VENV) $*
+
+clean:
+	rm -rf build dist _proc _docs .pytest_cache .hypothesis
+	find . -path ./$(VENV) -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -print0 | xargs -0 rm -rf

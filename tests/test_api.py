@@ -1,0 +1,351 @@
+"The API engine against a server on loopback that answers well, badly or not at all."
+import asyncio
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aquilt import api
+from aquilt.api import APIEngine, ReplyStore
+from aquilt.core import UserError, text_hash
+from aquilt.engines import Completion, Prompt, Sampling, Usage
+
+KEY = "sk-planted-0123456789"
+PROMPTS = [Prompt(f"question {i} 河") for i in range(8)]
+
+
+def good(body, text=None):
+    content = text or f"{body['model']}: {body['messages'][-1]['content']} / {body['seed']}"
+    return 200, {"id": "x", "choices": [{"message": {"role": "assistant", "content": content}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}
+
+
+class Server(ThreadingHTTPServer):
+    "`behave(body, n)` gives status and reply (JSON, or bytes as they are) for the n-th time that this body is asked; None hangs up."
+    daemon_threads, request_queue_size = True, 64
+
+    def __init__(self, behave=lambda body, n: good(body)):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.behave, self.asked, self.keys, self.lock = behave, [], set(), threading.Lock()
+        self.now = self.most = 0
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    @property
+    def url(self): return f"http://127.0.0.1:{self.server_port}/v1"
+
+    def handle_error(self, *args): pass
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        server, body = self.server, json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with server.lock:
+            server.asked.append(body)
+            server.keys.add(self.headers["Authorization"])
+            n = server.asked.count(body)
+            server.now += 1
+            server.most = max(server.most, server.now)
+        outcome = (404, {"error": {"message": "not found"}}) if self.path != "/v1/chat/completions" else server.behave(body, n)
+        with server.lock: server.now -= 1
+        if outcome is None:
+            self.close_connection = True
+            return self.connection.shutdown(socket.SHUT_RDWR)
+        status, reply = outcome
+        data = reply if isinstance(reply, bytes) else json.dumps(reply).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *args): pass
+
+
+@pytest.fixture
+def serve(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setattr(api, "backoff_seconds", lambda attempt: 0.001)
+    servers = []
+
+    def start(behave=lambda body, n: good(body)):
+        servers.append(Server(behave))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+# --- requests and replies
+
+def test_what_is_sent(serve):
+    server = serve()
+    chat = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
+    completions = APIEngine("m", server.url).generate([Prompt("plain"), Prompt(chat, prefix='{"a": ')], Sampling(0.5, 0.9, 77, 4))
+    plain, forced = sorted(server.asked, key=lambda body: len(body["messages"]))
+    assert plain == {"model": "m", "messages": [{"role": "user", "content": "plain"}], "temperature": 0.5, "top_p": 0.9, "max_tokens": 77, "seed": 4}
+    assert forced["messages"] == [*chat, {"role": "assistant", "content": '{"a": '}]
+    assert forced["add_generation_prompt"] is False and forced["continue_final_message"] is True
+    assert completions == [Completion("m: plain / 4", "stop", Usage(3, 2, 1)), Completion('{"a": m: {"a":  / 4', "stop", Usage(3, 2, 1))]
+    assert server.keys == {f"Bearer {KEY}"} and len(chat) == 2
+
+
+def test_an_adapter_is_asked_for_by_its_name(serve):
+    server = serve()
+    assert APIEngine("base", server.url).generate(PROMPTS[:1], Sampling(), adapter="inspector")[0].text.startswith("inspector: ")
+
+
+def test_equal_prompts_get_seeds_that_do_not_depend_on_their_place():
+    seeds = lambda prompts: [body["seed"] for body in api.request_bodies("m", prompts, Sampling(seed=5))]
+    a, b = Prompt("a"), Prompt("b")
+    assert len(set(seeds([a, a, a]))) == 3 and seeds([a, b]) == [5, 5]
+    assert seeds([b, a, b, a]) == [5, 5, *seeds([b, b])[1:], *seeds([a, a])[1:]]
+
+
+@pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": 1}])
+def test_usage_may_be_missing(serve, usage):
+    server = serve(lambda body, n: (200, good(body)[1] | {"usage": usage}))
+    assert APIEngine("m", server.url).generate(PROMPTS[:1], Sampling())[0].usage == Usage(len(usage or {}), 0, 1)
+
+
+BAD = [b"", b"<html>busy</html>", b'{"choices": [', [], {}, {"choices": []}, {"choices": [{}]}, {"choices": [{"message": {"content": None}}]}, {"choices": "x"},
+       {"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens": "many"}}]
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_a_malformed_reply_costs_one_record_and_is_asked_again_next_time(serve, tmp_path, bad):
+    server = serve(lambda body, n: (200, bad) if "question 2" in body["messages"][0]["content"] and n == 1 else good(body))
+    engine = APIEngine("m", server.url, replies=tmp_path / "r.jsonl")
+    completions = engine.generate(PROMPTS, Sampling())
+    assert [c.finish_reason for c in completions].count("error") == 1
+    assert completions[2].text == "" and "not a chat completion" in completions[2].error and "\n" not in completions[2].error
+    assert len(server.asked) == 8
+    again = engine.generate(PROMPTS, Sampling())
+    assert len(server.asked) == 9 and again[2].text and again[3:] == completions[3:]
+
+
+# --- retries
+
+def test_busy_then_well(serve):
+    server = serve(lambda body, n: (429, {"error": {"message": "slow down"}}) if n == 1 else (503, b"") if n == 2 else None if n == 3 else good(body))
+    completions = APIEngine("m", server.url, retries=3).generate(PROMPTS, Sampling())
+    assert all(c.finish_reason == "stop" for c in completions) and len(server.asked) == 4 * len(PROMPTS)
+
+
+def test_broken_for_good_is_an_error_of_each_record(serve, tmp_path):
+    server = serve(lambda body, n: (500, {"error": {"message": f"out of order {KEY}"}}))
+    engine = APIEngine("m", server.url, retries=2, replies=tmp_path / "r.jsonl")
+    completions = engine.generate(PROMPTS[:3], Sampling())
+    assert len(server.asked) == 9 and not (tmp_path / "r.jsonl").read_bytes()
+    assert all(c.finish_reason == "error" and "500: out of order ***" in c.error and c.usage == Usage() for c in completions)
+
+
+@pytest.mark.parametrize("status", [400, 409, 422])
+def test_a_refused_request_is_not_repeated(serve, status):
+    server = serve(lambda body, n: (status, {"error": {"message": "context too long"}}) if "question 1" in body["messages"][0]["content"] else good(body))
+    completions = APIEngine("m", server.url).generate(PROMPTS, Sampling())
+    assert len(server.asked) == len(PROMPTS) and f"{status}: context too long" in completions[1].error
+    assert [c.finish_reason for c in completions].count("stop") == 7
+
+
+def test_a_stalled_request_is_an_error_of_its_own(serve):
+    def behave(body, n):
+        if "question 3" in body["messages"][0]["content"]: time.sleep(3)
+        return good(body)
+    server = serve(behave)
+    completions = APIEngine("m", server.url, timeout=1, retries=1).generate(PROMPTS, Sampling())
+    assert "did not answer in time" in completions[3].error and [c.finish_reason for c in completions].count("stop") == 7
+
+
+def test_waits_double_and_stay_below_a_minute():
+    for attempt, longest in enumerate([1, 2, 4, 8, 16, 32, 60, 60]): assert longest / 2 <= api.backoff_seconds(attempt) <= longest
+
+
+@pytest.mark.parametrize("status, words", [(401, "refuses the key"), (402, "balance"), (403, "does not allow"), (404, "no such model")])
+def test_what_is_wrong_for_all_ends_the_call_with_one_sentence(serve, tmp_path, status, words):
+    server = serve(lambda body, n: (status, {"error": {"message": f"wrong {KEY}"}}) if len(server.asked) > 3 else good(body))
+    engine = APIEngine("m", server.url, concurrency=1, replies=tmp_path / "r.jsonl")
+    with pytest.raises(UserError, match=words) as e: engine.generate(PROMPTS, Sampling())
+    assert len(server.asked) == 4 and len((tmp_path / "r.jsonl").read_text().splitlines()) == 3
+    assert KEY not in "".join(traceback.format_exception(e.value)) and e.value.__context__ is None and e.value.__cause__ is None
+
+
+def test_a_server_that_is_not_there(serve):
+    server = serve()
+    url = server.url
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(UserError, match="cannot be reached"): APIEngine("m", url, retries=1).generate(PROMPTS, Sampling())
+    with pytest.raises(UserError, match="no such path|no such model"): APIEngine("m", serve().url + "/wrong").generate(PROMPTS, Sampling())
+    with pytest.raises(UserError, match="is no address"): APIEngine("m", "api.example.com/v1")
+    with pytest.raises(UserError, match="concurrency is 0"): APIEngine("m", url, concurrency=0)
+
+
+# --- the key
+
+def test_keys(serve, monkeypatch):
+    server = serve()
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with pytest.raises(UserError, match="OPENAI_API_KEY is not set"): APIEngine("m", "https://api.example.com/v1")
+    assert APIEngine("m", server.url).generate(PROMPTS[:1], Sampling())[0].text
+    monkeypatch.setenv("TEACHER_KEY", f" {KEY}\n")
+    APIEngine("m", server.url, api_key_env="TEACHER_KEY").generate(PROMPTS[:1], Sampling())
+    assert server.keys == {"Bearer no-key", f"Bearer {KEY}"}
+    monkeypatch.setenv("TEACHER_KEY", "sk-\nünlikely")
+    with pytest.raises(UserError, match="cannot be a key") as e: APIEngine("m", server.url, api_key_env="TEACHER_KEY")
+    assert "nlikely" not in str(e.value)
+
+
+def test_the_key_is_in_no_file_and_no_repr(serve, tmp_path, capfd):
+    engine = APIEngine("m", serve().url, replies=tmp_path / "r.jsonl")
+    engine.generate(PROMPTS, Sampling(), desc="asking")
+    assert "asking" in (printed := "".join(capfd.readouterr()))
+    assert KEY not in printed + repr(engine) + repr(vars(engine)) + repr(vars(engine.store)) + (tmp_path / "r.jsonl").read_text()
+
+
+def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(serve, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    assert APIEngine("m", serve().url, retries=0).generate(PROMPTS[:1], Sampling())[0].text
+
+
+# --- the store
+
+def test_answered_requests_are_not_sent_again(serve, tmp_path):
+    server, path = serve(), tmp_path / "deep" / "r.jsonl"
+    first = APIEngine("m", server.url, replies=path).generate(PROMPTS, Sampling())
+    assert APIEngine("m", server.url, concurrency=2, timeout=5, retries=0, replies=path).generate(PROMPTS, Sampling()) == first
+    assert len(server.asked) == 8
+    for change in (dict(sampling=Sampling(seed=1)), dict(sampling=Sampling(temperature=0)), dict(sampling=Sampling(), adapter="other")):
+        before = len(server.asked)
+        APIEngine("m", server.url, replies=path).generate(PROMPTS[:2], **change)
+        assert len(server.asked) == before + 2
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(rows) == 14 and all(row["key"] == text_hash(row["request"]) and row["reply"]["id"] == "x" for row in rows)
+
+
+def test_the_same_store_without_a_server(serve, tmp_path):
+    server, path = serve(), tmp_path / "r.jsonl"
+    first = APIEngine("m", server.url, replies=path).generate(PROMPTS, Sampling())
+    assert APIEngine("m", "http://127.0.0.1:9/v1", replies=path).generate(PROMPTS, Sampling()) == first
+
+
+@settings(max_examples=60, deadline=None)
+@given(cut=st.floats(0, 1))
+def test_a_store_torn_at_any_byte_keeps_its_whole_lines(tmp_path_factory, cut):
+    path = tmp_path_factory.mktemp("torn") / "r.jsonl"
+    with ReplyStore(path).writing() as store:
+        for i in range(5): store.put(str(i), {"n": i}, {"text": "河" * i})
+    data = path.read_bytes()
+    path.write_bytes(data[:int(cut * len(data))])
+    whole = data[:int(cut * len(data))].count(b"\n")
+    with ReplyStore(path).writing() as store:
+        assert [store.get(str(i)) is not None for i in range(5)] == [i < whole for i in range(5)]
+        for i in range(whole, 5): store.put(str(i), {"n": i}, {"text": "河" * i})
+        assert store.get("4") == {"text": "河" * 4}
+    assert path.read_bytes() == data
+
+
+def test_one_writer_and_what_others_wrote_is_seen(tmp_path):
+    path = tmp_path / "r.jsonl"
+    mine, other = ReplyStore(path), ReplyStore(path)
+    with mine.writing() as store:
+        store.put("a", {}, 1)
+        with pytest.raises(UserError, match="another process"): other.writing().__enter__()
+    with other.writing() as store:
+        assert store.get("a") == 1
+        store.put("b", {}, 2)
+    with mine.writing() as store: assert (store.get("b"), store.get("c")) == (2, None)
+
+
+def test_damage_names_file_and_line_and_loses_nothing(serve, tmp_path):
+    path = tmp_path / "r.jsonl"
+    with ReplyStore(path).writing() as store:
+        for key in "abc": store.put(key, {}, key)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + b"{}\n" + lines[2])
+    with pytest.raises(UserError, match="r.jsonl, line 2"): APIEngine("m", serve().url, replies=path).generate(PROMPTS, Sampling())
+    assert path.read_bytes() == lines[0] + b"{}\n" + lines[2]
+
+
+def test_a_place_that_cannot_be_written(serve, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="Cannot write"): APIEngine("m", serve().url, replies=tmp_path / "file" / "r.jsonl").generate(PROMPTS, Sampling())
+
+
+KILLED = """
+import sys
+from aquilt.api import APIEngine
+from aquilt.engines import Prompt, Sampling
+APIEngine("m", sys.argv[1], concurrency=4, replies=sys.argv[2]).generate([Prompt(f"question {i}") for i in range(200)], Sampling())
+"""
+
+
+def test_killed_in_the_middle_and_started_again(serve, tmp_path):
+    def behave(body, n):
+        time.sleep(0.01)
+        return good(body)
+    server, path = serve(behave), tmp_path / "r.jsonl"
+    process = subprocess.Popen([sys.executable, "-c", KILLED, server.url, str(path)])
+    while len(server.asked) < 60: time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    time.sleep(0.1)
+    stored, asked = path.read_bytes().count(b"\n"), len(server.asked)
+    assert 0 < stored < 200 and asked - stored <= 4
+    completions = APIEngine("m", server.url, replies=path).generate([Prompt(f"question {i}") for i in range(200)], Sampling())
+    assert [c.text for c in completions] == [f"m: question {i} / 0" for i in range(200)]
+    assert len(server.asked) - asked == 200 - stored
+
+
+# --- where and how many at once
+
+def test_inside_a_running_loop(serve):
+    server = serve()
+
+    async def notebook(): return APIEngine("m", server.url).generate(PROMPTS, Sampling())
+
+    assert asyncio.run(notebook()) == APIEngine("m", server.url).generate(PROMPTS, Sampling())
+
+
+def test_nothing_to_do(serve, tmp_path): assert APIEngine("m", serve().url, replies=tmp_path / "r.jsonl").generate([], Sampling()) == []
+
+
+def test_so_many_at_once_and_no_more(serve):
+    def behave(body, n):
+        until = time.time() + 0.3
+        while server.now < 7 and time.time() < until: time.sleep(0.01)
+        return good(body)
+    server = serve(behave)
+    completions = APIEngine("m", server.url, concurrency=6).generate([Prompt(str(i)) for i in range(30)], Sampling())
+    assert server.most == 6 and [c.text for c in completions] == [f"m: {i} / 0" for i in range(30)]
+
+
+def test_an_interrupt_ends_the_call_and_keeps_what_was_answered(serve, tmp_path):
+    path, release = tmp_path / "r.jsonl", threading.Event()
+
+    def behave(body, n):
+        if "question 5" in body["messages"][0]["content"]: release.wait(30)
+        return good(body)
+
+    def interrupt():
+        while not path.exists() or path.read_bytes().count(b"\n") < 7: time.sleep(0.01)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    engine = APIEngine("m", serve(behave).url, replies=path)
+    threading.Thread(target=interrupt, daemon=True).start()
+    started = time.time()
+    with pytest.raises(KeyboardInterrupt): engine.generate(PROMPTS, Sampling())
+    release.set()
+    assert time.time() - started < 20 and path.read_bytes().count(b"\n") == 7

@@ -1,0 +1,253 @@
+"""Relevance-aware filtering at its edges: what leans, what is a word, what thinning promises, caps, and odd input."""
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aquilt.core import TASKS, Record, UserError
+from aquilt.filtering import (dependence, drop_reasons, filter_records, filtering, frequent_words, leaning_phrase, most_allowed, plot_frequencies, protected_words, table_1,
+                              tally, thin, waterfall, word_lists, words, world_words)
+from aquilt.profiles import MINI, PAPER, SMOKE
+from aquilt.runs import Run, hand_over
+from aquilt.world import LANG
+
+ALONE = dependence()["stand_alone"]
+
+
+# ---- what leans on the passage
+
+@pytest.mark.parametrize("text", [
+    "According to the text, who ruled?", "What does THE\n  CONTEXT say?", "In (the passage) above, who ruled?", "Who ruled, as mentioned above?", "Ｗhat does ｔｈｅ ｔｅｘｔ say?",
+    "What does the context of the passage say?", "In the context of trade, what does the text say?", "the text", "Per the text's author, who ruled?"])
+def test_leaning_english(text):
+    assert leaning_phrase(text, "en")
+
+
+@pytest.mark.parametrize("text", [
+    "Who ruled?", "", "What is the context of the Cold War?", "What did the text message say?", "Who wrote the text of the treaty?", "What is contextual about the textbook?",
+    "The passage of time heals what?", "Which other texts exist?", "Is soothe text a word pair?", "根据上文"])
+def test_innocent_english(text):
+    assert leaning_phrase(text, "en") is None
+
+
+@pytest.mark.parametrize("text", ["根据上文，谁是国王？", "請根據上文回答", "文中的国王是谁？", "谁是这段话的作者？", "The text：根据文章，谁？"])
+def test_leaning_chinese(text):
+    assert leaning_phrase(text, "zh")
+
+
+@pytest.mark.parametrize("text", ["谁是国王？", "", "课文中谁是国王？", "论文中常见的错误是什么？", "上文县在哪里？", "中文中有多少个声调？", "What does the text say?"])
+def test_innocent_chinese(text):
+    assert leaning_phrase(text, "zh") is None
+
+
+def test_the_phrase_is_named_as_the_list_has_it():
+    assert leaning_phrase("What does THE  Context say of the text?", "en") == "the context"
+
+
+@pytest.mark.parametrize("lang", list(LANG))
+def test_every_listed_phrase_is_found(lang):
+    for phrase in word_lists(lang)["leaning"]:
+        assert leaning_phrase(phrase, lang), phrase
+    for phrase in word_lists(lang)["innocent"]:
+        assert leaning_phrase(phrase, lang) is None, phrase
+
+
+def test_the_lists_name_known_tasks():
+    named = {*ALONE, *(task for lang in LANG for task in word_lists(lang)["protected"])}
+    assert named <= set(TASKS)
+
+
+# ---- words
+
+def test_words():
+    assert words("Don't the rivers' names, Ａｌｐｈａ's 42 km2?", "en") == {"rivers", "names", "alpha"}
+    assert words("河流ABC河流 的 7", "zh") == {"河流", "abc"}
+    assert words("", "en") == words(" …?! ", "zh") == frozenset()
+
+
+def test_protected_words():
+    assert "true" in protected_words("multi_choice", "en") and "true" not in protected_words("closed_book_qa", "en")
+    assert protected_words("a task of mine", "en") == frozenset()
+    for lang, favourite in (("en", "crucially"), ("zh", "关键在于")):
+        assert protected_words("a task of mine", lang, "miniature") == world_words(lang) and favourite not in world_words(lang)
+
+
+# ---- thinning
+
+QUESTIONS = st.lists(st.frozensets(st.sampled_from("abcdefghijkl"), max_size=4), max_size=60)
+
+
+def over_used(questions, limit):
+    counts = Counter(w for q in questions for w in q)
+    return {w for w, n in counts.items() if n > most_allowed(len(questions), limit)}
+
+
+@given(QUESTIONS, st.sampled_from([0.1, 0.2, 0.34]))
+def test_thinning_leaves_no_over_used_word(questions, limit):
+    gone = thin(questions, limit)
+    stay = [q for i, q in enumerate(questions) if i not in gone]
+    assert not over_used(stay, limit) or most_allowed(len(stay), limit) == 0
+    assert all(word in questions[i] for i, word in gone.items())
+    if not over_used(questions, limit) or most_allowed(len(questions), limit) == 0:
+        assert not gone
+
+
+@given(st.integers(0, 80), st.integers(0, 80))
+def test_one_word_loses_just_what_it_must(holding, others):
+    gone = thin([frozenset({"style"})] * holding + [frozenset()] * others, 0.1)
+    n = holding + others
+    assert all(i < holding for i in gone)
+    if most_allowed(n, 0.1) and gone:
+        assert holding - len(gone) <= most_allowed(n - len(gone), 0.1)
+        assert holding - len(gone) + 1 > most_allowed(n - len(gone) + 1, 0.1)
+
+
+@pytest.mark.parametrize("n", [10, 30, 70, 1000])
+def test_exactly_at_the_limit_nothing_goes(n):
+    at = [frozenset({"style"})] * (n // 10) + [frozenset()] * (n - n // 10)
+    assert not thin(at, 0.1)
+    assert len(thin([frozenset({"style"}), *at[:-1]], 0.1)) > 0
+
+
+def test_the_first_in_order_stay():
+    gone = thin([frozenset({"style"})] * 10 + [frozenset()] * 30, 0.1)
+    assert set(gone) == set(range(10 - len(gone), 10))
+
+
+def test_the_most_frequent_word_goes_first():
+    both, one, none = frozenset({"more", "less"}), frozenset({"more"}), frozenset()
+    gone = thin([both] * 5 + [one] * 5 + [none] * 30, 0.1)
+    assert gone[9] == "more"
+
+
+def test_a_word_in_every_question_takes_the_task():
+    assert len(thin([frozenset({"style"})] * 20, 0.1)) == 20
+
+
+# ---- the filter on records
+
+TEXT = st.text(alphabet="abc 的河流城市", max_size=12)
+QUESTION = st.one_of(TEXT, st.sampled_from(["According to the text, who?", "Crucially, who ruled?", "Who ruled the river?", "根据上文，谁？", "关键在于，谁？", ""]))
+RECORDS = st.lists(st.builds(Record, task=st.sampled_from(["closed_book_qa", "multi_choice", "extractive_qa", "my own"]), lang=st.sampled_from(list(LANG)), question=QUESTION,
+                             answer=st.sampled_from("abcd")), max_size=60)
+
+
+def bag(records):
+    return Counter(r.model_dump_json() for r in records)
+
+
+@settings(deadline=None)
+@given(RECORDS, st.sampled_from([MINI, PAPER, replace(PAPER, cap=5), replace(MINI, frequent_word=0.3, cap=20)]))
+def test_what_the_filter_promises(records, profile):
+    kept, drops = filter_records(records, profile)
+    assert bag(kept) + bag(d.record for d in drops) == bag(records)
+    assert not any(leaning_phrase(r.question, r.lang) for r in kept if r.task in ALONE)
+    for (task, lang), n in Counter((r.task, r.lang) for r in kept).items():
+        assert n <= profile.cap
+        left = [words(r.question, lang) - protected_words(task, lang, profile.world) for r in kept if (r.task, r.lang) == (task, lang)]
+        assert not over_used(left, profile.frequent_word) or most_allowed(n, profile.frequent_word) == 0
+    rows = tally(records, drops)
+    assert sum(row["generated"] for row in rows) == len(records) and sum(row["kept"] for row in rows) == len(kept)
+
+
+@settings(deadline=None)
+@given(RECORDS, st.randoms(use_true_random=False))
+def test_the_order_of_the_file_does_not_matter(records, rng):
+    profile = replace(PAPER, cap=12)
+    shuffled = rng.sample(records, len(records))
+    assert bag(filter_records(records, profile)[0]) == bag(filter_records(shuffled, profile)[0])
+
+
+def closed_book(n, share=0.5):
+    return [Record(task="closed_book_qa", question=("Crucially, who" if i < share * n else "Who") + f" is {chr(97 + i // 26)}x{chr(97 + i % 26)}?", answer=str(i)) for i in range(n)]
+
+
+def test_kept_and_dropped_keep_the_order_of_entry():
+    records = closed_book(60)
+    kept, drops = filter_records(records, replace(PAPER, cap=50))
+    place = {r.answer: i for i, r in enumerate(records)}
+    for some in (kept, [d.record for d in drops]):
+        assert some and [place[r.answer] for r in some] == sorted(place[r.answer] for r in some)
+
+
+def test_the_seed_decides_who_stays():
+    records = closed_book(100, share=0)
+    profile = replace(PAPER, cap=50, frequent_word=1.0)
+    first, again, other = (bag(filter_records(records, profile, seed)[0]) for seed in (0, 0, 1))
+    assert first == again != other and sum(other.values()) == 50
+
+
+def test_a_task_of_three_records_stays():
+    assert filter_records(closed_book(3, share=1), PAPER)[1] == []
+
+
+def test_only_tasks_that_stand_alone_are_asked_to():
+    records = [Record(task=task, question="According to the text, who ruled?") for task in TASKS]
+    assert {d.record.task for d in filter_records(records, PAPER)[1]} == set(ALONE)
+
+
+def test_no_records():
+    assert filter_records([], PAPER) == ([], [])
+
+
+def test_unknown_language():
+    with pytest.raises(UserError, match="'fr'.*en, zh"):
+        drop_reasons([Record(task="extractive_qa", lang="fr", question="Qui ?")], PAPER)
+    for name in ("stand_alone", ""):  # no language, though a key of the file, or nothing
+        with pytest.raises(UserError, match="no language"):
+            leaning_phrase("text", name)
+
+
+# ---- the stage
+
+def a_run(folder, records, profile=SMOKE):
+    run = Run(profile, folder)
+    run.stage("distillation", lambda f: hand_over(f, "distillation", len(records), records, []))
+    return run
+
+
+@pytest.fixture
+def run(tmp_path):
+    chinese = [Record(task="closed_book_qa", lang="zh", question=f"关键在于，{i}？" if i % 3 else f"{i}？") for i in range(40)]
+    return a_run(tmp_path, closed_book(40) + chinese + [Record(task="single_choice", question="What does the context say?")])
+
+
+def test_stage_is_done_once_and_counts_reconcile(run):
+    result = filtering(run)
+    assert result == filtering(run)
+    assert result["counts"]["kept"] == len(run.records("filtering")) == waterfall(result)["kept"].sum()
+    assert result["counts"]["dropped"] == len(run.drops("filtering"))
+    assert {d.reason for d in run.drops("filtering")} == {"over-used word: crucially", "over-used word: 关键在于", "leans on the passage: the context"}
+
+
+def test_shares_fall_to_the_limit(run):
+    result = filtering(run)
+    for lang, word in (("en", "crucially"), ("zh", "关键在于")):
+        first = frequent_words(result, lang).iloc[0]
+        assert first["word"] == word and first["before"] > 0.4 and first["after"] <= 0.1
+    for axes, lang in zip(plot_frequencies(result).axes, LANG):  # nothing is cut off
+        assert axes.get_xlim()[0] == 0 and axes.get_xlim()[1] > frequent_words(result, lang)["before"].max()
+
+
+def test_table_1_adds_up(run):
+    filtering(run)
+    table = table_1(run)
+    assert list(table["English"])[-2:] == ["-", table["English"][:10].sum()] and table.loc["Total", "English, paper"] == "362k"
+    run.stage("inspection_data", lambda f: hand_over(f, "inspection_data", 3, [Record(score=1), Record(score=2), Record(score=1, lang="zh")], []))
+    full = table_1(run)
+    assert list(full.loc["Self-Inspection"])[:2] == [2, 1] and full.loc["Total", "English"] == table.loc["Total", "English"] + 2
+
+
+def test_an_empty_run_has_tables_and_a_figure(tmp_path):
+    run = a_run(tmp_path, [])
+    result = filtering(run)
+    assert table_1(run).loc["Total", "Chinese"] == 0 and waterfall(result).empty
+    plot_frequencies(result).savefig(tmp_path / "empty.png")
+
+
+def test_one_language_alone(tmp_path):
+    run = a_run(tmp_path, closed_book(30))
+    plot_frequencies(filtering(run)).savefig(tmp_path / "one.png")
+    assert table_1(run).loc["Total", "Chinese"] == 0
