@@ -4,13 +4,14 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help reproduce smoke test lab readme install install-vllm install-ray clean
+.PHONY: help reproduce smoke test lab outputs readme install install-vllm install-ray clean
 
 help:
 	@echo "make reproduce      every notebook at profile mini, tables and figures to figures/mini/"
 	@echo "make smoke          the same at profile smoke, in minutes"
 	@echo "make test           the notebooks' own checks, then tests/"
 	@echo "make lab            JupyterLab on the first page"
+	@echo "make outputs        the text outputs of a smoke run, kept in nbs/"
 	@echo "make readme         README.md from nbs/index.ipynb"
 	@echo "make install-vllm   add vLLM (optional); likewise install-ray"
 	@echo "make clean          remove what tests and builds leave behind; .venv and runs/ stay"
@@ -28,6 +29,10 @@ test: install
 
 lab: install
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/nbs/index.ipynb
+
+# the text outputs of an executed smoke run, put into nbs/
+outputs: smoke
+	$(BIN)/python tools/keep_outputs.py
 
 readme: install
 	$(BIN)/python tools/make_readme.py

@@ -29,12 +29,10 @@ ProfileName = Annotated[str, typer.Option("--profile", help="smoke, mini, single
 RunDir = Annotated[Optional[Path], typer.Option("--run-dir", help="Where the run's files go; runs/PROFILE if not given.")]
 
 
-def opened(profile: str, run_dir: Path | None):
-    "The run of a profile in a directory, for this process and those that it starts."
-    from aquilt.runs import open_run
+def use(run_dir: Path | None) -> None:
+    "Open the run in this directory from now on."
     if run_dir:
         os.environ["AQUILT_RUN_DIR"] = str(run_dir.absolute())
-    return open_run(profile)
 
 
 def show_version(wanted: bool) -> None:
@@ -61,8 +59,9 @@ def reproduce(profile: ProfileName = "mini",
 def report(profile: ProfileName = "mini", run_dir: RunDir = None) -> None:
     "Make the report of a run again from its results, tables and figures."
     from aquilt.report import write_report
-    from aquilt.runs import figures_dir
-    run = opened(profile, run_dir)
+    from aquilt.runs import figures_dir, open_run
+    use(run_dir)
+    run = open_run(profile)
     typer.echo(write_report(run, figures_dir(run)))
 
 
@@ -73,14 +72,23 @@ def doctor() -> None:
     typer.echo(doctor())
 
 
+Steps = Annotated[Optional[int], typer.Option(min=1, help="Training steps; those of the shipped models if not given.")]
+Folder = Annotated[Path, typer.Argument(help="Where the model, its tokenizer and its log go.")]
+
+
 @app.command()
-def pretrain(architecture: Annotated[str, typer.Argument(help="qwen2 or llama.")],
-             folder: Annotated[Path, typer.Argument(help="Where the model, its tokenizer and its log go.")],
-             steps: Annotated[Optional[int], typer.Option(min=1, help="Training steps; those of the shipped models if not given.")] = None,
-             seed: int = 0) -> None:
-    "Train a base model of the miniature from nothing. The same command resumes a training that was stopped."
+def pretrain(architecture: Annotated[str, typer.Argument(help="qwen2 or llama.")], folder: Folder, steps: Steps = None, seed: int = 0,
+             start: Annotated[Optional[Path], typer.Option(help="A finished base model to begin with, where names and shapes agree.")] = None) -> None:
+    "Train a base model of the miniature. The same command resumes a training that was stopped."
     from aquilt.pretraining import pretrain
-    typer.echo(pretrain(architecture, folder, seed=seed, **({"steps": steps} if steps else {})))
+    typer.echo(pretrain(architecture, folder, seed=seed, start=start, **({"steps": steps} if steps else {})))
+
+
+@app.command()
+def instruct(base: Annotated[Path, typer.Argument(help="The folder of a base model of the miniature.")], folder: Folder, steps: Steps = None, seed: int = 0) -> None:
+    "Train the instruct version of a base model. The same command resumes a training that was stopped."
+    from aquilt.pretraining import instruct
+    typer.echo(instruct(base, folder, seed=seed, **({"steps": steps} if steps else {})))
 
 
 @app.command()
@@ -91,8 +99,9 @@ def synthesize(file: Annotated[Path, typer.Argument(help="Your text: .txt, or .j
                profile: ProfileName = "mini", run_dir: RunDir = None) -> None:
     "Make inspected instruction data from your own text with the synthesiser of a run."
     from aquilt.synthesis import synthesize_file
-    counts = synthesize_file(file, task=task, out=out, lang=lang, run=opened(profile, run_dir))["counts"]
-    typer.echo(f"{out}: {counts['kept']} records of {counts['entered']} passed inspection")
+    use(run_dir)
+    counts = synthesize_file(file, task, out, lang, profile)
+    typer.echo(f"{out}: {counts['kept']} of {counts['entered']} passages became records that passed inspection")
 
 
 def main() -> None:

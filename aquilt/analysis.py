@@ -6,22 +6,22 @@
 __all__ = ['WITHOUT_LOGIC', 'ROWS', 'pipeline_without_logic', 'ablation_data', 'ablations', 'table_3', 'teacher_data', 'embed',
            'relevance', 'figure_4', 'truth']
 
-# %% ../nbs/50_analysis.ipynb #0757b534
-from collections.abc import Callable, Sequence
+# %% ../nbs/50_analysis.ipynb #beeb7a1f
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
-from .benchmarks import SUITE, Benchmark, domain_passages
-from .core import Drop, Record
+from .benchmarks import SUITE, domain_passages
+from .core import Record
 from .distillation import ask_teacher, open_teacher
-from .inspection import calibration, inspection_data, inspector
+from .inspection import inspection_data, inspector
 from .paper import paper_table
-from .prompt import QA_KEYS, messages
+from .prompt import messages
 from .runs import Run, hand_over
 from .specialists import cells, specialist, spread, synthesize_domain
 from .training import model_path, synthesiser
 
-# %% ../nbs/50_analysis.ipynb #19d10075
+# %% ../nbs/50_analysis.ipynb #955f8486
 WITHOUT_LOGIC = "without_logic/"
 
 def pipeline_without_logic(run: Run) -> None:
@@ -31,7 +31,7 @@ def pipeline_without_logic(run: Run) -> None:
     inspector(run, WITHOUT_LOGIC)
     for name in run.profile.ablation_benchmarks: synthesize_domain(run, SUITE[name], WITHOUT_LOGIC)
 
-# %% ../nbs/50_analysis.ipynb #6532b1d1
+# %% ../nbs/50_analysis.ipynb #609d1dd7
 def ablation_data(run: Run, benchmark: str) -> dict[str, list[Record]]:
     "The training data of each row of Table 3, all of the volume of AQuilt's."
     kept = run.records(f"synthesis/{benchmark}")
@@ -45,7 +45,7 @@ def ablation_data(run: Run, benchmark: str) -> dict[str, list[Record]]:
 def _to_volume(records: Sequence[Record], volume: int) -> list[Record]:
     return [records[i % len(records)] for i in range(volume)] if records else []
 
-# %% ../nbs/50_analysis.ipynb #984c7936
+# %% ../nbs/50_analysis.ipynb #ce1d963b
 def ablations(run: Run) -> list[dict]:
     "The cells of Table 3: each setting on each of the three benchmarks and each seed."
     base, results = run.profile.specialist_bases[run.profile.ablation_base], []
@@ -56,7 +56,7 @@ def ablations(run: Run) -> list[dict]:
             results += [specialist(run, SUITE[name], base, source, records, seed, inputs) for seed in run.profile.seeds]
     return results
 
-# %% ../nbs/50_analysis.ipynb #d42363ab
+# %% ../nbs/50_analysis.ipynb #24770777
 ROWS = {"AQuilt": "AQuilt", "w/o Logic": "w/o Logic", "w/o Self-Inspection": "w/o Self-Inspection", "w/ Low-Quality": "w/ Low-Quality"}
 
 def table_3(run: Run):
@@ -76,7 +76,7 @@ def table_3(run: Run):
         rows.append(row | {"mean": f"{mean(means):.2f}" if complete else "missing", "mean (paper)": printed.loc[source, "Avg."]})
     return pandas.DataFrame(rows)
 
-# %% ../nbs/50_analysis.ipynb #076b80b7
+# %% ../nbs/50_analysis.ipynb #bd58b4c5
 def teacher_data(run: Run, name: str, seed: int = 0) -> dict:
     "Stage `teacher_data/<benchmark>`: what the teacher writes from the domain's unlabeled text with the general prompt (w/ Unlabeled Data)."
     p, stage = run.profile, f"teacher_data/{name}"
@@ -92,7 +92,7 @@ def teacher_data(run: Run, name: str, seed: int = 0) -> dict:
         return hand_over(folder, stage, len(chosen), kept, drops)
     return run.stage(stage, work, samples=p.relevance_samples, passages=p.domain_passages, teacher=p.teacher, faults=p.teacher_faults, seed=seed)
 
-# %% ../nbs/50_analysis.ipynb #00a45372
+# %% ../nbs/50_analysis.ipynb #90e45ec2
 def embed(texts: Sequence[str], model: str, batch: int = 64):
     "Sentence vectors of a causal language model: the mean of its last hidden states over each text's tokens; array of shape (texts, hidden size)."
     import numpy
@@ -108,7 +108,7 @@ def embed(texts: Sequence[str], model: str, batch: int = 64):
         vectors.append(((hidden * mask).sum(1) / mask.sum(1)).numpy())
     return numpy.concatenate(vectors)
 
-# %% ../nbs/50_analysis.ipynb #0b30aa85
+# %% ../nbs/50_analysis.ipynb #79911ca0
 def relevance(run: Run, seed: int = 0) -> dict:
     "Stage `relevance`: for the teacher's and AQuilt's questions of three domains, the t-SNE positions and the Silhouette Score in the embedding space."
     p = run.profile
@@ -118,15 +118,18 @@ def relevance(run: Run, seed: int = 0) -> dict:
         result = {}
         for source, stage in (("teacher", "teacher_data"), ("AQuilt", "synthesis")):
             records = [(name, r) for name in p.ablation_benchmarks for r in run.records(f"{stage}/{name}")[: p.relevance_samples]]
-            vectors, labels = embed([r.question for _, r in records], model_path(p.embedder)), [name for name, _ in records]
-            defined = 1 < len(set(labels)) < len(labels)
-            points = TSNE(2, perplexity=min(30, max(1, len(records) // 4)), random_state=seed, init="pca").fit_transform(vectors)
-            result[source] = {"n": len(records), "silhouette": round(float(silhouette_score(vectors, labels)), 4) if defined else None, "labels": labels, "points": points.round(2).tolist()}
+            labels = [name for name, _ in records]
+            if not 1 < len(set(labels)) < len(labels) or len(labels) < 4:  # too few records for either
+                result[source] = {"n": len(records), "silhouette": None, "labels": [], "points": []}
+                continue
+            vectors = embed([r.question for _, r in records], model_path(p.embedder))
+            points = TSNE(2, perplexity=min(30, len(records) // 4), random_state=seed, init="pca").fit_transform(vectors)
+            result[source] = {"n": len(records), "silhouette": round(float(silhouette_score(vectors, labels)), 4), "labels": labels, "points": points.round(2).tolist()}
         return {"counts": {"entered": sum(r["n"] for r in result.values()), "kept": sum(r["n"] for r in result.values()), "dropped": 0, "reasons": {}}, "sources": result}
     inputs = [f"{stage}/{name}" for stage in ("teacher_data", "synthesis") for name in p.ablation_benchmarks]
     return run.stage("relevance", work, inputs=inputs, samples=p.relevance_samples, embedder=p.embedder, seed=seed)
 
-# %% ../nbs/50_analysis.ipynb #feab565c
+# %% ../nbs/50_analysis.ipynb #1dd96533
 def figure_4(run: Run):
     "Figure 4: the questions of three domains in two dimensions, the teacher's and AQuilt's side by side, with their Silhouette Scores. Returns a matplotlib figure."
     import matplotlib.pyplot as plt
@@ -144,8 +147,8 @@ def figure_4(run: Run):
     figure.tight_layout()
     return figure
 
-# %% ../nbs/50_analysis.ipynb #da763ce1
-def truth(run: Run) -> "pandas.DataFrame":
+# %% ../nbs/50_analysis.ipynb #1131824b
+def truth(run: Run):
     "Per domain: the share of right answers among kept and among removed records, by the world's truth; only for tasks that the truth functions know."
     import pandas
     from aquilt.teacher import right_answer

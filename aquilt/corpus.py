@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['sources', 'draw_source', 'clean', 'corpus', 'read_passages', 'labeled', 'associate', 'figure_3']
 
-# %% ../nbs/31_corpus.ipynb #5b533f93
+# %% ../nbs/31_corpus.ipynb #ca69e8c3
 import random
 from collections import Counter
 from pathlib import Path
@@ -15,12 +15,12 @@ from .runs import Run, hand_over
 from .teacher import write_pair
 from .world import draw_passage, grammar
 
-# %% ../nbs/31_corpus.ipynb #fa243c1d
+# %% ../nbs/31_corpus.ipynb #56509216
 def sources() -> list[dict]:
     "Appendix A's sources: name, language, domain, the kinds of the miniature world that stand for it, and the task type of its labeled pairs (empty where it has none)."
     return [dict(zip(("name", "lang", "domain", "kinds", "labeled"), (name, *row))) for name, row in grammar()["sources"].items()]
 
-# %% ../nbs/31_corpus.ipynb #bab010d5
+# %% ../nbs/31_corpus.ipynb #539c8ad1
 def draw_source(source: dict, n: int, seed: int) -> list[Record]:
     "`n` passages of a source of the miniature world, as records without a task."
     rng = random.Random(f"{source['name']}/{seed}")
@@ -37,7 +37,7 @@ def clean(passages: list[Record], stage: str) -> tuple[list[Record], list[Drop]]
         else: kept.append(p)
     return kept, drops
 
-# %% ../nbs/31_corpus.ipynb #a0766a53
+# %% ../nbs/31_corpus.ipynb #a2970027
 def corpus(run: Run, seed: int = 0) -> dict:
     "Stage `corpus`: the passages of all sources."
     p = run.profile
@@ -48,7 +48,7 @@ def corpus(run: Run, seed: int = 0) -> dict:
         return hand_over(folder, "corpus", len(passages), kept, drops) | {"per_source": dict(Counter(r.source for r in kept))}
     return run.stage("corpus", work, world=p.world, passages_per_source=p.passages_per_source, seed=seed)
 
-# %% ../nbs/31_corpus.ipynb #65a1a8ae
+# %% ../nbs/31_corpus.ipynb #eb7a7420
 def read_passages(path: str | Path, lang: str) -> list[Record]:
     "The passages of a user's file: paragraphs of a .txt, or the `text` of each line of a .jsonl. Raises UserError that names file and line."
     path = Path(path)
@@ -59,7 +59,7 @@ def read_passages(path: str | Path, lang: str) -> list[Record]:
             if not isinstance(row, dict) or not isinstance(row.get("text"), str): raise UserError(f"{path}, line {number}, field text: missing or no text. Give each line a field \"text\".")
         return [Record(text=row["text"], lang=lang, source=path.name, document=f"line {number}", span=(0, len(row["text"]))) for number, row in rows]
     if path.suffix != ".txt": raise UserError(f"{path} is neither .txt nor .jsonl: convert it first.")
-    try: whole = path.read_text(encoding="utf-8")
+    try: whole = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as e: raise UserError(f"{path} does not exist: check the path.") from e
     except (OSError, UnicodeDecodeError) as e: raise UserError(f"{path} cannot be read as UTF-8 text ({e}): save it as UTF-8.") from e
     return _paragraphs(whole, lang, path.name)
@@ -73,7 +73,7 @@ def _paragraphs(whole: str, lang: str, source: str) -> list[Record]:
         start += len(part) + 2
     return records
 
-# %% ../nbs/31_corpus.ipynb #e9afda01
+# %% ../nbs/31_corpus.ipynb #eeb95c64
 def labeled(run: Run, seed: int = 0) -> dict:
     "Stage `labeled`: (u, q, a, t) records of the labeled sources, balanced over each task's sources, at most `labeled_pairs` per task and language."
     p = run.profile
@@ -90,7 +90,7 @@ def labeled(run: Run, seed: int = 0) -> dict:
         return hand_over(folder, "labeled", len(records), records, [])
     return run.stage("labeled", work, inputs=("corpus",), labeled_pairs=p.labeled_pairs, seed=seed)
 
-# %% ../nbs/31_corpus.ipynb #40e64d0f
+# %% ../nbs/31_corpus.ipynb #f681d3d6
 def associate(passages: list[Record], n: int, seed: int) -> list[Record]:
     "For each task type but extractive QA and each language, `n` passages drawn at random (with replacement only where there are fewer), with their task set."
     records = []
@@ -103,7 +103,7 @@ def associate(passages: list[Record], n: int, seed: int) -> list[Record]:
             records += [r.with_(task=task) for r in drawn]
     return records
 
-# %% ../nbs/31_corpus.ipynb #23bde783
+# %% ../nbs/31_corpus.ipynb #52895fa1
 def figure_3(run: Run):
     "Figure 3: how many passages each source gave, grouped by domain; one panel per language. Returns a matplotlib figure."
     import matplotlib.pyplot as plt

@@ -6,12 +6,12 @@
 __all__ = ['write_data', 'read_score', 'cap_scores', 'inspection_data', 'inspection_example', 'held_out', 'inspector', 'inspect',
            'agreement', 'calibration']
 
-# %% ../nbs/33_inspection.ipynb #4c23b384
+# %% ../nbs/33_inspection.ipynb #c7609d6c
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from .core import LANGS, Drop, Record, text_hash
+from .core import Drop, Record, text_hash
 from .corpus import associate
 from .distillation import open_teacher, read_pair
 from .engines import Completion, Engine, Prompt, Sampling, generate_resumable, open_engine
@@ -19,7 +19,7 @@ from .prompt import INSPECTION_KEYS, QA_KEYS, inspection_json, inspection_messag
 from .runs import Run, hand_over
 from .training import Example, Recipe, train_stage
 
-# %% ../nbs/33_inspection.ipynb #2f372f64
+# %% ../nbs/33_inspection.ipynb #135974b9
 def write_data(engine: Engine, passages: Sequence[Record], sampling: Sampling, cache: Path, prefixes: Sequence[str] | None = None, adapter: str | None = None,
                stage: str = "synthesis") -> tuple[list[Record], list[Drop]]:
     "Question, logic and answer for each passage with its task (Eq. 6): readable records, and ledger rows for the others. Completions are kept in the file `cache` as they come."
@@ -35,7 +35,7 @@ def _read(record: Record, completion: Completion, stage: str) -> Record | Drop:
     except ValueError as e: return Drop(stage=stage, reason=f"unreadable: {e}", raw=completion.text, record=record)
     return record.with_(question=fields["question"], answer=fields["answer"], raw=completion.text)
 
-# %% ../nbs/33_inspection.ipynb #295606e5
+# %% ../nbs/33_inspection.ipynb #b329748c
 def read_score(record: Record, completion: Completion, stage: str) -> Record | Drop:
     "The record with the analysis and score of a reply, or a ledger row with the reason."
     if completion.finish_reason == "error": return Drop(stage=stage, reason=completion.error, record=record)
@@ -47,13 +47,13 @@ def read_score(record: Record, completion: Completion, stage: str) -> Record | D
 def cap_scores(records: Sequence[Record], cap: int, stage: str) -> tuple[list[Record], list[Drop]]:
     'Section 4.1: "no more than 2k samples per score for each language". Which are kept does not depend on their order.'
     kept, drops, counts = [], [], Counter()
-    for r in sorted(records, key=lambda r: text_hash(r.question, r.answer, r.text)):
+    for r in sorted(records, key=lambda r: text_hash(r.question, r.answer, r.text, r.logic)):
         counts[r.score, r.lang] += 1
         if counts[r.score, r.lang] <= cap: kept.append(r)
         else: drops.append(Drop(stage=stage, reason=f"more than {cap} of score {r.score} in {r.lang}", record=r))
     return kept, drops
 
-# %% ../nbs/33_inspection.ipynb #c3cd6a1a
+# %% ../nbs/33_inspection.ipynb #044830a0
 def inspection_data(run: Run, variant: str = "", seed: int = 1) -> dict:
     "Stage `inspection_data` (Eq. 4): the synthesiser's own records on random (passage, task type) pairs, scored by the teacher, balanced over scores."
     p, name = run.profile, variant + "inspection_data"
@@ -71,7 +71,7 @@ def inspection_data(run: Run, variant: str = "", seed: int = 1) -> dict:
     return run.stage(name, work, inputs=("corpus", variant + "synthesiser"), inspected=p.inspected, cap=p.inspection_cap, teacher=p.teacher, temperature=p.temperature,
                      top_p=p.top_p, max_tokens=p.max_tokens, seed=seed)
 
-# %% ../nbs/33_inspection.ipynb #0b406910
+# %% ../nbs/33_inspection.ipynb #6787037f
 def inspection_example(record: Record) -> Example:
     "Eq. 5 for one record: the self-inspection prompt, and the JSON of analysis and score."
     return self_inspection_prompt(record.text, record.question, record.logic, record.answer), inspection_json(record.analysis, record.score)
@@ -88,7 +88,7 @@ def inspector(run: Run, variant: str = "", seed: int = 0) -> dict:
     return train_stage(run, variant + "inspector", str(run.folder(variant + "synthesiser") / "merged"), records, [inspection_example(r) for r in records], recipe,
                        (variant + "inspection_data",), merge=False)
 
-# %% ../nbs/33_inspection.ipynb #bc6f9423
+# %% ../nbs/33_inspection.ipynb #6c3ecc13
 def inspect(engine: Engine, records: Sequence[Record], adapter: str, cache: Path, max_tokens: int, stage: str) -> tuple[list[Record], list[Drop]]:
     "Eq. 7: the records with the inspector's analysis and score, greedily; a record without a readable score goes to the ledger."
     prompts = [Prompt(self_inspection_prompt(r.text, r.question, r.logic, r.answer)) for r in records]
@@ -96,7 +96,7 @@ def inspect(engine: Engine, records: Sequence[Record], adapter: str, cache: Path
     outcomes = [read_score(r.with_(adapter="inspector"), c, stage) for r, c in zip(records, completions)]
     return [o for o in outcomes if isinstance(o, Record)], [o for o in outcomes if isinstance(o, Drop)]
 
-# %% ../nbs/33_inspection.ipynb #d3418b44
+# %% ../nbs/33_inspection.ipynb #dcc95a0f
 def agreement(given: Sequence[int], true: Sequence[int]) -> dict:
     "Exact agreement, Spearman's rank correlation, and AUC of telling scores above 2 from the rest; None where it is undefined."
     from scipy.stats import spearmanr

@@ -6,9 +6,10 @@
 __all__ = ['Segment', 'GIVEN', 'LEARNT', 'MARKS', 'MIXTURE', 'SPECIAL', 'VOCABULARY', 'PIECES', 'CHAT', 'ARCHITECTURES', 'ROW',
            'ROWS', 'draw_facts', 'passage', 'reading', 'reasoning', 'exam', 'rephrasing', 'parallel', 'instruction',
            'instructing', 'documents_json', 'famous', 'recalling', 'manual', 'documents', 'train_tokenizer',
-           'new_model', 'rows', 'exact_match', 'weighted_loss', 'pretrain']
+           'new_model', 'rows', 'exact_match', 'weighted_loss', 'optimizers_for', 'rate', 'train_on', 'save_model',
+           'pretrain', 'chat', 'chats', 'instruct']
 
-# %% ../nbs/03d_pretraining.ipynb #0b6b8648
+# %% ../nbs/03d_pretraining.ipynb #577f4bff
 import json
 import random
 import re
@@ -22,7 +23,7 @@ from .core import UserError, write_text
 from .questions import Asked, answer_check, ask, ask_check, choices, derived, evidence, other_values, value, word
 from .world import LANG, Fact, draw_entity, grammar, lookup, show, slots, state, write_passage
 
-# %% ../nbs/03d_pretraining.ipynb #00020a35
+# %% ../nbs/03d_pretraining.ipynb #3cab9ae7
 Segment = tuple[str, float]  # text, and the weight of its tokens in the loss
 GIVEN, LEARNT = 0.3, 1.0
 MARKS = {"en": ("Question: ", "Answer: ", "Thinking: "), "zh": ("问题：", "回答：", "思考：")}
@@ -37,7 +38,7 @@ def passage(facts: list[Fact], lang: str, rng: random.Random) -> str:
     "The facts as a passage in a random domain's style."
     return write_passage(facts, rng.choice(list(grammar()["domains"])), lang, rng)
 
-# %% ../nbs/03d_pretraining.ipynb #313b2a73
+# %% ../nbs/03d_pretraining.ipynb #fe2fb300
 def reading(rng: random.Random, split: str, lang: str) -> list[Segment]:
     "A passage, then questions with short answers."
     facts = draw_facts(rng, split)
@@ -49,7 +50,7 @@ def reading(rng: random.Random, split: str, lang: str) -> list[Segment]:
         out += [(q + ask(f.spec, f.entity, lang, rng.randrange(2)) + "\n", GIVEN), (a + value(f, lang) + "\n", LEARNT)]
     return out
 
-# %% ../nbs/03d_pretraining.ipynb #81a65edb
+# %% ../nbs/03d_pretraining.ipynb #80f4ecde
 def reasoning(rng: random.Random, split: str, lang: str) -> list[Segment]:
     "A passage, then exam questions with their reasons: open, yes/no/maybe, or with options."
     facts = draw_facts(rng, split)
@@ -63,7 +64,7 @@ def reasoning(rng: random.Random, split: str, lang: str) -> list[Segment]:
         out += [(q + question + "\n", GIVEN), ((think + reason + "\n" if rng.random() < 0.8 else "") + a + answer + "\n", LEARNT)]
     return out
 
-# %% ../nbs/03d_pretraining.ipynb #1155ad29
+# %% ../nbs/03d_pretraining.ipynb #e63663c2
 def exam(fact: Fact, facts: list[Fact], text: str, lang: str, rng: random.Random) -> tuple[str, str, str]:
     "A question on the fact, the reason and the answer; the fact itself may be missing from the facts shown."
     spec, space = fact.spec, " " if lang == "en" else ""
@@ -81,7 +82,7 @@ def exam(fact: Fact, facts: list[Fact], text: str, lang: str, rng: random.Random
         return question + options, asked + ground + end(f"{letter}. {value(known, lang)}"), letter
     return question, asked + ground + end(value(known, lang)), value(known, lang)
 
-# %% ../nbs/03d_pretraining.ipynb #66f25475
+# %% ../nbs/03d_pretraining.ipynb #f8823694
 def rephrasing(rng: random.Random, split: str, lang: str) -> list[Segment]:
     "A passage, then its facts in other words or in the other language."
     facts = draw_facts(rng, split)
@@ -104,7 +105,7 @@ def parallel(rng: random.Random, split: str, lang: str) -> list[Segment]:
         out += [(marks[lang] + source + "\n", GIVEN), (marks[other] + target + "\n", LEARNT)]
     return out
 
-# %% ../nbs/03d_pretraining.ipynb #7a557d76
+# %% ../nbs/03d_pretraining.ipynb #ee15ca23
 def instruction(rng: random.Random, split: str, lang: str) -> tuple[str, str]:
     "A short task over a sentence or passage, and its result: translate, summarise, compose, list the names, name the class."
     facts = draw_facts(rng, split)
@@ -136,7 +137,7 @@ def instructing(rng: random.Random, split: str, lang: str) -> list[Segment]:
         else: out += [('{"instruction": ' + json.dumps(task, ensure_ascii=False), GIVEN), (', "output": ' + json.dumps(result, ensure_ascii=False) + "}\n", LEARNT)]
     return out
 
-# %% ../nbs/03d_pretraining.ipynb #9b75c8c5
+# %% ../nbs/03d_pretraining.ipynb #9e173e00
 def documents_json(rng: random.Random, split: str, lang: str) -> list[Segment]:
     "A passage, then what it says as a JSON document: attributes by name, or questions with answers."
     facts = draw_facts(rng, split)
@@ -151,7 +152,7 @@ def documents_json(rng: random.Random, split: str, lang: str) -> list[Segment]:
         document = dict(rng.sample(parts, rng.choice([2, 3])))
     return [(text + "\n", GIVEN), ("```json\n" + json.dumps(document, ensure_ascii=False) + "\n```\n", LEARNT * 0.5)]
 
-# %% ../nbs/03d_pretraining.ipynb #c41edf4f
+# %% ../nbs/03d_pretraining.ipynb #af1115f2
 @cache
 def famous() -> list[list[Fact]]:
     "The entities whose facts the models know by heart: the same for every model."
@@ -178,7 +179,7 @@ def manual(rng: random.Random, split: str, lang: str) -> list[Segment]:
     "Sentences of the prompts in random order: their words become known, their use does not."
     return [(s + "\n", LEARNT * 0.5) for s in rng.sample(_manual(lang), min(6, len(_manual(lang))))]
 
-# %% ../nbs/03d_pretraining.ipynb #f7b59556
+# %% ../nbs/03d_pretraining.ipynb #a55be544
 MIXTURE: dict[Callable, float] = {reading: 0.27, reasoning: 0.25, rephrasing: 0.10, parallel: 0.08, instructing: 0.10, documents_json: 0.13, recalling: 0.05, manual: 0.02}
 
 def documents(seed: int | str, split: str = "pretraining") -> Iterator[list[Segment]]:
@@ -188,7 +189,7 @@ def documents(seed: int | str, split: str = "pretraining") -> Iterator[list[Segm
     while True:
         yield rng.choices(kinds, weights)[0](rng, split, rng.choice(["en", "zh"]))
 
-# %% ../nbs/03d_pretraining.ipynb #96f6ee1e
+# %% ../nbs/03d_pretraining.ipynb #8647e80a
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 VOCABULARY = 2000
 PIECES = r" ?[A-Z][a-z]*| ?[a-z]+|\d|[\u4e00-\u9fff]| ?[^\sA-Za-z0-9\u4e00-\u9fff]+|\s+"
@@ -207,22 +208,21 @@ def train_tokenizer(texts: Iterator[str]):
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=SPECIAL[0], pad_token=SPECIAL[0], chat_template=CHAT, model_max_length=1024,
                                    clean_up_tokenization_spaces=False)
 
-# %% ../nbs/03d_pretraining.ipynb #f200475b
+# %% ../nbs/03d_pretraining.ipynb #942b368e
 ARCHITECTURES = ("qwen2", "llama")
 ROW, ROWS = 256, 24  # tokens in a row, rows in a step
 
 def new_model(architecture: str, seed: int = 0):
-    "An untrained model of about a million parameters: Qwen2's attention biases, or Llama's grouped key-value heads."
+    "An untrained model of about a million parameters: Qwen2, whose attention has biases, or Llama, whose has none."
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
     if architecture not in ARCHITECTURES: raise UserError(f"Unknown architecture {architecture!r}: choose one of {', '.join(ARCHITECTURES)}.")
-    shape = dict(vocab_size=VOCABULARY, hidden_size=128, intermediate_size=384, num_hidden_layers=4, num_attention_heads=4, max_position_embeddings=1024,
+    shape = dict(vocab_size=VOCABULARY, hidden_size=128, intermediate_size=384, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=1024,
                  tie_word_embeddings=True, bos_token_id=None, eos_token_id=0, pad_token_id=0)
     torch.manual_seed(seed)
-    if architecture == "qwen2": return Qwen2ForCausalLM(Qwen2Config(num_key_value_heads=4, **shape))
-    return LlamaForCausalLM(LlamaConfig(num_key_value_heads=2, **shape))
+    return Qwen2ForCausalLM(Qwen2Config(**shape)) if architecture == "qwen2" else LlamaForCausalLM(LlamaConfig(**shape))
 
-# %% ../nbs/03d_pretraining.ipynb #b1f97c08
+# %% ../nbs/03d_pretraining.ipynb #7b1fd796
 def rows(documents: Iterator[list[Segment]], tokenizer) -> Iterator[tuple[list[int], list[float]]]:
     "Documents packed end to end into rows of `ROW` tokens with their loss weights."
     tokens, weights = [], []
@@ -236,7 +236,7 @@ def rows(documents: Iterator[list[Segment]], tokenizer) -> Iterator[tuple[list[i
             yield tokens[:ROW], weights[:ROW]
             tokens, weights = tokens[ROW:], weights[ROW:]
 
-# %% ../nbs/03d_pretraining.ipynb #dd781154
+# %% ../nbs/03d_pretraining.ipynb #385bf5b4
 def exact_match(model, tokenizer, n: int = 100, seed: int = 0) -> float:
     "The share of questions on unseen passages that the model answers exactly, greedily; `n` passages, up to three questions each."
     import torch
@@ -256,7 +256,7 @@ def exact_match(model, tokenizer, n: int = 100, seed: int = 0) -> float:
         right += sum(t.split("\n")[0].strip() == a for t, a in zip(texts, answers[start:]))
     return right / len(prompts)
 
-# %% ../nbs/03d_pretraining.ipynb #043e5b67
+# %% ../nbs/03d_pretraining.ipynb #eb605e22
 def weighted_loss(model, ids, weights):
     "Weighted mean cross-entropy of next-token prediction, computed in bfloat16; ids and weights of shape (rows, tokens)."
     import torch
@@ -264,46 +264,99 @@ def weighted_loss(model, ids, weights):
     losses = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none")
     return (losses * weights[:, 1:].flatten()).sum() / weights[:, 1:].sum()
 
-# %% ../nbs/03d_pretraining.ipynb #c256e9ce
-def pretrain(architecture: str, folder: str | Path, steps: int = 6000, peak: float = 4e-3, seed: int = 0, every: int = 200) -> Path:
-    """Pre-train a base model from nothing and save it as float16 safetensors in `folder`, with `log.jsonl`, one row per `every` steps.
-
-    A killed run goes on from its last checkpoint when called again."""
+# %% ../nbs/03d_pretraining.ipynb #687f9132
+def optimizers_for(model, peak: float) -> list:
+    "Muon for the matrices, AdamW for embeddings, norms and biases."
     import torch
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = train_tokenizer("".join(t for t, _ in d) for d, _ in zip(documents("tokenizer"), range(20_000)))
-    model, done, log = new_model(architecture, seed), 0, []
-    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
-    others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
-    optimizers = [torch.optim.Muon(matrices, lr=peak, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"), torch.optim.AdamW(others, lr=peak, betas=(0.9, 0.95), weight_decay=0.0)]
-    checkpoint = folder / "checkpoint.pt"
+    inner = [(n, p) for n, p in model.named_parameters()]
+    matrices = [p for n, p in inner if p.ndim == 2 and "embed" not in n]
+    others = [p for n, p in inner if p.ndim != 2 or "embed" in n]
+    return [torch.optim.Muon(matrices, lr=peak, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"), torch.optim.AdamW(others, lr=peak, betas=(0.9, 0.95), weight_decay=0.0)]
+
+def rate(step: int, steps: int) -> float:
+    "The learning rate's share of its peak: 100 steps up, level, and down over the second half."
+    return min(1, (step + 1) / 100, max(0.02, (steps - step) / (0.5 * steps)))
+
+# %% ../nbs/03d_pretraining.ipynb #af2d2932
+def train_on(model, tokenizer, source: Callable[[str], Iterator[list[Segment]]], folder: Path, steps: int, peak: float, seed: int, every: int) -> list[dict]:
+    "Train a model on documents, in place; every `every` steps a row of the log and a checkpoint from which a killed run goes on. Returns the log."
+    import torch
+    optimizers, checkpoint, done, log = optimizers_for(model, peak), folder / "checkpoint.pt", 0, []
     if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(state["model"])
-        for o, s in zip(optimizers, state["optimizers"]): o.load_state_dict(s)
-        done, log = state["done"], state["log"]
-    train = torch.compile(weighted_loss)
-    source = rows(documents(f"{seed}/{done}"), tokenizer)
-    began = time.time()
+        saved = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(saved["model"])
+        for o, s in zip(optimizers, saved["optimizers"]): o.load_state_dict(s)
+        done, log = saved["done"], saved["log"]
+    train, began = torch.compile(weighted_loss), time.time()
     for step in range(done, steps):
-        lr = peak * min(1, (step + 1) / 100, max(0.02, (steps - step) / (0.5 * steps)))
-        for o in optimizers: o.param_groups[0]["lr"] = lr
-        ids, weights = map(torch.tensor, zip(*(next(source) for _ in range(ROWS))))
-        loss = train(model, ids, weights)
+        if step == done or step % every == 0: packed = rows(source(f"{seed}/{step}"), tokenizer)
+        for o in optimizers: o.param_groups[0]["lr"] = peak * rate(step, steps)
+        loss = train(model, *map(torch.tensor, zip(*(next(packed) for _ in range(ROWS)))))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for o in optimizers:
             o.step()
             o.zero_grad()
-        if (step + 1) % every == 0 or step + 1 == steps:
-            model.eval()
-            log.append({"step": step + 1, "tokens": (step + 1) * ROW * ROWS, "loss": round(loss.item(), 4), "exact_match": round(exact_match(model, tokenizer), 4), "seconds": round(time.time() - began)})
-            model.train()
-            print(log[-1], flush=True)
-            torch.save({"model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers], "done": step + 1, "log": log}, checkpoint)
-            source = rows(documents(f"{seed}/{step + 1}"), tokenizer)
+        if (step + 1) % every and step + 1 < steps: continue
+        model.eval()
+        log.append({"step": step + 1, "tokens": (step + 1) * ROW * ROWS, "loss": round(loss.item(), 4), "exact_match": round(exact_match(model, tokenizer), 4), "seconds": round(time.time() - began)})
+        model.train()
+        print(log[-1], flush=True)
+        torch.save({"model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers], "done": step + 1, "log": log}, checkpoint)
+    return log
+
+# %% ../nbs/03d_pretraining.ipynb #aba7d577
+def save_model(model, tokenizer, folder: Path, log: list[dict]) -> Path:
+    "Save a model as float16 safetensors with its tokenizer and the log of its training; its checkpoint is no longer needed."
+    import torch
+    model.generation_config.eos_token_id = sorted({tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids(SPECIAL[0])})
     model.to(torch.float16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     write_text(folder / "log.jsonl", "".join(json.dumps(row) + "\n" for row in log))
+    (folder / "checkpoint.pt").unlink(missing_ok=True)
     return folder
+
+def pretrain(architecture: str, folder: str | Path, steps: int = 6000, peak: float = 4e-3, seed: int = 0, every: int = 200, start: str | Path | None = None) -> Path:
+    """Pre-train a base model and save it in `folder`; a killed run goes on when called again.
+
+    `start` is a finished base whose weights the model begins with, as far as it has tensors of these names: the shipped Llama began with the shipped Qwen2's."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = train_tokenizer("".join(t for t, _ in d) for d, _ in zip(documents("tokenizer"), range(20_000)))
+    model = new_model(architecture, seed)
+    if start: model.load_state_dict(_loaded(start)[0].state_dict(), strict=False)
+    return save_model(model, tokenizer, folder, train_on(model, tokenizer, documents, folder, steps, peak, seed, every))
+
+def _loaded(folder: str | Path) -> tuple:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    if not (Path(folder) / "config.json").exists(): raise UserError(f"{folder} holds no model: make one with `aquilt pretrain`.")
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True), AutoTokenizer.from_pretrained(folder)
+
+# %% ../nbs/03d_pretraining.ipynb #6380006f
+def chat(rng: random.Random, split: str, lang: str) -> list[Segment]:
+    "A chat of one turn: an instruction and its result, a question on a passage, or a question on a famous entity."
+    draw = rng.random()
+    if draw < 0.4: user, assistant = instruction(rng, split, lang)
+    elif draw < 0.8:
+        facts = draw_facts(rng, split)
+        text = passage(facts, lang, rng)
+        question, _, assistant = exam(rng.choice(facts), facts, text, lang, rng)
+        user = text + "\n" + question
+    else:
+        f = rng.choice(rng.choice(famous()))
+        user, assistant = ask(f.spec, f.entity, lang, rng.randrange(2)), value(f, lang)
+    return [(f"<|im_start|>user\n{user}<|im_end|>\n<|im_start|>assistant\n", 0.0), (assistant + "<|im_end|>\n", LEARNT)]
+
+def chats(seed: int | str, split: str = "pretraining") -> Iterator[list[Segment]]:
+    "Endless chats, with one document of the base's mixture in five, so that nothing is unlearnt."
+    rng, base = random.Random(f"chats/{seed}"), documents(f"chats/{seed}", split)
+    while True: yield next(base) if rng.random() < 0.2 else chat(rng, split, rng.choice(["en", "zh"]))
+
+def instruct(base: str | Path, folder: str | Path, steps: int = 500, peak: float = 1e-3, seed: int = 0, every: int = 200) -> Path:
+    "Train the instruct version of a base model on chats and save it in `folder`."
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    model, tokenizer = _loaded(base)
+    tokenizer.eos_token = SPECIAL[2]
+    return save_model(model, tokenizer, folder, train_on(model, tokenizer, chats, folder, steps, peak, seed, every))

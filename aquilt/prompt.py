@@ -9,7 +9,7 @@ __all__ = ['FOLDER', 'SLOT', 'META_KEYS', 'LOGIC_KEYS', 'QA_KEYS', 'INSPECTION_K
            'completion_json', 'forced_prefix', 'self_inspection_prompt', 'inspection_json', 'first_object', 'plain_key',
            'plain_text', 'parse_json_object', 'parse_score', 'evaluation_prompt']
 
-# %% ../nbs/01_prompts.ipynb #6c076a01
+# %% ../nbs/01_prompts.ipynb #9d83286e
 import json
 import re
 import tomllib
@@ -21,7 +21,7 @@ import json_repair
 
 from .core import TASKS, UserError, text_hash
 
-# %% ../nbs/01_prompts.ipynb #eb8488de
+# %% ../nbs/01_prompts.ipynb #3f4815e4
 FOLDER = files("aquilt") / "prompts"
 
 
@@ -30,7 +30,7 @@ def prompt_names(lang: str = "en") -> list[str]:
     folder = FOLDER / lang
     return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.txt"))
 
-# %% ../nbs/01_prompts.ipynb #01c1dabc
+# %% ../nbs/01_prompts.ipynb #f560e85e
 @cache
 def template(
     name: str,  # one of `prompt_names(lang)`
@@ -41,7 +41,7 @@ def template(
         raise UserError(f"There is no prompt {name!r} in language {lang!r}: choose one of aquilt.prompt.prompt_names({lang!r}).")
     return (FOLDER / lang / f"{name}.txt").read_text(encoding="utf-8").rstrip("\n")
 
-# %% ../nbs/01_prompts.ipynb #903a44ae
+# %% ../nbs/01_prompts.ipynb #dd857c83
 SLOT = re.compile(r"\[\[(\w+)\]\]")
 
 
@@ -61,7 +61,7 @@ def fill(text: str, slots: dict[str, Any]) -> str:
     "`text` with every `[[slot]]` replaced by its value, in one pass, so that values are never filled themselves."
     return SLOT.sub(lambda found: str(slots[found[1]]), text)
 
-# %% ../nbs/01_prompts.ipynb #fc3b5458
+# %% ../nbs/01_prompts.ipynb #18c389f7
 def render(
     name: str,  # one of `prompt_names(lang)`
     lang: str = "en",
@@ -71,31 +71,31 @@ def render(
     "A prompt with its slots filled, as one string. Raises `UserError` for an unknown prompt, a missing slot or an unknown one."
     return fill(checked_template(name, lang, slots), slots)
 
-# %% ../nbs/01_prompts.ipynb #1e7c8926
+# %% ../nbs/01_prompts.ipynb #1a731f28
 def messages(name: str, lang: str = "en", /, **slots: Any) -> list[dict[str, str]]:
     "A filled prompt as chat messages: system and user, or user alone. Raises `UserError` as `render` does."
     parts = checked_template(name, lang, slots).split("\n[user]\n")
     roles = ["system", "user"][-len(parts) :]
     return [{"role": role, "content": fill(part.strip(), slots)} for role, part in zip(roles, parts)]
 
-# %% ../nbs/01_prompts.ipynb #baa52f77
+# %% ../nbs/01_prompts.ipynb #ebe6aea7
 def prompt_hash(name: str, lang: str = "en") -> str:
     "Hash of the unfilled template (16 hexadecimal digits), the same on every machine. Raises `UserError` for an unknown prompt."
     return text_hash(template(name, lang))
 
-# %% ../nbs/01_prompts.ipynb #3aec3cae
+# %% ../nbs/01_prompts.ipynb #c3d06128
 @cache
 def requirements() -> dict[str, dict[str, str]]:
     "For each task: its name in the meta prompt and its question and thought requirements. Source: Appendix D, Specific Task Content 1/3 to 3/3; `extractive_qa` is ours."
     return tomllib.loads((FOLDER / "en" / "requirements.toml").read_text(encoding="utf-8"))
 
-# %% ../nbs/01_prompts.ipynb #09f4eaad
+# %% ../nbs/01_prompts.ipynb #b7098a47
 def check_task(task: str) -> None:
     "Raises `UserError` listing the tasks where `task` is none of them (section 3.1)."
     if task not in TASKS:
         raise UserError(f"There is no task {task!r}: choose one of {', '.join(TASKS)}.")
 
-# %% ../nbs/01_prompts.ipynb #11bfb72b
+# %% ../nbs/01_prompts.ipynb #76ee155e
 def distillation_messages(
     text: str,  # the passage u
     task: str,  # the task type t, one of `aquilt.core.TASKS`
@@ -113,13 +113,13 @@ def distillation_messages(
         reply_language=template("reply_language", lang),
     )
 
-# %% ../nbs/01_prompts.ipynb #e03213be
+# %% ../nbs/01_prompts.ipynb #e052903c
 def logic_messages(text: str, question: str, answer: str, task: str, lang: str = "en") -> list[dict[str, str]]:
     "Messages that ask the teacher for the logic between a given question and answer (Eq. 2). Raises `UserError` for an unknown task or language."
     check_task(task)
     return messages("logic", text=text, question=question, answer=answer, reply_language=template("reply_language", lang))
 
-# %% ../nbs/01_prompts.ipynb #99f7bf15
+# %% ../nbs/01_prompts.ipynb #09aca88a
 def qa_json(question: str, logic: str, answer: str, with_logic: bool = True) -> str:
     "Question, logic and answer as a JSON object on one line, with the keys of the task prompts (Appendix D, Different Task Prompts for AQuilt)."
     pair = {"question": question, "thinking_steps": logic, "answer": answer}
@@ -127,29 +127,30 @@ def qa_json(question: str, logic: str, answer: str, with_logic: bool = True) -> 
         del pair["thinking_steps"]
     return json.dumps(pair, ensure_ascii=False)
 
-# %% ../nbs/01_prompts.ipynb #1b1a51e7
+# %% ../nbs/01_prompts.ipynb #320f1021
 def inspection_messages(text: str, question: str, logic: str, answer: str, lang: str = "en") -> list[dict[str, str]]:
     "Messages that ask the teacher for an analysis and a score from 1 to 5 of a synthesised record (Eq. 4). Raises `UserError` for an unknown language."
     pair = qa_json(question, logic, answer)
     return messages("inspection", text=text, qa_pair=pair, reply_language=template("reply_language", lang))
 
-# %% ../nbs/01_prompts.ipynb #4db8664c
+# %% ../nbs/01_prompts.ipynb #307e8288
 def synthesis_prompt(text: str, task: str, lang: str = "en") -> str:
     "The string that AQuilt continues with a fenced JSON object (Eq. 3 and 6); `lang` is the language of passage and record. Raises `UserError` for an unknown task or language."
     check_task(task)
-    return render("synthesis", lang, instruction=template(f"task/{task}", lang), text=text) + "\n"
+    entry = requirements()[task]
+    return render("synthesis", lang, instruction=template(f"task/{task}", lang), text=text, task_type=entry["chinese" if lang == "zh" else "task_type"]) + "\n"
 
-# %% ../nbs/01_prompts.ipynb #18d02155
+# %% ../nbs/01_prompts.ipynb #8e925489
 def completion_json(question: str, logic: str, answer: str, with_logic: bool = True) -> str:
     "The completion of a synthesis prompt: a fenced JSON object with question, thinking_steps (left out without logic) and answer (Eq. 3)."
     return f"```json\n{qa_json(question, logic, answer, with_logic)}\n```"
 
-# %% ../nbs/01_prompts.ipynb #deeadadf
+# %% ../nbs/01_prompts.ipynb #e41a5696
 def forced_prefix(instruction: str) -> str:
     "Beginning of a completion whose question starts with `instruction`, the instruction of an unseen task (section 3.4)."
     return '```json\n{"question": ' + json.dumps(instruction, ensure_ascii=False)[:-1]
 
-# %% ../nbs/01_prompts.ipynb #2a138ec0
+# %% ../nbs/01_prompts.ipynb #b7eb7a69
 def self_inspection_prompt(text: str, question: str, logic: str, answer: str) -> str:
     "The string that the inspector continues with a fenced JSON object of analysis_steps and score (Eq. 5 and 7); English for records of either language."
     pair = qa_json(question, logic, answer)
@@ -160,7 +161,7 @@ def inspection_json(analysis: str, score: int) -> str:
     "The completion of a self-inspection prompt: a fenced JSON object with analysis_steps and score, a string as in the printed example (Eq. 5)."
     return "```json\n" + json.dumps({"analysis_steps": analysis, "score": str(score)}, ensure_ascii=False) + "\n```"
 
-# %% ../nbs/01_prompts.ipynb #11fbe40e
+# %% ../nbs/01_prompts.ipynb #082b1d25
 def first_object(text: str) -> dict[str, Any]:
     "The first JSON object in a reply, read as it stands (control characters allowed), else repaired. Raises `ValueError` where there is none."
     fence = max(text.find("```json"), 0)
@@ -178,7 +179,7 @@ def first_object(text: str) -> dict[str, Any]:
         raise ValueError("the reply holds no readable JSON object")
     return found
 
-# %% ../nbs/01_prompts.ipynb #7c268dd8
+# %% ../nbs/01_prompts.ipynb #2d101115
 def plain_key(key: str) -> str:
     "A key without the differences that do not matter: 'Thought_Process ' and 'thought process' are one."
     return key.strip().lower().replace("_", " ")
@@ -192,7 +193,7 @@ def plain_text(value: Any) -> str:
         return "\n".join(f"{key}: {plain_text(entry)}" for key, entry in value.items())
     return "" if value is None else str(value)
 
-# %% ../nbs/01_prompts.ipynb #0d378631
+# %% ../nbs/01_prompts.ipynb #93cbea61
 META_KEYS = ("question", "thought process", "answer")  # distillation
 LOGIC_KEYS = ("thought_process",)  # logic
 QA_KEYS = ("question", "thinking_steps", "answer")  # the ten task prompts
@@ -211,7 +212,7 @@ def parse_json_object(
             raise ValueError(f"the reply's {key!r} is missing or empty")
     return values
 
-# %% ../nbs/01_prompts.ipynb #44f01575
+# %% ../nbs/01_prompts.ipynb #d2c29b16
 def parse_score(value: str | int | float) -> int:
     "The whole number a score begins with, held between 1 and 5 (section 3.4: a 5-point scale; limits as in the official script). Raises `ValueError` where there is none."
     found = re.match(r"\s*(-?\d+)", str(value))
@@ -219,7 +220,7 @@ def parse_score(value: str | int | float) -> int:
         raise ValueError(f"the score {str(value)[:40]!r} is not a number from 1 to 5")
     return min(max(int(found[1]), 1), 5)
 
-# %% ../nbs/01_prompts.ipynb #1be42474
+# %% ../nbs/01_prompts.ipynb #c1a4d6e5
 def evaluation_prompt(
     benchmark: str,  # squadqa, pubmedqa, ceval, translation or essayqa
     lang: str = "en",  # 'zh' exists for ceval, translation and essayqa

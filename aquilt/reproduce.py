@@ -7,7 +7,7 @@ __all__ = ['find_notebooks', 'choose', 'check_parameters', 'check_profile', 'env
            'execute', 'code_hash', 'record', 'pending', 'expected_seconds', 'Progress', 'run_notebooks', 'reproduce',
            'machine', 'gpu_need', 'obstacles', 'doctor']
 
-# %% ../nbs/99_reproduce.ipynb #5ee81d86
+# %% ../nbs/99_reproduce.ipynb #c79f748a
 import json
 import os
 import platform
@@ -30,7 +30,7 @@ from .profiles import PROFILES, Profile
 from .report import read_json, read_results, write_report
 from .runs import Run, figures_dir, open_run
 
-# %% ../nbs/99_reproduce.ipynb #c827ed65
+# %% ../nbs/99_reproduce.ipynb #cfae6a96
 def find_notebooks(folder: Path) -> list[Path]:
     "The notebooks that a reproduction runs, in order: all but the first page and the runner's own. Raises UserError where there is none."
     paths = sorted(p for p in folder.glob("*.ipynb") if p.stem not in ("index", "99_reproduce"))
@@ -46,12 +46,12 @@ def choose(notebooks: Sequence[Path], only: Sequence[str]) -> list[Path]:
         if not any(wanted in names(p) for p in notebooks): raise UserError(f"No notebook is called {wanted!r}: choose from {', '.join(p.stem for p in notebooks)}.")
     return [p for p in notebooks if not only or names(p) & set(only)]
 
-# %% ../nbs/99_reproduce.ipynb #f1c03ff0
+# %% ../nbs/99_reproduce.ipynb #ae940b8f
 def check_parameters(notebook: Path) -> None:
     "Raises UserError unless `profile` is the one parameter of this notebook."
     import papermill
     try: found = list(papermill.inspect_notebook(str(notebook)))
-    except ValueError as e: raise UserError(f"Cannot read {notebook} as a notebook: {str(e).splitlines()[0]}. Restore it from version control.") from e
+    except Exception as e: raise UserError(f"Cannot read {notebook} as a notebook ({type(e).__name__}): restore it from version control.") from e
     if found != ["profile"]:
         raise UserError(f"{notebook} has the parameters {found} instead of profile alone: a cell tagged `parameters` must hold `profile = \"smoke\"` and nothing else.")
 
@@ -60,7 +60,7 @@ def check_profile(run: Run, where: str) -> None:
     others = {str(r.get("profile")) for r in read_results(run.root)} - {run.profile.name}
     if others: raise UserError(f"{where}: {run.root} holds results of profile {', '.join(sorted(others))}, and this run is at {run.profile.name}. Choose another --run-dir.")
 
-# %% ../nbs/99_reproduce.ipynb #af09bb6b
+# %% ../nbs/99_reproduce.ipynb #277cdc07
 @contextmanager
 def environment_with(**values: str) -> Iterator[None]:
     "Environment variables for a while; kernels started meanwhile inherit them."
@@ -78,11 +78,13 @@ def for_kernels(run: Run, figures: Path) -> dict[str, str]:
     return {"AQUILT_RUN_DIR": str(run.root.absolute()), "AQUILT_FIGURES_DIR": str(figures.absolute()), "PYTHONPATH": package,
             "JUPYTER_PATH": str(Path(sys.prefix) / "share" / "jupyter"), "IN_TEST": "1"}
 
-# %% ../nbs/99_reproduce.ipynb #22d080ba
+# %% ../nbs/99_reproduce.ipynb #e179da5a
 def failure(notebook: Path, copy: Path, error: Any) -> str:
     "What papermill's error means, as one sentence."
-    first = next(iter(error.evalue.strip().splitlines()), "")
-    why = " ".join(error.evalue.split()) if error.ename == "UserError" else f"{error.ename}: {first}" if first else error.ename
+    import papermill
+    line = re.search(r"^-+> *\d+ +(.+)", papermill.exceptions.strip_color("\n".join(error.traceback)), re.MULTILINE)  # the line of the cell that IPython points to
+    first = next(iter(error.evalue.strip().splitlines()), line[1] if line else "no message")
+    why = " ".join(error.evalue.split()) if error.ename == "UserError" else f"{error.ename}: {first[:300]}"
     return f"{notebook.stem} stopped at cell [{error.exec_count}]: {why.rstrip('. ')}. Its cells as they ran are in {copy}; the same command goes on with this notebook."
 
 def execute(notebook: Path, copy: Path, profile: str, at_cell: Callable[[int], None]) -> Any:
@@ -91,11 +93,11 @@ def execute(notebook: Path, copy: Path, profile: str, at_cell: Callable[[int], N
     hook = lambda cell, cell_index: at_cell(cell_index)  # the names are nbclient's
     try:
         return papermill.execute_notebook(str(notebook), str(copy), {"profile": profile}, kernel_name="python3", language="python", cwd=str(notebook.parent),
-                                          progress_bar=False, start_timeout=300, on_cell_start=hook, extra_arguments=["--log-level=ERROR"])
+                                          progress_bar=False, start_timeout=300, on_cell_start=hook, extra_arguments=["--log-level=CRITICAL"])
     except papermill.PapermillExecutionError as e: raise UserError(failure(notebook, copy, e)) from e
     except RuntimeError as e: raise UserError(f"{notebook.stem} stopped without an error of its own ({e}): most often the memory was not enough. The same command goes on with this notebook.") from e
 
-# %% ../nbs/99_reproduce.ipynb #72a61739
+# %% ../nbs/99_reproduce.ipynb #cb5113aa
 def code_hash() -> str:
     "A hash of the package: code, prompts, data and shipped models."
     package = Path(aquilt.__file__).parent
@@ -115,7 +117,7 @@ def pending(notebooks: Sequence[Path], run: Run, figures: Path, done: dict, code
         return bool(old) and old["inputs"] == record(path, run, figures, code)["inputs"] and all((run.root / f).exists() for f in old["files"])
     return list(notebooks[next((i for i, path in enumerate(notebooks) if not is_done(path)), len(notebooks)):])
 
-# %% ../nbs/99_reproduce.ipynb #6d45932a
+# %% ../nbs/99_reproduce.ipynb #0b5808cf
 def expected_seconds(notebooks: Sequence[Path], figures: Path) -> dict[str, list[float]]:
     "For each notebook the seconds that its cells took before, or one second each."
     before, expected = read_json(figures / "seconds.json") if (figures / "seconds.json").exists() else {}, {}
@@ -125,7 +127,7 @@ def expected_seconds(notebooks: Sequence[Path], figures: Path) -> dict[str, list
         expected[path.stem] = [s + 0.1 for s in known] if len(known) == cells else [1.0] * cells
     return expected
 
-# %% ../nbs/99_reproduce.ipynb #bf31e3ad
+# %% ../nbs/99_reproduce.ipynb #edd30bb8
 class Progress:
     "One bar for the whole run; a clock keeps it moving through a long cell. `skipped` notebooks are done already."
 
@@ -161,7 +163,7 @@ class Progress:
         self.show()
         self.bar.close()
 
-# %% ../nbs/99_reproduce.ipynb #fc635093
+# %% ../nbs/99_reproduce.ipynb #0b0539dd
 def run_notebooks(notebooks: Sequence[Path], run: Run, figures: Path) -> None:
     "Execute the notebooks that are not done, in order; then write the report. Raises UserError where one is refused or fails."
     copies, code, seconds = run.root / "notebooks", code_hash(), {}
@@ -181,7 +183,7 @@ def run_notebooks(notebooks: Sequence[Path], run: Run, figures: Path) -> None:
     if not resumed and seconds: write_json(figures / "seconds.json", seconds)  # a resumed run passes over work, so its times say little
     if read_results(run.root): write_report(run, figures)
 
-# %% ../nbs/99_reproduce.ipynb #06103c2f
+# %% ../nbs/99_reproduce.ipynb #13700d49
 def reproduce(profile: str, only: Sequence[str] = (), run_dir: Path | None = None) -> Path:
     "Run the project's notebooks at a profile, or `only` some of them; returns the folder of tables, figures and report. The same call resumes a run that was stopped."
     if find_spec("papermill") is None: raise UserError("papermill is not installed: install the project with `make install`, or with pip as '.[dev]'.")
@@ -191,7 +193,7 @@ def reproduce(profile: str, only: Sequence[str] = (), run_dir: Path | None = Non
     run_notebooks(notebooks, run, figures)
     return figures
 
-# %% ../nbs/99_reproduce.ipynb #8a6d8ae7
+# %% ../nbs/99_reproduce.ipynb #c2f0ea72
 def machine() -> dict[str, Any]:
     "What this machine has: memory in GiB, and per GPU its name and memory in GiB."
     import torch
@@ -206,7 +208,7 @@ def gpu_need(model: str) -> float:
     size = re.search(r"(\d+(?:\.\d+)?)B\b", model)
     return 2.5 * float(size[1]) if size else 0.0
 
-# %% ../nbs/99_reproduce.ipynb #f94e35f4
+# %% ../nbs/99_reproduce.ipynb #1013243c
 def obstacles(profile: Profile, has: dict[str, Any]) -> list[str]:
     "Why a machine cannot run a profile; empty where it can."
     models = {profile.student, profile.embedder, *profile.specialist_bases}
@@ -222,7 +224,7 @@ def obstacles(profile: Profile, has: dict[str, Any]) -> list[str]:
     if profile.teacher_url and not is_local(profile.teacher_url) and not has["key"]: why.append(f"OPENAI_API_KEY is not set, and {profile.teacher_url} asks for a key")
     return why
 
-# %% ../nbs/99_reproduce.ipynb #ce76a7fc
+# %% ../nbs/99_reproduce.ipynb #30785359
 def doctor() -> str:
     "What this machine has and which profiles it can run, as text. A key is named, never shown."
     has = machine()

@@ -6,7 +6,7 @@
 __all__ = ['project_root', 'environment', 'Run', 'open_run', 'figures_dir', 'hand_over', 'save_figure', 'save_table',
            'ledger_table']
 
-# %% ../nbs/00c_runs.ipynb #a366ac14
+# %% ../nbs/00c_runs.ipynb #1c10234d
 import json
 import os
 import platform
@@ -21,7 +21,7 @@ from pathlib import Path
 from .core import Drop, Record, UserError, read_drops, read_records, reconcile, text_hash, write_drops, write_json, write_records, write_text
 from .profiles import Profile, get_profile
 
-# %% ../nbs/00c_runs.ipynb #ab27b7af
+# %% ../nbs/00c_runs.ipynb #18eaafa6
 def project_root() -> Path:
     "The nearest folder upwards that holds settings.ini, else the current folder: where `runs/` and `figures/` are."
     here = Path.cwd()
@@ -39,7 +39,7 @@ def environment() -> dict:
     git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=project_root())
     return {"python": platform.python_version(), "device": device, "packages": packages, "commit": git.stdout.strip()}
 
-# %% ../nbs/00c_runs.ipynb #33944e57
+# %% ../nbs/00c_runs.ipynb #eeac0199
 @dataclass(frozen=True)
 class Run:
     "A directory of stages for one profile."
@@ -52,8 +52,10 @@ class Run:
         "The result of a finished stage. Raises UserError where it is not finished, or its file is damaged."
         path = self.folder(stage) / "result.json"
         if not path.exists(): raise UserError(f"{path} does not exist: run the notebooks before this one at profile {self.profile.name}, or `aquilt reproduce --profile {self.profile.name}`.")
-        try: return json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as e: raise UserError(f"{path} is damaged ({e}): delete it and repeat the command; the stage is then done again.") from e
+        try: found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as e: found = str(e)
+        if isinstance(found, dict) and "hash" in found: return found
+        raise UserError(f"{path} is damaged ({str(found)[:80]}): delete it and repeat the command; the stage is then done again.")
 
     def records(self, stage: str) -> list[Record]:
         "The records that a stage kept."
@@ -75,9 +77,9 @@ class Run:
         metrics = work(self.folder(name))
         result = {"stage": name, "profile": self.profile.name, "hash": digest, "config": config, "inputs": read, **metrics, "seconds": round(time.time() - began, 1), "environment": environment()}
         write_json(path, result)
-        return result
+        return self.result(name)
 
-# %% ../nbs/00c_runs.ipynb #04e715e7
+# %% ../nbs/00c_runs.ipynb #2115145b
 def open_run(profile: str) -> Run:
     "The run of a profile: `AQUILT_RUN_DIR` where it is set (the runner sets it), else `runs/<profile>` in the project."
     chosen = get_profile(profile)
@@ -97,13 +99,14 @@ def hand_over(folder: Path, stage: str, entered: int, kept: Sequence[Record], dr
     write_drops(folder / "dropped.jsonl", drops)
     return {"counts": reconcile(stage, entered, kept, drops)}
 
-# %% ../nbs/00c_runs.ipynb #cb7f4bb5
+# %% ../nbs/00c_runs.ipynb #119d1a43
 def save_figure(figure, run: Run, name: str, caption: str = "") -> Path:
     "Save a figure as png and svg, the same bytes for the same figure, with its caption, and close it. Returns the png's path."
     import matplotlib
     import matplotlib.pyplot as plt
     path = figures_dir(run) / f"{name}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try: path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as e: raise UserError(f"Cannot write {path}: {e.strerror}. Choose a folder that you may write to.") from e
     with matplotlib.rc_context({"svg.hashsalt": name}):
         figure.savefig(path, dpi=110)
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
@@ -111,7 +114,7 @@ def save_figure(figure, run: Run, name: str, caption: str = "") -> Path:
     if caption: write_json(path.with_suffix(".json"), {"caption": caption})
     return path
 
-# %% ../nbs/00c_runs.ipynb #7ed09a5c
+# %% ../nbs/00c_runs.ipynb #ba642d31
 def save_table(table, run: Run, name: str, caption: str) -> Path:
     "Save a DataFrame as CSV and as Markdown, with its caption, which names profile, n and seeds. Returns the CSV's path."
     path = figures_dir(run) / f"{name}.csv"
@@ -122,7 +125,7 @@ def save_table(table, run: Run, name: str, caption: str) -> Path:
     write_json(path.with_suffix(".json"), {"caption": caption})
     return path
 
-# %% ../nbs/00c_runs.ipynb #72610f8b
+# %% ../nbs/00c_runs.ipynb #ce587912
 def ledger_table(run: Run, stages: Sequence[str]):
     "One row per stage: entered, kept, dropped and the reasons, as a DataFrame."
     import pandas

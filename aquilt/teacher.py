@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['Pair', 'SPACE', 'WRITERS', 'about', 'write_answerable', 'write_inference', 'write_choice', 'write_statements',
            'write_about_text', 'name_list', 'write_pair', 'leans', 'options_of', 'right_answer', 'logic_quality',
-           'judge', 'with_faults', 'tagged', 'task_of', 'write_translation', 'language_of', 'reply', 'guess_task',
-           'explain', 'teacher_server']
+           'own_answer', 'judge', 'with_faults', 'tagged', 'task_of', 'write_translation', 'language_of', 'reply',
+           'guess_task', 'explain', 'teacher_server']
 
-# %% ../nbs/03c_teacher.ipynb #7548dfb1
+# %% ../nbs/03c_teacher.ipynb #97f8c8ae
 import json
 import random
 import re
@@ -22,7 +22,7 @@ from .prompt import first_object, requirements
 from .questions import Asked, answer_check, ask, ask_check, choices, derived, evidence, other_values, quote, read_question, value, word
 from .world import LANG, Fact, grammar, lookup, read_facts, show, slots, state
 
-# %% ../nbs/03c_teacher.ipynb #4c44876c
+# %% ../nbs/03c_teacher.ipynb #bc7ab45f
 Pair = tuple[str, str, str]
 SPACE = {"en": " ", "zh": ""}
 
@@ -44,7 +44,7 @@ def write_answerable(task: str, facts: Sequence[Fact], text: str, lang: str, rng
     answer = short if task == "extractive_qa" else said
     return question, _reason(fact, facts, text, lang, short), answer
 
-# %% ../nbs/03c_teacher.ipynb #1d051c08
+# %% ../nbs/03c_teacher.ipynb #c9987942
 def write_inference(task: str, facts: Sequence[Fact], text: str, lang: str, rng: random.Random) -> Pair:
     "Yes, no or maybe: a rule where there is one, else a proposed value, right or wrong, or one that the passage leaves open."
     rules = [f for f in derived(facts) if f.spec.rule == "threshold"]
@@ -62,7 +62,7 @@ def _open(spec, entity: str, facts: Sequence[Fact], lang: str, rng: random.Rando
     logic = word("asked", lang, e=show(entity, "name", lang), k=spec.label[LANG[lang]]) + word("unknown", lang, e=show(entity, "name", lang), k=spec.label[LANG[lang]])
     return ask_check(spec, entity, proposed, lang), logic + word("so", lang, x=word("maybe", lang)), word("maybe", lang)
 
-# %% ../nbs/03c_teacher.ipynb #71d9fcd9
+# %% ../nbs/03c_teacher.ipynb #be5fef97
 def write_choice(task: str, facts: Sequence[Fact], text: str, lang: str, rng: random.Random) -> Pair:
     "One right option among four."
     fact = about(facts, rng)
@@ -81,7 +81,7 @@ def write_statements(task: str, facts: Sequence[Fact], text: str, lang: str, rng
     logic = "".join(word("is_true" if t else "is_false", lang, x=l) for l, t in zip(letters, true))
     return question, logic + word("so", lang, x=answer), answer
 
-# %% ../nbs/03c_teacher.ipynb #ad8ca138
+# %% ../nbs/03c_teacher.ipynb #329d24af
 def write_about_text(task: str, facts: Sequence[Fact], text: str, lang: str, rng: random.Random) -> Pair:
     "Summarise, compose, classify or list names: tasks over one or two sentences of the passage, which the question carries along."
     fact = rng.choice(facts)
@@ -105,7 +105,7 @@ def name_list(sentence: str, lang: str) -> str:
     parts = "|".join(grammar()["syllables" if lang == "en" else "characters"])
     return {"en": ", ", "zh": "、"}[lang].join(dict.fromkeys(re.findall(f"(?:{parts}){{2,3}}", sentence)))
 
-# %% ../nbs/03c_teacher.ipynb #7ae52742
+# %% ../nbs/03c_teacher.ipynb #0945a0b1
 WRITERS: dict[str, Callable[..., Pair]] = {
     "extractive_qa": write_answerable, "open_book_qa": write_answerable, "closed_book_qa": write_answerable, "natural_language_inference": write_inference,
     "single_choice": write_choice, "multi_choice": write_statements, "text_summarization": write_about_text, "text_generation": write_about_text,
@@ -117,7 +117,7 @@ def write_pair(task: str, text: str, lang: str, rng: random.Random) -> Pair:
     if not facts: raise ValueError("the passage states no fact of this world")
     return WRITERS[task](task, facts, text, lang, rng)
 
-# %% ../nbs/03c_teacher.ipynb #7915cb27
+# %% ../nbs/03c_teacher.ipynb #f7e52624
 def leans(question: str) -> bool:
     "Whether the question sends its reader to a text that is not there."
     return any(phrase.strip(" ,，").lower() in question.lower() for phrase in grammar()["forms"]["lean"])
@@ -129,15 +129,14 @@ def options_of(question: str) -> dict[str, str]:
 
 def _plain(text: str) -> str: return re.sub(r"[\s.。]+$", "", text.strip()).lower()
 
-# %% ../nbs/03c_teacher.ipynb #b3cec5f8
+# %% ../nbs/03c_teacher.ipynb #f2facd91
 def right_answer(task: str, text: str, question: str, answer: str, lang: str) -> bool:
     "Whether the answer is right for the question: the truth of the world, found without the teacher's help."
     facts = read_facts(text, lang)
     if task in ("text_summarization", "text_generation", "text_classification", "natural_language_understanding"): return _right_about_text(task, facts, question, answer, lang)
     options = options_of(question)
     if task == "multi_choice":
-        true = [l for l, said in options.items() if (stated := read_facts(said + ("" if said.endswith(("." , "。")) else "."), lang)) and set(stated) & set(facts) or _two_hop(said, facts, lang)]
-        return bool(true) and re.findall("[A-E]", answer) == true
+        return re.findall("[A-E]", answer) == [letter for letter, said in options.items() if _states(said, facts, lang)] != []
     asked = read_question(question, lang)
     if asked is None: return False
     if task == "natural_language_inference": return _plain(answer) == word(answer_check(asked, facts), lang)
@@ -145,29 +144,30 @@ def right_answer(task: str, text: str, question: str, answer: str, lang: str) ->
     if fact is None: return False
     short = _plain(value(fact, lang))
     if task == "single_choice": return _plain(options.get(answer.strip()[:1], "")) == short
-    return _plain(answer) == short or (task != "extractive_qa" and short in re.findall(r"[\w. ]*", _plain(answer)) or _contains(answer, fact, facts, lang))
+    return _plain(answer) == short or task != "extractive_qa" and _gives(answer, fact, lang)
 
-def _contains(answer: str, fact: Fact, facts: Sequence[Fact], lang: str) -> bool:
+def _gives(answer: str, fact: Fact, lang: str) -> bool:
     if fact.spec.rule: return _plain(answer).endswith("= " + fact.value)
-    return (fact.attribute, fact.value) in {(f.attribute, f.value) for f in read_facts(answer, lang)}
+    return any((f.attribute, f.value) == (fact.attribute, fact.value) and f.entity in ("", fact.entity) for f in read_facts(answer, lang))
 
-def _two_hop(said: str, facts: Sequence[Fact], lang: str) -> bool:
-    return any(f.via and state(f, lang, form).rstrip(".。") in said for f in facts for form in (0, 1))
+def _states(said: str, facts: Sequence[Fact], lang: str) -> bool:
+    return any(state(f, lang, form).rstrip(".。") in said for f in facts for form in (0, 1))
 
-# %% ../nbs/03c_teacher.ipynb #23f428a6
+# %% ../nbs/03c_teacher.ipynb #fd03ba1b
 def _right_about_text(task: str, facts: Sequence[Fact], question: str, answer: str, lang: str) -> bool:
     if task == "natural_language_understanding":
         carried = question.split(": ", 1)[-1] if lang == "en" else question.split("：", 1)[-1]
         return bool(name_list(carried, lang)) and _plain(answer) == _plain(name_list(carried, lang))
     if task == "text_generation":
         wanted = [f for f in facts if value(f, lang) in question and f.spec.label[LANG[lang]] in question and show(f.entity, "name", lang) in question]
-        return len(set(wanted)) >= 1 and {(f.attribute, f.value) for f in read_facts(answer, lang)} == {(f.attribute, f.value) for f in wanted}
+        given, entities = read_facts(answer, lang), {"", *(f.entity for f in wanted)}  # the sentence of a second hop does not name its entity
+        return bool(wanted) and all(f.entity in entities for f in given) and {(f.attribute, f.value) for f in given} == {(f.attribute, f.value) for f in wanted}
     carried = read_facts(question, lang)
     if not carried: return False
     if task == "text_classification": return _plain(answer) == grammar()["nouns"][carried[0].kind][LANG[lang]] and answer.strip(".。") in question
-    return all(value(f, lang) in answer and f.spec.label[LANG[lang]] in answer for f in carried)
+    return all(value(f, lang) in answer and f.spec.label[LANG[lang]] in answer and show(f.entity, "name", lang) in answer for f in carried)
 
-# %% ../nbs/03c_teacher.ipynb #a9f263de
+# %% ../nbs/03c_teacher.ipynb #b5e179f6
 def logic_quality(task: str, text: str, question: str, logic: str, answer: str, lang: str) -> str:
     "sound, thin or flawed: flawed logic states what the passage does not, or ends in another answer; thin logic brings no ground at all."
     if not logic.strip(): return "thin"
@@ -179,31 +179,59 @@ def logic_quality(task: str, text: str, question: str, logic: str, answer: str, 
         if not (end.startswith(_plain(answer)) or end in _plain(answer)): return "flawed"
     return "thin" if logic.strip().startswith(so) else "sound"
 
+def own_answer(task: str, text: str, question: str, lang: str) -> tuple[str, str] | None:
+    "What the judge would answer: the ground and the answer; None where it cannot read the question."
+    facts, options, asked = read_facts(text, lang), options_of(question), read_question(question, lang)
+    if task in ("text_summarization", "text_generation", "text_classification", "natural_language_understanding"): return _own_about_text(task, facts, text, question, lang)
+    if task == "multi_choice":
+        true = {letter: _states(said, facts, lang) for letter, said in options.items()}
+        return "".join(word("is_true" if t else "is_false", lang, x=letter) for letter, t in true.items()), ", ".join(letter for letter, t in true.items() if t)
+    if asked is None: return None
+    fact = lookup(facts, asked.spec, asked.entity)
+    if fact is None: ground = word("unknown", lang, e=show(asked.entity, "name", lang), k=asked.spec.label[LANG[lang]])
+    else: ground = evidence(fact, facts, text, lang) + SPACE[lang]
+    if task == "natural_language_inference": return ground, word(answer_check(asked, facts), lang)
+    if fact is None: return None
+    short = value(fact, lang)
+    letter = next((letter for letter, said in options.items() if _plain(said) == _plain(short)), "?")
+    return ground, f"{letter}. {short}" if task == "single_choice" else short
+
+def _own_about_text(task: str, facts: Sequence[Fact], text: str, question: str, lang: str) -> tuple[str, str] | None:
+    carried, i = read_facts(question, lang), LANG[lang]
+    if task == "natural_language_understanding": return "", name_list(question.split(": " if lang == "en" else "：", 1)[-1], lang)
+    if task == "text_generation":
+        wanted = [f for f in facts if show(f.entity, "name", lang) in question and value(f, lang) in question and f.spec.label[i] in question]
+        return ("", SPACE[lang].join(quote(f, text, lang) for f in dict.fromkeys(wanted))) if wanted else None
+    if not carried: return None
+    if task == "text_classification": return "", grammar()["nouns"][carried[0].kind][i]
+    first, second = (carried * 2)[:2]
+    return "", word("summary", lang, e=show(first.entity, "name", lang), k1=first.spec.label[i], v1=value(first, lang), k2=second.spec.label[i], v2=value(second, lang))
+
+# %% ../nbs/03c_teacher.ipynb #51904282
 def judge(task: str, text: str, question: str, logic: str, answer: str, lang: str) -> tuple[int, str]:
     "The score that a pair deserves, 1 to 5, and the analysis in words."
     alone = not leans(question)
     quality = logic_quality(task, text, question, logic, answer, lang)
     right = right_answer(task, text, question, answer, lang)
-    asked = read_question(question, lang)
+    asked, own = read_question(question, lang), own_answer(task, text, question, lang)
     deep = asked is not None and bool(asked.spec.rule or asked.spec.via) or task == "multi_choice"
-    analysis = word("stands" if alone else "leans", lang) + word(quality, lang) + (word("steps", lang) if deep else "") + word("right" if right else "wrong", lang)
-    if not right: return 1, analysis
-    if not alone or quality == "flawed": return 2, analysis
-    if quality == "thin": return 3, analysis
-    return (5 if deep else 4), analysis
+    reasons = [word("stands" if alone else "leans", lang), own[0] + word("so", lang, x=own[1]) + SPACE[lang] if own else "", word("right" if right else "wrong", lang) + SPACE[lang],
+               word(quality, lang), word("steps", lang) if deep else ""]
+    score = 1 if not right else 2 if not alone or quality == "flawed" else 3 if quality == "thin" else 5 if deep else 4
+    return score, "".join(reasons).strip()
 
-# %% ../nbs/03c_teacher.ipynb #b3dd0dea
+# %% ../nbs/03c_teacher.ipynb #dcee052b
 def with_faults(task: str, pair: Pair, text: str, lang: str, rate: float, rng: random.Random) -> Pair:
     "The pair with the teacher's faults."
     question, logic, answer = pair
     if rng.random() < rate:  # a wrong answer: another pair's
-        facts = [f for f in read_facts(text, lang) if f.entity]
-        answer = WRITERS[task](task, facts, text, lang, rng)[2]
+        answer = write_pair(task, text, lang, rng)[2]
+        if task == "text_classification": answer = rng.choice([n[LANG[lang]] for n in grammar()["nouns"].values() if n[LANG[lang]] in question and n[LANG[lang]] != answer])
     if rng.random() < rate: logic = word("so", lang, x=answer)
     prefix = word("lean", lang) if rng.random() < rate else word("favourite", lang) if task == "closed_book_qa" and rng.random() < 4 * rate else ""
     return prefix + (question[0].lower() + question[1:] if prefix and question[1:2].islower() else question), logic, answer
 
-# %% ../nbs/03c_teacher.ipynb #350f5703
+# %% ../nbs/03c_teacher.ipynb #7b825b47
 def tagged(message: str, tag: str) -> str:
     "The content of `<tag>...</tag>` in a message, or an empty string."
     found = re.search(rf"<{tag}>\n?(.*?)\n?</{tag}>", message, re.DOTALL)
@@ -228,7 +256,7 @@ def language_of(text: str) -> str:
     "zh where any Chinese character stands in the text."
     return "zh" if re.search("[\u4e00-\u9fff]", text) else "en"
 
-# %% ../nbs/03c_teacher.ipynb #d1bb5bf7
+# %% ../nbs/03c_teacher.ipynb #97214177
 def reply(messages: Sequence[dict], faults: float = 0.0, seed: int = 0) -> str:
     "The teacher's reply to chat messages: a JSON document, as each prompt demands, or a refusal in words."
     system = messages[0]["content"]
@@ -253,7 +281,7 @@ def _fields(system: str, user: str, text: str, lang: str, faults: float, rng: ra
         return {"analysis_steps": analysis, "score": score}
     return {"thought_process": explain(text, tagged(user, "question"), tagged(user, "answer"), lang)}
 
-# %% ../nbs/03c_teacher.ipynb #03790a45
+# %% ../nbs/03c_teacher.ipynb #e77fedd6
 def guess_task(question: str) -> str:
     "The task type that a question's shape betrays."
     for form, task in (("summarize", "text_summarization"), ("compose", "text_generation"), ("classify", "text_classification"), ("names", "natural_language_understanding"),
@@ -262,7 +290,7 @@ def guess_task(question: str) -> str:
     if options_of(question): return "single_choice"
     lang = language_of(question)
     asked = read_question(question, lang)
-    is_check = asked is not None and ask_check(asked.spec, asked.entity, asked.proposed, lang).lower() in question.lower()
+    is_check = asked is not None and bool(asked.spec.check[LANG[lang]]) and ask_check(asked.spec, asked.entity, asked.proposed, lang).lower() in question.lower()
     return "natural_language_inference" if is_check else "closed_book_qa"
 
 def explain(text: str, question: str, answer: str, lang: str) -> str:
@@ -279,7 +307,7 @@ def explain(text: str, question: str, answer: str, lang: str) -> str:
     if fact is None: return word("asked", lang, e=show(asked.entity, "name", lang), k=asked.spec.label[LANG[lang]]) + word("unknown", lang, e=show(asked.entity, "name", lang), k=asked.spec.label[LANG[lang]]) + word("so", lang, x=ending)
     return _reason(fact, facts, text, lang, ending)
 
-# %% ../nbs/03c_teacher.ipynb #493223f7
+# %% ../nbs/03c_teacher.ipynb #332c6ea5
 def _handler(faults: float) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -305,13 +333,15 @@ def _handler(faults: float) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
     return Handler
 
-# %% ../nbs/03c_teacher.ipynb #7477e543
+# %% ../nbs/03c_teacher.ipynb #a123d6a4
+class _Server(ThreadingHTTPServer):
+    daemon_threads, request_queue_size = True, 128  # the default of 5 lets a client's burst of connections wait a second
+
 @contextmanager
 def teacher_server(faults: float = 0.0):
     "The miniature's teacher on a free loopback port for the length of a `with` block; yields its base URL."
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(faults))
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    server = _Server(("127.0.0.1", 0), _handler(faults))
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try: yield f"http://127.0.0.1:{server.server_port}/v1"
     finally:
         server.shutdown()

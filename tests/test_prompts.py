@@ -100,7 +100,7 @@ def test_a_file_without_a_user_part_is_one_user_message():
 def test_the_meta_prompt_is_filled_for_every_task_and_says_the_language(task):
     pair = prompt.requirements()[task]
     system, user = prompt.distillation_messages("一段文字", task, "zh")
-    assert all(value in system["content"] for value in pair.values())
+    assert all(pair[key] in system["content"] for key in ("task_type", "question", "thought"))
     assert "{{The question you create}}" in system["content"] and "{Task Type}" not in system["content"]
     assert user["content"].startswith("<text>\n一段文字\n</text>\n") and "中文" in user["content"]
     assert "English" in prompt.distillation_messages("x", task)[1]["content"]

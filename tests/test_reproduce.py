@@ -181,10 +181,10 @@ def test_run_then_resume(project, monkeypatch):
     runs_again("32a_distillation", "33_inspection")
     (project.run.root / "33_inspection" / "a" / "result.json").unlink()
     (project.run.root / "33_inspection" / "b" / "result.json").unlink()
-    runs_again("33_inspection")
+    runs_again("32a_distillation", "33_inspection")  # when 32a ended for the second time, these files were there
     (project.run.root / "notebooks" / "33_inspection.ipynb").unlink()
-    monkeypatch.setattr(project, "executed", lambda: {"33_inspection": time.time()})
-    runs_again("33_inspection")
+    project()
+    assert project.executed().keys() == first.keys() and project.final() == final
     assert (project.figures / "seconds.json").read_bytes() == seconds, "the times of a resumed run were kept"
 
 
@@ -241,10 +241,12 @@ def test_user_error_in_a_cell_shows_its_message(project):
 
 def test_a_failure_is_one_line(tmp_path):
     class Error:
-        ename, evalue, exec_count = "ValueError", "first line\nsecond line", 2
+        ename, evalue, exec_count, traceback = "ValueError", "first line\nsecond line", 2, []
     assert failure(tmp_path / "a.ipynb", tmp_path / "copy", Error()).startswith("a stopped at cell [2]: ValueError: first line. ")
     Error.ename, Error.evalue = "AssertionError", ""
-    assert failure(tmp_path / "a.ipynb", tmp_path / "copy", Error()).startswith("a stopped at cell [2]: AssertionError. ")
+    assert failure(tmp_path / "a.ipynb", tmp_path / "copy", Error()).startswith("a stopped at cell [2]: AssertionError: no message. ")
+    Error.traceback = ["Cell In[2], line 3", "      2 a = 1\n\x1b[32m----> 3\x1b[39m \x1b[38massert\x1b[39m a == 2\n      4 b = 1", "-> 90 deeper"]
+    assert failure(tmp_path / "a.ipynb", tmp_path / "copy", Error()).startswith("a stopped at cell [2]: AssertionError: assert a == 2. ")
 
 
 def test_dead_kernel(project):
@@ -259,8 +261,8 @@ DRIVER = """
 import sys
 from pathlib import Path
 from aquilt import __main__, reproduce
-found = reproduce.find_notebooks
-reproduce.find_notebooks = lambda folder: found(Path(sys.argv.pop(1)))
+found = reproduce.find_notebooks(Path(sys.argv.pop(1)))
+reproduce.find_notebooks = lambda folder: found
 __main__.main()
 """
 
@@ -281,10 +283,10 @@ def started(project):
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def wait_for(there, seconds=60):
+def wait_for(there, process=None, seconds=60):
     end = time.time() + seconds
     while not there():
-        assert time.time() < end, "it never came"
+        assert time.time() < end and (process is None or process.poll() is None), "it never came"
         time.sleep(0.01)
 
 
@@ -305,7 +307,7 @@ def test_killed_run_ends_as_an_undisturbed_one(project, undisturbed, moment):
     for name in "31_corpus", "32a_distillation":
         page(project.nbs, name, pause=0.2)
     process = started(project)
-    wait_for((project.nbs.parent / moment).exists)
+    wait_for((project.nbs.parent / moment).exists, process)
     process.kill()
     assert process.wait() == -signal.SIGKILL or moment == "figures/results.json"
     process = started(project)
@@ -318,7 +320,7 @@ def test_killed_run_ends_as_an_undisturbed_one(project, undisturbed, moment):
 def test_ctrl_c_says_that_the_same_command_resumes(project):
     page(project.nbs, "31_corpus", "time.sleep(60)")
     process = started(project)
-    wait_for((project.figures / "table_31_corpus.csv").exists)
+    wait_for((project.figures / "table_31_corpus.csv").exists, process)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in err

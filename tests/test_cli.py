@@ -1,0 +1,122 @@
+"""The command line: what it hands on, its exit codes, and one line for what the user can put right."""
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import aquilt
+from aquilt.__main__ import app
+from aquilt.core import UserError, write_json
+from aquilt.profiles import MINI
+
+ROOT = Path(aquilt.__file__).parents[1]
+
+
+@pytest.fixture
+def call(monkeypatch):
+    "A call in this process; variables that a command sets are taken back."
+    monkeypatch.setenv("AQUILT_RUN_DIR", "")
+    monkeypatch.delenv("AQUILT_RUN_DIR")
+    return lambda *arguments: CliRunner().invoke(app, list(map(str, arguments)))
+
+
+def replaced(monkeypatch, module, name, value=None):
+    "Put a recorder in place of a function that a command calls; returns the list of its calls."
+    calls = []
+
+    def recorder(*positional, **named):
+        calls.append((positional, named))
+        if isinstance(value, BaseException):
+            raise value
+        return value
+
+    monkeypatch.setattr(f"aquilt.{module}.{name}", recorder)
+    return calls
+
+
+def command(*arguments, **environment):
+    "A call as a process of its own."
+    return subprocess.run([sys.executable, "-m", "aquilt", *map(str, arguments)], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT), **environment})
+
+
+def test_version_and_help(call):
+    assert call("--version").stdout.strip() == aquilt.__version__
+    text = call("--help").stdout
+    assert all(name in text for name in ("reproduce", "report", "doctor", "pretrain", "synthesize"))
+    assert call("no-such-command").exit_code == 2
+
+
+def test_reproduce_hands_on(call, monkeypatch, tmp_path):
+    calls = replaced(monkeypatch, "reproduce", "reproduce", value=tmp_path)
+    done = call("reproduce")
+    assert done.exit_code == 0 and str(tmp_path) in done.stdout and calls == [(("mini", (), None), {})]
+    call("reproduce", "--profile", "smoke", "--only", "32", "--only", "33", "--run-dir", "there")
+    assert calls[1] == (("smoke", ["32", "33"], Path("there")), {})
+
+
+def test_user_error_is_one_line(call, monkeypatch):
+    replaced(monkeypatch, "reproduce", "reproduce", value=UserError("The file is\nwrong: put it right."))
+    done = call("reproduce")
+    assert (done.exit_code, done.stdout, done.stderr) == (2, "", "aquilt: The file is wrong: put it right.\n")
+
+
+def test_ctrl_c(call, monkeypatch):
+    replaced(monkeypatch, "reproduce", "reproduce", value=KeyboardInterrupt())
+    done = call("reproduce")
+    assert done.exit_code == 130 and done.stderr == "aquilt: stopped; the same command goes on from here.\n"
+
+
+def test_a_fault_of_the_program_keeps_its_trace(call, monkeypatch):
+    replaced(monkeypatch, "reproduce", "reproduce", value=RuntimeError("a bug"))
+    assert isinstance(call("reproduce").exception, RuntimeError)
+
+
+def test_pretrain_hands_on(call, monkeypatch, tmp_path):
+    calls = replaced(monkeypatch, "pretraining", "pretrain", value=tmp_path)
+    assert call("pretrain", "qwen2", tmp_path).exit_code == 0
+    call("pretrain", "llama", tmp_path, "--steps", 5, "--seed", 3)
+    assert calls == [(("qwen2", tmp_path), {"seed": 0}), (("llama", tmp_path), {"seed": 3, "steps": 5})]
+    assert call("pretrain", "llama", tmp_path, "--steps", 0).exit_code == 2
+
+
+def test_synthesize_hands_on(call, monkeypatch, tmp_path):
+    calls = replaced(monkeypatch, "synthesis", "synthesize_file", value={"entered": 5, "kept": 3})
+    done = call("synthesize", "my.txt", "--task", "single_choice", "--out", "out.jsonl", "--lang", "zh", "--profile", "smoke", "--run-dir", tmp_path)
+    assert done.exit_code == 0 and done.stdout == "out.jsonl: 3 of 5 passages became records that passed inspection\n"
+    assert calls == [((Path("my.txt"), "single_choice", Path("out.jsonl"), "zh", "smoke"), {})] and os.environ["AQUILT_RUN_DIR"] == str(tmp_path)
+    assert call("synthesize", "my.txt", "--out", "out.jsonl").exit_code == 2, "the task is not guessed"
+
+
+def test_report(call, monkeypatch, tmp_path):
+    monkeypatch.setenv("AQUILT_FIGURES_DIR", str(tmp_path / "figures"))
+    write_json(tmp_path / "run" / "corpus" / "result.json", {"stage": "corpus", "profile": MINI.name})
+    done = call("report", "--run-dir", tmp_path / "run")
+    assert done.exit_code == 0 and done.stdout.strip() == str(tmp_path / "figures" / "report.html")
+    assert call("report", "--run-dir", tmp_path / "empty").exit_code == 2
+
+
+def test_doctor_shows_no_key():
+    done = command("doctor", OPENAI_API_KEY="sk-secret")
+    assert done.returncode == 0 and "profile mini" in done.stdout and "sk-secret" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("arguments, says", [
+    (["reproduce", "--profile", "large"], "Unknown profile 'large'"),
+    (["reproduce", "--profile", "smoke", "--only", "77"], "No notebook is called '77'"),
+    (["reproduce", "--profile", "smoke", "--run-dir", "FILE/run"], "Cannot write the run directory"),
+    (["report", "--run-dir", "FILE/run"], "Cannot write the run directory"),
+], ids=["profile", "notebook", "run directory", "report"])
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path, arguments, says):
+    (tmp_path / "FILE").touch()
+    done = command(*[a.replace("FILE", str(tmp_path / "FILE")) for a in arguments], AQUILT_FIGURES_DIR=str(tmp_path))
+    assert done.returncode == 2 and done.stderr.startswith(f"aquilt: {says}") and done.stderr.count("\n") == 1 and not done.stdout
+
+
+def test_start_is_quick_work():
+    "No subcommand pays for another's imports."
+    done = subprocess.run([sys.executable, "-c", "import sys, aquilt.__main__; print(*{'torch', 'papermill', 'aquilt.reproduce', 'aquilt.pretraining'} & set(sys.modules))"],
+                          capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0 and not done.stdout.split()

@@ -1,0 +1,283 @@
+"""The record, its files and the ledger: what is refused, what comes back as it was, and what a crash leaves."""
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+import aquilt
+from aquilt.core import LANGS, TASKS, Drop, Record, UserError, read_drops, read_lines, read_records, reconcile, text_hash, write_drops, write_json, write_records, write_text
+
+ROOT = Path(aquilt.__file__).parents[1]
+fewer = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
+PLACE = st.integers(0, 10**6)
+RECORDS = st.builds(Record, text=TEXT, task=st.sampled_from(TASKS) | TEXT, lang=st.sampled_from(LANGS), question=TEXT, logic=TEXT, answer=TEXT, analysis=TEXT,
+                    score=st.none() | st.integers(1, 5), source=TEXT, document=TEXT, span=st.none() | st.tuples(PLACE, PLACE), seed=st.none() | st.integers(0, 2**31), raw=TEXT)
+
+
+# ---- the record
+
+def test_an_unknown_field_is_refused():
+    with pytest.raises(ValidationError, match="quesion"): Record(quesion="?")
+    with pytest.raises(ValidationError, match="quesion"): Record().with_(quesion="?")
+
+
+@pytest.mark.parametrize("wrong", [{"text": 5}, {"text": None}, {"answer": ["A"]}, {"score": "high"}, {"score": 2.5}, {"span": (1,)}, {"span": "0-4"}, {"seed": "first"}])
+def test_a_wrong_type_is_refused(wrong):
+    with pytest.raises(ValidationError, match=next(iter(wrong))): Record(**wrong)
+
+
+@pytest.mark.parametrize("score", ["3", True])
+def test_a_score_is_a_number(score):
+    with pytest.raises(ValidationError): Record(score=score)
+
+
+@pytest.mark.parametrize("score", [-1, 0, 6, 100])
+def test_a_score_is_one_to_five(score):
+    with pytest.raises(ValidationError, match="1 to 5"): Record(score=score)
+    with pytest.raises(ValidationError, match="1 to 5"): Record(score=3).with_(score=score)
+
+
+@pytest.mark.parametrize("score", [None, 1, 2, 3, 4, 5])
+def test_scores_that_are_allowed(score):
+    assert Record().with_(score=score).score == score
+
+
+def test_with_changes_a_copy_only():
+    first = Record(text="u", span=(0, 1))
+    second = first.with_(question="q", span=(2, 3))
+    assert (first.question, first.span, second.text, second.question, second.span) == ("", (0, 1), "u", "q", (2, 3))
+    assert first.with_() == first and hash(first.with_()) == hash(first)
+
+
+def test_a_record_cannot_be_changed():
+    with pytest.raises(ValidationError): Record(text="u").text = "v"
+
+
+# ---- hashes
+
+def test_the_hash_is_the_same_on_every_machine():
+    assert text_hash("a", 1, {"b": None}) == hashlib.sha256('["a", 1, {"b": null}]'.encode()).hexdigest()[:16]
+
+
+def test_the_hash_sees_parts_and_not_the_order_of_keys():
+    assert text_hash("ab", "c") != text_hash("a", "bc") and text_hash("a", "b") != text_hash("b", "a") and text_hash() != text_hash("")
+    assert text_hash({"a": 1, "b": 2}) == text_hash({"b": 2, "a": 1}) and text_hash((1, 2)) == text_hash([1, 2])
+
+
+@given(TEXT, TEXT)
+@settings(deadline=None)
+def test_two_texts_have_one_hash_only_where_they_are_one(a, b):
+    assert (text_hash(a) == text_hash(b)) == (a == b)
+
+
+# ---- round trips
+
+@given(st.lists(RECORDS, max_size=5))
+@fewer
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_records_come_back_as_they_were(tmp_path, suffix, records):
+    path = tmp_path / f"records{suffix}"
+    write_records(path, records)
+    assert read_records(path) == records
+
+
+def test_both_formats_hold_the_same(tmp_path):
+    records = [Record(text="城市\u2028a\r\n\t\"\x00", span=(0, 4), score=3), Record(score=None, seed=7), Record(span=None, score=5)]
+    for name in ("a.jsonl", "a.parquet"): write_records(tmp_path / name, records)
+    assert read_records(tmp_path / "a.jsonl") == read_records(tmp_path / "a.parquet") == records
+
+
+@pytest.mark.parametrize("seed", [2**53 + 1, -2**62 - 1])
+def test_a_large_seed_survives_parquet(tmp_path, seed):
+    write_records(tmp_path / "a.parquet", [Record(seed=seed), Record()])
+    assert read_records(tmp_path / "a.parquet")[0].seed == seed
+
+
+def test_one_record_is_one_line_without_its_defaults(tmp_path):
+    write_records(tmp_path / "a.jsonl", (Record(text=t) for t in ("a\nb\u2028", "")))
+    assert (tmp_path / "a.jsonl").read_text(encoding="utf-8").split("\n") == ['{"text":"a\\nb\u2028"}', "{}", ""]
+
+
+def test_blank_lines_are_passed_over_and_counted(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('\n{"text":"a"}\n  \n{"text":"b"}', encoding="utf-8")
+    assert [number for number, _ in read_lines(path)] == [2, 4] and [r.text for r in read_records(path)] == ["a", "b"]
+
+
+def test_no_records_are_an_empty_file(tmp_path):
+    for name in ("a.jsonl", "a.parquet"):
+        write_records(tmp_path / name, [])
+        assert read_records(tmp_path / name) == []
+
+
+def test_half_a_surrogate_pair_does_not_stop_a_stage(tmp_path):
+    try: record = Record(question=json.loads('"\\ud83d"'))
+    except ValidationError: return  # refused where it enters, it goes to the ledger
+    write_records(tmp_path / "a.jsonl", [record])
+    assert text_hash(record.question)
+
+
+# ---- damaged files
+
+def refusal(read, path):
+    with pytest.raises(UserError) as caught: read(path)
+    message = str(caught.value)
+    assert str(path) in message and "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("line", ["{", "not json", '{"text": "a"', '{"text": "a"} {}', "{'text': 'a'}", '"'])
+def test_invalid_json_is_named_by_file_and_line(tmp_path, line):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text":"a"}\n\n' + line + '\n{"text":"b"}\n', encoding="utf-8")
+    assert "line 3" in refusal(read_records, path)
+
+
+@pytest.mark.parametrize("line, field", [('{"test": "a"}', "test"), ('{"text": 5}', "text"), ('{"score": 9}', "score"), ('{"span": [1]}', "span"), ("5", "the line"), ("[]", "the line")])
+def test_a_field_that_does_not_fit_is_named_by_file_line_and_field(tmp_path, line, field):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text":"a"}\n' + line + "\n", encoding="utf-8")
+    message = refusal(read_records, path)
+    assert "line 2" in message and f"field {field}" in message
+
+
+def test_bad_utf8_is_refused(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"text":"\xff"}\n')
+    assert "line 1" in refusal(read_records, path)
+
+
+def test_bad_utf8_is_named_by_its_line(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"text":"a"}\n{"text":"b"}\n{"text":"\xff"}\n')
+    assert "line 3" in refusal(read_records, path)
+
+
+def test_endless_nesting_is_refused(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text("[" * 100_000, encoding="utf-8")
+    assert "line 1" in refusal(read_records, path)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
+def test_a_missing_file_is_refused(tmp_path, name):
+    refusal(read_records, tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
+def test_a_folder_is_refused(tmp_path, name):
+    (tmp_path / name).mkdir()
+    refusal(read_records, tmp_path / name)
+
+
+def test_a_damaged_parquet_is_refused(tmp_path):
+    path = tmp_path / "a.parquet"
+    write_records(path, [Record(text="a")])
+    path.write_bytes(path.read_bytes()[:-9])
+    refusal(read_records, path)
+
+
+def test_a_parquet_of_something_else_is_refused(tmp_path):
+    import pandas
+    pandas.DataFrame([{"text": "a", "label": 1}]).to_parquet(tmp_path / "a.parquet")
+    assert "line 1, field label" in refusal(read_records, tmp_path / "a.parquet")
+
+
+# ---- writing
+
+def test_writing_makes_the_folder_and_leaves_no_temporary_file(tmp_path):
+    write_text(tmp_path / "a/b/c.txt", "é城")
+    assert (tmp_path / "a/b/c.txt").read_bytes() == "é城".encode() and [p.name for p in (tmp_path / "a/b").iterdir()] == ["c.txt"]
+
+
+def test_json_is_readable_text(tmp_path):
+    write_json(tmp_path / "a.json", {"名": [1, None], "path": Path("x")})
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert "名" in text and text.endswith("}\n") and json.loads(text) == {"名": [1, None], "path": "x"}
+
+
+@pytest.mark.parametrize("name", ["a.txt", "deeper/a.txt"])
+def test_an_unwritable_folder_is_refused(tmp_path, name):
+    (tmp_path / "file").write_text("")
+    path = tmp_path / "file" / name
+    assert "Cannot write" in refusal(lambda p: write_text(p, "x"), path)
+
+
+def test_an_unwritable_folder_is_refused_for_parquet(tmp_path):
+    (tmp_path / "file").write_text("")
+    refusal(lambda p: write_records(p, [Record()]), tmp_path / "file" / "a.parquet")
+
+
+def test_a_folder_in_the_way_is_refused(tmp_path):
+    (tmp_path / "a.txt").mkdir()
+    refusal(lambda p: write_text(p, "x"), tmp_path / "a.txt")
+
+
+def failing():
+    yield Record(text="first")
+    raise RuntimeError("the work failed here")
+
+
+def no_space(*_):
+    raise OSError(28, "No space left on device")
+
+
+def test_an_error_in_writing_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    write_json(path, {"old": 1})
+    with pytest.raises(RuntimeError): write_records(path, failing())
+    monkeypatch.setattr(os, "replace", no_space)
+    assert "No space left" in refusal(lambda p: write_json(p, {"new": 2}), path)
+    assert json.loads(path.read_text()) == {"old": 1}
+
+
+def test_an_error_in_writing_leaves_no_temporary_file(tmp_path):
+    (tmp_path / "a.txt").mkdir()
+    refusal(lambda p: write_text(p, "x"), tmp_path / "a.txt")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_process_killed_in_writing_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    code = f"import os; from aquilt.core import write_text; os.replace = lambda *_: os.kill(os.getpid(), 9); write_text({str(path)!r}, 'new' * 10**5)"
+    died = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert died.returncode == -signal.SIGKILL and path.read_text() == "old"
+    write_text(path, "new")
+    assert path.read_text() == "new" and [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+# ---- the ledger
+
+@given(st.lists(st.builds(Drop, stage=TEXT, reason=TEXT, raw=TEXT, record=st.none() | RECORDS), max_size=4))
+@fewer
+def test_ledger_rows_come_back_as_they_were(tmp_path, drops):
+    write_drops(tmp_path / "dropped.jsonl", drops)
+    assert read_drops(tmp_path / "dropped.jsonl") == drops
+
+
+@pytest.mark.parametrize("line", ['{"stage": "s"}', '{"stage": "s", "reason": "r", "why": 1}', '{"stage": "s", "reason": "r", "record": {"score": 9}}', "[]", "{"])
+def test_a_damaged_ledger_is_refused(tmp_path, line):
+    (tmp_path / "dropped.jsonl").write_text(line, encoding="utf-8")
+    refusal(read_drops, tmp_path / "dropped.jsonl")
+
+
+def test_counts_reconcile():
+    drops = [Drop(stage="s", reason=r) for r in ("short", "empty", "short")]
+    assert reconcile("s", 5, [Record(), Record()], drops) == {"entered": 5, "kept": 2, "dropped": 3, "reasons": {"empty": 1, "short": 2}}
+    assert reconcile("s", 0, [], []) == {"entered": 0, "kept": 0, "dropped": 0, "reasons": {}}
+
+
+@pytest.mark.parametrize("entered", [0, 1, 3])
+def test_a_record_lost_or_doubled_is_a_fault(entered):
+    with pytest.raises(RuntimeError, match=f"s: {entered} entered, but 1 kept and 1 dropped"): reconcile("s", entered, [Record()], [Drop(stage="s", reason="r")])

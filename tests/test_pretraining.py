@@ -1,0 +1,82 @@
+"""The shipped base models, their tokenizer, and the documents they were made from."""
+import json
+import random
+from importlib.resources import files
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from aquilt.core import UserError
+from aquilt.pretraining import MIXTURE, chats, documents, exact_match, new_model, pretrain, rows, train_tokenizer
+from aquilt.prompt import synthesis_prompt
+from aquilt.training import model_path
+from aquilt.world import split_of
+
+MODELS = Path(str(files("aquilt"))) / "models"
+NAMES = ("qwen2", "qwen2-instruct", "llama", "llama-instruct")
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer("".join(t for t, _ in d) for d in islice(documents("tokenizer"), 20_000))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_model_is_shipped_with_its_log(name):
+    from safetensors import safe_open
+    folder = Path(model_path(name))
+    with safe_open(folder / "model.safetensors", "pt") as weights:
+        assert {weights.get_slice(k).get_dtype() for k in weights.keys()} == {"F16"}
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert log[-1]["tokens"] == max(row["tokens"] for row in log) and 0 <= log[-1]["exact_match"] <= 1
+
+
+def test_the_models_fit_into_ten_megabytes():
+    assert sum(p.stat().st_size for p in MODELS.rglob("*") if p.is_file()) <= 10_000_000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_auto_tokenizer_cuts_as_the_training_did(name, tokenizer):
+    from transformers import AutoTokenizer
+    loaded = AutoTokenizer.from_pretrained(model_path(name))
+    texts = ["".join(t for t, _ in d) for d in islice(documents("test"), 300)] + [synthesis_prompt("A (B) \n\n\"x\" 3.5%", "single_choice", lang) for lang in ("en", "zh")]
+    assert [loaded(t).input_ids for t in texts] == [tokenizer(t).input_ids for t in texts]
+    assert [loaded.decode(loaded(t).input_ids) for t in texts] == texts
+
+
+def test_the_architectures_differ():
+    qwen2, llama = new_model("qwen2"), new_model("llama")
+    assert any("bias" in n for n, _ in qwen2.named_parameters()) and not any("bias" in n for n, _ in llama.named_parameters())
+    with pytest.raises(UserError, match="qwen2, llama"): new_model("gpt2")
+
+
+def test_documents_repeat_with_their_seed_and_stay_in_their_split():
+    import re
+    first, again = (list(islice(documents(1), 50)) for _ in range(2))
+    assert first == again and first != list(islice(documents(2), 50))
+    text = " ".join(t for d in first for t, _ in d)
+    names = re.findall(r"(?:\b(?:city|drug|theory|product|contract) )((?:[A-Z][a-z]){3})\b", text)
+    assert names and {split_of(n) for n in names} == {"pretraining"}
+
+
+def test_every_kind_of_document_can_be_written():
+    for kind in MIXTURE:
+        for lang in ("en", "zh"):
+            for seed in range(30): assert all(t and w >= 0 for t, w in kind(random.Random(seed), "pretraining", lang))
+    assert all("<|im_start|>" in d[0][0] or d for d in islice(chats(0), 20))
+
+
+def test_rows_are_full_and_weighted(tokenizer):
+    for ids, weights in islice(rows(documents(3), tokenizer), 5):
+        assert len(ids) == len(weights) == 256 and set(weights) <= {0.3, 0.5, 1.0}
+
+
+def test_exact_match_of_an_untrained_model_is_nought(tokenizer):
+    assert exact_match(new_model("qwen2").eval(), tokenizer, n=2) == 0
+
+
+def test_an_instruct_model_needs_a_base(tmp_path):
+    from aquilt.pretraining import instruct
+    with pytest.raises(UserError, match="holds no model"): instruct(tmp_path / "nothing", tmp_path / "out")
+    with pytest.raises(UserError, match="holds no model"): pretrain("llama", tmp_path / "out", start=tmp_path / "nothing")
