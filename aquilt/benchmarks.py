@@ -7,7 +7,7 @@ __all__ = ['SUITE', 'TEXT_TYPES', 'ITEMS', 'Benchmark', 'domain_facts', 'domain_
            'pubmedqa_items', 'ceval_items', 'translation_items', 'essayqa_items', 'test_items', 'specialist_prompt',
            'specialist_target']
 
-# %% ../nbs/41_benchmarks.ipynb #7ae0c578
+# %% ../nbs/41_benchmarks.ipynb #684ba38e
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from .questions import Asked, answer_check, ask, ask_check, choices, value
 from .teacher import options_of
 from .world import LANG, Fact, draw_entity, grammar, show, state, write_passage
 
-# %% ../nbs/41_benchmarks.ipynb #4d299fac
+# %% ../nbs/41_benchmarks.ipynb #93b76e5e
 @dataclass(frozen=True)
 class Benchmark:
     "A downstream task: how its data are synthesised (task type, instruction of an unseen task) and how its specialist is asked."
@@ -36,10 +36,10 @@ SUITE = {b.name: b for b in (
     Benchmark("pubmedqa", ("en",), ("trial",), "medical", "natural_language_inference", with_text=True),
     Benchmark("ceval", ("zh",), ("topic",), "exam", "single_choice"),
     Benchmark("translation", ("en", "zh"), ("statute", "clause"), "legal", "closed_book_qa",
-              (("Translate the following sentence into Chinese: ", "把以下句子译成英文："), ("Translate the following legal term into Chinese: ", "把以下术语译成英文："))),
+              (("Translate the following sentence into Chinese: ", "把以下句子译成英文："), ("Translate the following legal provision into Chinese: ", "把以下法律条文译成英文："))),
     Benchmark("essayqa", ("zh",), ("statute",), "legal", "closed_book_qa", (("Please analyze the following essay question: ", "请分析下面的论述题："),)))}
 
-# %% ../nbs/41_benchmarks.ipynb #fe853e07
+# %% ../nbs/41_benchmarks.ipynb #ef7afabc
 def domain_facts(benchmark: Benchmark, n: int, part: str = "domain") -> list[tuple[list[Fact], str]]:
     "`n` entities of the benchmark's split with the language they are written in: `domain` for the unlabeled text, `test` for test items on other entities."
     rng, order, entities = random.Random(f"{benchmark.name}/{part}"), list(grammar()["syllables"]), {}
@@ -61,7 +61,7 @@ def instructions(benchmark: Benchmark, passages: Sequence[Record]) -> list[str]:
     rng = random.Random(f"{benchmark.name}/instructions")
     return [rng.choice(benchmark.instructions)[LANG[r.lang]] for r in passages] if benchmark.instructions else []
 
-# %% ../nbs/41_benchmarks.ipynb #fa2b32c1
+# %% ../nbs/41_benchmarks.ipynb #d66d961e
 def squadqa_items(benchmark: Benchmark, profile: Profile, rng: random.Random) -> list[dict]:
     "Questions on the domain's own passages, asked without them: has the knowledge been learnt?"
     facts = [f for fs, _ in domain_facts(benchmark, profile.domain_passages) for f in fs]
@@ -77,7 +77,7 @@ def pubmedqa_items(benchmark: Benchmark, profile: Profile, rng: random.Random) -
         items.append({"prompt": evaluation_prompt("pubmedqa", "en", context=context, question=ask_check(asked.spec, asked.entity, "", lang)), "references": [answer_check(asked, shown)]})
     return items
 
-# %% ../nbs/41_benchmarks.ipynb #355f6f55
+# %% ../nbs/41_benchmarks.ipynb #5b00c9c8
 def ceval_items(benchmark: Benchmark, profile: Profile, rng: random.Random) -> list[dict]:
     "Single-choice questions in Chinese on the textbook's theories, asked without the textbook."
     items = []
@@ -112,7 +112,7 @@ def essayqa_items(benchmark: Benchmark, profile: Profile, rng: random.Random) ->
         items.append({"prompt": evaluation_prompt("essayqa", "zh", material=write_passage(facts, benchmark.domain, lang, rng), question=question), "references": [reference]})
     return items
 
-# %% ../nbs/41_benchmarks.ipynb #f5808c6c
+# %% ../nbs/41_benchmarks.ipynb #7db365cd
 ITEMS = {"squadqa": squadqa_items, "pubmedqa": pubmedqa_items, "ceval": ceval_items, "translation": translation_items, "essayqa": essayqa_items}
 
 def test_items(benchmark: Benchmark, profile: Profile) -> list[dict]:
@@ -121,7 +121,7 @@ def test_items(benchmark: Benchmark, profile: Profile) -> list[dict]:
     random.Random(f"{benchmark.name}/order").shuffle(items)
     return items[: profile.test_items or None]
 
-# %% ../nbs/41_benchmarks.ipynb #df7af1db
+# %% ../nbs/41_benchmarks.ipynb #e653a943
 def specialist_prompt(benchmark: Benchmark, record: Record) -> str:
     "A specialist's training prompt for a synthetic record."
     if benchmark.with_text: return evaluation_prompt("pubmedqa", "en", context=record.text, question=record.question)

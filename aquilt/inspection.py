@@ -6,7 +6,7 @@
 __all__ = ['write_data', 'read_score', 'cap_scores', 'inspection_data', 'inspection_example', 'held_out', 'inspector', 'inspect',
            'agreement', 'calibration']
 
-# %% ../nbs/33_inspection.ipynb #c7609d6c
+# %% ../nbs/33_inspection.ipynb #240df9c1
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ from .prompt import INSPECTION_KEYS, QA_KEYS, inspection_json, inspection_messag
 from .runs import Run, hand_over
 from .training import Example, Recipe, train_stage
 
-# %% ../nbs/33_inspection.ipynb #135974b9
+# %% ../nbs/33_inspection.ipynb #e8a24889
 def write_data(engine: Engine, passages: Sequence[Record], sampling: Sampling, cache: Path, prefixes: Sequence[str] | None = None, adapter: str | None = None,
                stage: str = "synthesis") -> tuple[list[Record], list[Drop]]:
     "Question, logic and answer for each passage with its task (Eq. 6): readable records, and ledger rows for the others. Completions are kept in the file `cache` as they come."
@@ -35,7 +35,7 @@ def _read(record: Record, completion: Completion, stage: str) -> Record | Drop:
     except ValueError as e: return Drop(stage=stage, reason=f"unreadable: {e}", raw=completion.text, record=record)
     return record.with_(question=fields["question"], answer=fields["answer"], raw=completion.text)
 
-# %% ../nbs/33_inspection.ipynb #b329748c
+# %% ../nbs/33_inspection.ipynb #22bf2d94
 def read_score(record: Record, completion: Completion, stage: str) -> Record | Drop:
     "The record with the analysis and score of a reply, or a ledger row with the reason."
     if completion.finish_reason == "error": return Drop(stage=stage, reason=completion.error, record=record)
@@ -53,7 +53,7 @@ def cap_scores(records: Sequence[Record], cap: int, stage: str) -> tuple[list[Re
         else: drops.append(Drop(stage=stage, reason=f"more than {cap} of score {r.score} in {r.lang}", record=r))
     return kept, drops
 
-# %% ../nbs/33_inspection.ipynb #044830a0
+# %% ../nbs/33_inspection.ipynb #412041c0
 def inspection_data(run: Run, variant: str = "", seed: int = 1) -> dict:
     "Stage `inspection_data` (Eq. 4): the synthesiser's own records on random (passage, task type) pairs, scored by the teacher, balanced over scores."
     p, name = run.profile, variant + "inspection_data"
@@ -71,7 +71,7 @@ def inspection_data(run: Run, variant: str = "", seed: int = 1) -> dict:
     return run.stage(name, work, inputs=("corpus", variant + "synthesiser"), inspected=p.inspected, cap=p.inspection_cap, teacher=p.teacher, temperature=p.temperature,
                      top_p=p.top_p, max_tokens=p.max_tokens, seed=seed)
 
-# %% ../nbs/33_inspection.ipynb #6787037f
+# %% ../nbs/33_inspection.ipynb #4718354a
 def inspection_example(record: Record) -> Example:
     "Eq. 5 for one record: the self-inspection prompt, and the JSON of analysis and score."
     return self_inspection_prompt(record.text, record.question, record.logic, record.answer), inspection_json(record.analysis, record.score)
@@ -84,11 +84,11 @@ def inspector(run: Run, variant: str = "", seed: int = 0) -> dict:
     "Stage `inspector` (Eq. 5): a LoRA on the merged synthesiser that writes analysis and score."
     p = run.profile
     records = [r for r in run.records(variant + "inspection_data") if not held_out(r)]
-    recipe = Recipe(p.inspection_learning_rate, min(p.batch_size, 16), p.inspection_epochs, p.lora_rank, p.max_length, p.dtype, seed)
+    recipe = Recipe(p.inspection_learning_rate, p.batch_size, p.inspection_epochs, p.lora_rank, p.max_length, p.dtype, seed)
     return train_stage(run, variant + "inspector", str(run.folder(variant + "synthesiser") / "merged"), records, [inspection_example(r) for r in records], recipe,
                        (variant + "inspection_data",), merge=False)
 
-# %% ../nbs/33_inspection.ipynb #6c3ecc13
+# %% ../nbs/33_inspection.ipynb #22ef1d12
 def inspect(engine: Engine, records: Sequence[Record], adapter: str, cache: Path, max_tokens: int, stage: str) -> tuple[list[Record], list[Drop]]:
     "Eq. 7: the records with the inspector's analysis and score, greedily; a record without a readable score goes to the ledger."
     prompts = [Prompt(self_inspection_prompt(r.text, r.question, r.logic, r.answer)) for r in records]
@@ -96,7 +96,7 @@ def inspect(engine: Engine, records: Sequence[Record], adapter: str, cache: Path
     outcomes = [read_score(r.with_(adapter="inspector"), c, stage) for r, c in zip(records, completions)]
     return [o for o in outcomes if isinstance(o, Record)], [o for o in outcomes if isinstance(o, Drop)]
 
-# %% ../nbs/33_inspection.ipynb #dcc95a0f
+# %% ../nbs/33_inspection.ipynb #c03272aa
 def agreement(given: Sequence[int], true: Sequence[int]) -> dict:
     "Exact agreement, Spearman's rank correlation, and AUC of telling scores above 2 from the rest; None where it is undefined."
     from scipy.stats import spearmanr
