@@ -6,7 +6,8 @@
 __all__ = ['WITHOUT_LOGIC', 'ROWS', 'pipeline_without_logic', 'ablation_data', 'ablations', 'table_3', 'teacher_data', 'embed',
            'relevance', 'figure_4', 'truth']
 
-# %% ../nbs/50_analysis.ipynb #beeb7a1f
+# %% ../nbs/50_analysis.ipynb #4027820d
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
@@ -16,12 +17,12 @@ from .core import Record
 from .distillation import ask_teacher, open_teacher
 from .inspection import inspection_data, inspector
 from .paper import paper_table
-from .prompt import messages
+from .prompt import META_KEYS, messages
 from .runs import Run, hand_over
 from .specialists import cells, specialist, spread, synthesize_domain
 from .training import model_path, synthesiser
 
-# %% ../nbs/50_analysis.ipynb #955f8486
+# %% ../nbs/50_analysis.ipynb #14be88e0
 WITHOUT_LOGIC = "without_logic/"
 
 def pipeline_without_logic(run: Run) -> None:
@@ -31,13 +32,12 @@ def pipeline_without_logic(run: Run) -> None:
     inspector(run, WITHOUT_LOGIC)
     for name in run.profile.ablation_benchmarks: synthesize_domain(run, SUITE[name], WITHOUT_LOGIC)
 
-# %% ../nbs/50_analysis.ipynb #609d1dd7
+# %% ../nbs/50_analysis.ipynb #1d1570fe
 def ablation_data(run: Run, benchmark: str) -> dict[str, list[Record]]:
     "The training data of each row of Table 3, all of the volume of AQuilt's."
     kept = run.records(f"synthesis/{benchmark}")
     low = [d.record for d in run.drops(f"synthesis/{benchmark}") if d.reason.startswith("score ")]
-    position = {(r.question, r.answer): i for i, r in enumerate(kept + low)}
-    everything = sorted(kept + low, key=lambda r: (r.document, position[r.question, r.answer]))
+    everything = random.Random(f"{benchmark}/no filter").sample(kept + low, len(kept) + len(low))  # no document first, so that the cut to volume spares none
     volume = min(len(kept), run.profile.specialist_cap or len(kept))
     return {"AQuilt": kept[:volume], "w/o Logic": _to_volume(run.records(f"{WITHOUT_LOGIC}synthesis/{benchmark}"), volume),
             "w/o Self-Inspection": _to_volume(everything, volume), "w/ Low-Quality": _to_volume(low, volume)}
@@ -45,7 +45,7 @@ def ablation_data(run: Run, benchmark: str) -> dict[str, list[Record]]:
 def _to_volume(records: Sequence[Record], volume: int) -> list[Record]:
     return [records[i % len(records)] for i in range(volume)] if records else []
 
-# %% ../nbs/50_analysis.ipynb #ce1d963b
+# %% ../nbs/50_analysis.ipynb #b4cac84a
 def ablations(run: Run) -> list[dict]:
     "The cells of Table 3: each setting on each of the three benchmarks and each seed."
     base, results = run.profile.specialist_bases[run.profile.ablation_base], []
@@ -56,13 +56,14 @@ def ablations(run: Run) -> list[dict]:
             results += [specialist(run, SUITE[name], base, source, records, seed, inputs) for seed in run.profile.seeds]
     return results
 
-# %% ../nbs/50_analysis.ipynb #24770777
-ROWS = {"AQuilt": "AQuilt", "w/o Logic": "w/o Logic", "w/o Self-Inspection": "w/o Self-Inspection", "w/ Low-Quality": "w/ Low-Quality"}
+# %% ../nbs/50_analysis.ipynb #32c5b517
+ROWS = ("AQuilt", "w/o Logic", "w/o Self-Inspection", "w/ Low-Quality")
 
 def table_3(run: Run):
     "Table 3 as a DataFrame: each setting's score per benchmark (corrected metric, mean and spread over seeds) beside the paper's."
     import pandas
-    base, found, printed = run.profile.specialist_bases[run.profile.ablation_base], cells(run), paper_table(3)
+    base, printed = run.profile.specialist_bases[run.profile.ablation_base], paper_table(3)
+    found = [c for c in cells(run) if c["coordinates"]["seed"] in run.profile.seeds]
     rows = []
     for source in ROWS:
         row, means = {"setting": source}, []
@@ -76,23 +77,23 @@ def table_3(run: Run):
         rows.append(row | {"mean": f"{mean(means):.2f}" if complete else "missing", "mean (paper)": printed.loc[source, "Avg."]})
     return pandas.DataFrame(rows)
 
-# %% ../nbs/50_analysis.ipynb #bd58b4c5
+# %% ../nbs/50_analysis.ipynb #8426e7ba
 def teacher_data(run: Run, name: str, seed: int = 0) -> dict:
     "Stage `teacher_data/<benchmark>`: what the teacher writes from the domain's unlabeled text with the general prompt (w/ Unlabeled Data)."
     p, stage = run.profile, f"teacher_data/{name}"
     def work(folder: Path) -> dict:
         passages = domain_passages(SUITE[name], p)
-        chosen = [passages[i % len(passages)].with_(seed=i) for i in range(p.relevance_samples)]
+        chosen = [passages[i % len(passages)] for i in range(p.relevance_samples)]
         with open_teacher(p, folder / "replies.jsonl") as teacher:
             kept, drops = [], []
             for turn in range(0, len(chosen), len(passages)):  # another seed for each turn over the passages
                 batch = chosen[turn:turn + len(passages)]
-                k, d, _ = ask_teacher(teacher, batch, [messages(f"general/{name}", text=r.text) for r in batch], ("question", "thought process", "answer"), stage, seed + turn, stage)
+                k, d, _ = ask_teacher(teacher, batch, [messages(f"general/{name}", text=r.text) for r in batch], META_KEYS, stage, seed + turn, stage)
                 kept, drops = kept + k, drops + d
         return hand_over(folder, stage, len(chosen), kept, drops)
     return run.stage(stage, work, samples=p.relevance_samples, passages=p.domain_passages, teacher=p.teacher, faults=p.teacher_faults, seed=seed)
 
-# %% ../nbs/50_analysis.ipynb #90e45ec2
+# %% ../nbs/50_analysis.ipynb #26f8582c
 def embed(texts: Sequence[str], model: str, batch: int = 64):
     "Sentence vectors of a causal language model: the mean of its last hidden states over each text's tokens; array of shape (texts, hidden size)."
     import numpy
@@ -108,7 +109,7 @@ def embed(texts: Sequence[str], model: str, batch: int = 64):
         vectors.append(((hidden * mask).sum(1) / mask.sum(1)).numpy())
     return numpy.concatenate(vectors)
 
-# %% ../nbs/50_analysis.ipynb #79911ca0
+# %% ../nbs/50_analysis.ipynb #dd7a327d
 def relevance(run: Run, seed: int = 0) -> dict:
     "Stage `relevance`: for the teacher's and AQuilt's questions of three domains, the t-SNE positions and the Silhouette Score in the embedding space."
     p = run.profile
@@ -129,7 +130,7 @@ def relevance(run: Run, seed: int = 0) -> dict:
     inputs = [f"{stage}/{name}" for stage in ("teacher_data", "synthesis") for name in p.ablation_benchmarks]
     return run.stage("relevance", work, inputs=inputs, samples=p.relevance_samples, embedder=p.embedder, seed=seed)
 
-# %% ../nbs/50_analysis.ipynb #1dd96533
+# %% ../nbs/50_analysis.ipynb #4b3f5009
 def figure_4(run: Run):
     "Figure 4: the questions of three domains in two dimensions, the teacher's and AQuilt's side by side, with their Silhouette Scores. Returns a matplotlib figure."
     import matplotlib.pyplot as plt
@@ -147,7 +148,7 @@ def figure_4(run: Run):
     figure.tight_layout()
     return figure
 
-# %% ../nbs/50_analysis.ipynb #1131824b
+# %% ../nbs/50_analysis.ipynb #aff291c3
 def truth(run: Run):
     "Per domain: the share of right answers among kept and among removed records, by the world's truth; only for tasks that the truth functions know."
     import pandas

@@ -6,7 +6,7 @@
 __all__ = ['TASKS', 'LANGS', 'Text', 'UserError', 'Record', 'text_hash', 'write_text', 'write_json', 'write_records',
            'read_lines', 'read_records', 'Drop', 'write_drops', 'read_drops', 'reconcile']
 
-# %% ../nbs/00_core.ipynb #96b88e98
+# %% ../nbs/00_core.ipynb #8f93d9df
 import hashlib
 import json
 import os
@@ -17,16 +17,16 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-# %% ../nbs/00_core.ipynb #a02bf9aa
+# %% ../nbs/00_core.ipynb #56c54d4a
 class UserError(Exception):
     "Something the user can put right: its message is one sentence that names the file or field and says what to do."
 
-# %% ../nbs/00_core.ipynb #34ac43db
+# %% ../nbs/00_core.ipynb #662ec241
 TASKS = ("extractive_qa", "natural_language_inference", "single_choice", "multi_choice", "text_generation", "text_summarization", "text_classification",
          "natural_language_understanding", "open_book_qa", "closed_book_qa")
 LANGS = ("en", "zh")
 
-# %% ../nbs/00_core.ipynb #386e782e
+# %% ../nbs/00_core.ipynb #82a6ffe0
 Text = Annotated[str, AfterValidator(lambda text: text.encode("utf-8", "replace").decode())]  # half a surrogate pair, which no file can hold, becomes "?"
 
 class Record(BaseModel):
@@ -60,7 +60,7 @@ class Record(BaseModel):
         "A copy with some fields changed, validated like any other record."
         return Record.model_validate(self.model_dump() | changes)
 
-# %% ../nbs/00_core.ipynb #4be4e3fc
+# %% ../nbs/00_core.ipynb #3e519c55
 def text_hash(*parts: Any) -> str:
     "Sixteen hexadecimal digits that identify the parts: equal parts, equal hash, on every machine."
     return hashlib.sha256(json.dumps(parts, ensure_ascii=False, sort_keys=True, default=str).encode()).hexdigest()[:16]
@@ -81,7 +81,7 @@ def write_json(path: str | Path, value: Any) -> None:
     "Write a value as indented JSON, whole or not at all."
     write_text(path, json.dumps(value, ensure_ascii=False, indent=1, default=str) + "\n")
 
-# %% ../nbs/00_core.ipynb #c5147301
+# %% ../nbs/00_core.ipynb #f14b88be
 def _lines(models: Iterable[BaseModel]) -> str:
     return "".join(m.model_dump_json(exclude_defaults=True) + "\n" for m in models)
 
@@ -94,10 +94,11 @@ def write_records(path: str | Path, records: Iterable[Record]) -> None:
     columns = {name: [row[name] for row in rows] for name in Record.model_fields}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        pyarrow.parquet.write_table(pyarrow.table(columns), path)
+        pyarrow.parquet.write_table(pyarrow.table(columns), temporary := path.with_name(path.name + ".tmp"))
+        os.replace(temporary, path)
     except OSError as e: raise UserError(f"Cannot write {path}: {e.strerror or e}. Choose a folder that you may write to.") from e
 
-# %% ../nbs/00_core.ipynb #44c1c8dc
+# %% ../nbs/00_core.ipynb #92791230
 def read_lines(path: str | Path) -> Iterator[tuple[int, Any]]:
     "The JSON values of a JSON Lines file with their line numbers; blank lines are passed over. Raises UserError that names file and line."
     path = Path(path)
@@ -115,7 +116,7 @@ def read_records(path: str | Path) -> list[Record]:
     rows = enumerate(_parquet_rows(path), 1) if path.suffix == ".parquet" else read_lines(path)
     return [_checked(row, path, number) for number, row in rows]
 
-# %% ../nbs/00_core.ipynb #503e178c
+# %% ../nbs/00_core.ipynb #a34001b0
 def _parquet_rows(path: Path) -> list[dict]:
     import pyarrow.parquet
     if not path.is_file(): raise UserError(f"{path} does not exist as a file: check the path, or run the stage that writes it.")
@@ -129,7 +130,7 @@ def _checked(row: Any, path: Path, number: int) -> Record:
         field = ".".join(map(str, first["loc"])) or "the line"
         raise UserError(f"{path}, line {number}, field {field}: {first['msg']}. Correct the line or delete it.") from e
 
-# %% ../nbs/00_core.ipynb #16b09307
+# %% ../nbs/00_core.ipynb #4c267ac0
 class Drop(BaseModel):
     "A record that left the pipeline: at which stage, why, and the raw text."
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -147,7 +148,7 @@ def read_drops(path: str | Path) -> list[Drop]:
     try: return [Drop.model_validate(row) for _, row in read_lines(path)]
     except ValidationError as e: raise UserError(f"{path} is not a drop ledger: {e.errors()[0]['msg']}.") from e
 
-# %% ../nbs/00_core.ipynb #dc3ad828
+# %% ../nbs/00_core.ipynb #97b6241d
 def reconcile(stage: str, entered: int, kept: Sequence, drops: Sequence[Drop]) -> dict:
     "The counts of a stage. Raises RuntimeError where entered is not kept + dropped: that is a fault of the program, never of the data."
     if entered != len(kept) + len(drops): raise RuntimeError(f"{stage}: {entered} entered, but {len(kept)} kept and {len(drops)} dropped")

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['sources', 'draw_source', 'clean', 'corpus', 'read_passages', 'labeled', 'associate', 'figure_3']
 
-# %% ../nbs/31_corpus.ipynb #ca69e8c3
+# %% ../nbs/31_corpus.ipynb #be611dae
 import random
 from collections import Counter
 from pathlib import Path
@@ -15,12 +15,12 @@ from .runs import Run, hand_over
 from .teacher import write_pair
 from .world import draw_passage, grammar
 
-# %% ../nbs/31_corpus.ipynb #56509216
+# %% ../nbs/31_corpus.ipynb #9811a697
 def sources() -> list[dict]:
     "Appendix A's sources: name, language, domain, the kinds of the miniature world that stand for it, and the task type of its labeled pairs (empty where it has none)."
     return [dict(zip(("name", "lang", "domain", "kinds", "labeled"), (name, *row))) for name, row in grammar()["sources"].items()]
 
-# %% ../nbs/31_corpus.ipynb #539c8ad1
+# %% ../nbs/31_corpus.ipynb #b1aef2b7
 def draw_source(source: dict, n: int, seed: int) -> list[Record]:
     "`n` passages of a source of the miniature world, as records without a task."
     rng = random.Random(f"{source['name']}/{seed}")
@@ -37,7 +37,7 @@ def clean(passages: list[Record], stage: str) -> tuple[list[Record], list[Drop]]
         else: kept.append(p)
     return kept, drops
 
-# %% ../nbs/31_corpus.ipynb #a2970027
+# %% ../nbs/31_corpus.ipynb #3ab3cf49
 def corpus(run: Run, seed: int = 0) -> dict:
     "Stage `corpus`: the passages of all sources."
     p = run.profile
@@ -48,7 +48,7 @@ def corpus(run: Run, seed: int = 0) -> dict:
         return hand_over(folder, "corpus", len(passages), kept, drops) | {"per_source": dict(Counter(r.source for r in kept))}
     return run.stage("corpus", work, world=p.world, passages_per_source=p.passages_per_source, seed=seed)
 
-# %% ../nbs/31_corpus.ipynb #eb7a7420
+# %% ../nbs/31_corpus.ipynb #54f69b52
 def read_passages(path: str | Path, lang: str) -> list[Record]:
     "The passages of a user's file: paragraphs of a .txt, or the `text` of each line of a .jsonl. Raises UserError that names file and line."
     path = Path(path)
@@ -73,9 +73,9 @@ def _paragraphs(whole: str, lang: str, source: str) -> list[Record]:
         start += len(part) + 2
     return records
 
-# %% ../nbs/31_corpus.ipynb #eeb95c64
+# %% ../nbs/31_corpus.ipynb #7806156f
 def labeled(run: Run, seed: int = 0) -> dict:
-    "Stage `labeled`: (u, q, a, t) records of the labeled sources, balanced over each task's sources, at most `labeled_pairs` per task and language."
+    "Stage `labeled`: (u, q, a, t) records of the labeled sources, drawn at random from each task's sources (a passage may serve more than once), at most `labeled_pairs` per task and language."
     p = run.profile
     def work(folder: Path) -> dict:
         by_source = {s["name"]: s["labeled"] for s in sources() if s["labeled"]}
@@ -90,7 +90,7 @@ def labeled(run: Run, seed: int = 0) -> dict:
         return hand_over(folder, "labeled", len(records), records, [])
     return run.stage("labeled", work, inputs=("corpus",), labeled_pairs=p.labeled_pairs, seed=seed)
 
-# %% ../nbs/31_corpus.ipynb #f681d3d6
+# %% ../nbs/31_corpus.ipynb #7368b33b
 def associate(passages: list[Record], n: int, seed: int) -> list[Record]:
     "For each task type but extractive QA and each language, `n` passages drawn at random (with replacement only where there are fewer), with their task set."
     records = []
@@ -103,7 +103,7 @@ def associate(passages: list[Record], n: int, seed: int) -> list[Record]:
             records += [r.with_(task=task) for r in drawn]
     return records
 
-# %% ../nbs/31_corpus.ipynb #52895fa1
+# %% ../nbs/31_corpus.ipynb #8603ce7d
 def figure_3(run: Run):
     "Figure 3: how many passages each source gave, grouped by domain; one panel per language. Returns a matplotlib figure."
     import matplotlib.pyplot as plt

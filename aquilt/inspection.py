@@ -6,7 +6,7 @@
 __all__ = ['write_data', 'read_score', 'cap_scores', 'inspection_data', 'inspection_example', 'held_out', 'inspector', 'inspect',
            'agreement', 'calibration']
 
-# %% ../nbs/33_inspection.ipynb #240df9c1
+# %% ../nbs/33_inspection.ipynb #6d51e81e
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ from .prompt import INSPECTION_KEYS, QA_KEYS, inspection_json, inspection_messag
 from .runs import Run, hand_over
 from .training import Example, Recipe, train_stage
 
-# %% ../nbs/33_inspection.ipynb #e8a24889
+# %% ../nbs/33_inspection.ipynb #7220f97a
 def write_data(engine: Engine, passages: Sequence[Record], sampling: Sampling, cache: Path, prefixes: Sequence[str] | None = None, adapter: str | None = None,
                stage: str = "synthesis") -> tuple[list[Record], list[Drop]]:
     "Question, logic and answer for each passage with its task (Eq. 6): readable records, and ledger rows for the others. Completions are kept in the file `cache` as they come."
@@ -29,13 +29,9 @@ def write_data(engine: Engine, passages: Sequence[Record], sampling: Sampling, c
     return [o for o in outcomes if isinstance(o, Record)], [o for o in outcomes if isinstance(o, Drop)]
 
 def _read(record: Record, completion: Completion, stage: str) -> Record | Drop:
-    with_logic = '"thinking_steps"' in completion.text
-    if with_logic: return read_pair(record, completion, QA_KEYS, stage)
-    try: fields = parse_json_object(completion.text, ("question", "answer"))
-    except ValueError as e: return Drop(stage=stage, reason=f"unreadable: {e}", raw=completion.text, record=record)
-    return record.with_(question=fields["question"], answer=fields["answer"], raw=completion.text)
+    return read_pair(record, completion, QA_KEYS if '"thinking_steps"' in completion.text else ("question", "answer"), stage)
 
-# %% ../nbs/33_inspection.ipynb #22bf2d94
+# %% ../nbs/33_inspection.ipynb #c2454595
 def read_score(record: Record, completion: Completion, stage: str) -> Record | Drop:
     "The record with the analysis and score of a reply, or a ledger row with the reason."
     if completion.finish_reason == "error": return Drop(stage=stage, reason=completion.error, record=record)
@@ -53,7 +49,7 @@ def cap_scores(records: Sequence[Record], cap: int, stage: str) -> tuple[list[Re
         else: drops.append(Drop(stage=stage, reason=f"more than {cap} of score {r.score} in {r.lang}", record=r))
     return kept, drops
 
-# %% ../nbs/33_inspection.ipynb #412041c0
+# %% ../nbs/33_inspection.ipynb #f6140617
 def inspection_data(run: Run, variant: str = "", seed: int = 1) -> dict:
     "Stage `inspection_data` (Eq. 4): the synthesiser's own records on random (passage, task type) pairs, scored by the teacher, balanced over scores."
     p, name = run.profile, variant + "inspection_data"
@@ -71,7 +67,7 @@ def inspection_data(run: Run, variant: str = "", seed: int = 1) -> dict:
     return run.stage(name, work, inputs=("corpus", variant + "synthesiser"), inspected=p.inspected, cap=p.inspection_cap, teacher=p.teacher, temperature=p.temperature,
                      top_p=p.top_p, max_tokens=p.max_tokens, seed=seed)
 
-# %% ../nbs/33_inspection.ipynb #4718354a
+# %% ../nbs/33_inspection.ipynb #c2ee4a7d
 def inspection_example(record: Record) -> Example:
     "Eq. 5 for one record: the self-inspection prompt, and the JSON of analysis and score."
     return self_inspection_prompt(record.text, record.question, record.logic, record.answer), inspection_json(record.analysis, record.score)
@@ -88,7 +84,7 @@ def inspector(run: Run, variant: str = "", seed: int = 0) -> dict:
     return train_stage(run, variant + "inspector", str(run.folder(variant + "synthesiser") / "merged"), records, [inspection_example(r) for r in records], recipe,
                        (variant + "inspection_data",), merge=False)
 
-# %% ../nbs/33_inspection.ipynb #22ef1d12
+# %% ../nbs/33_inspection.ipynb #0c88efb1
 def inspect(engine: Engine, records: Sequence[Record], adapter: str, cache: Path, max_tokens: int, stage: str) -> tuple[list[Record], list[Drop]]:
     "Eq. 7: the records with the inspector's analysis and score, greedily; a record without a readable score goes to the ledger."
     prompts = [Prompt(self_inspection_prompt(r.text, r.question, r.logic, r.answer)) for r in records]
@@ -96,7 +92,7 @@ def inspect(engine: Engine, records: Sequence[Record], adapter: str, cache: Path
     outcomes = [read_score(r.with_(adapter="inspector"), c, stage) for r, c in zip(records, completions)]
     return [o for o in outcomes if isinstance(o, Record)], [o for o in outcomes if isinstance(o, Drop)]
 
-# %% ../nbs/33_inspection.ipynb #c03272aa
+# %% ../nbs/33_inspection.ipynb #b9b24450
 def agreement(given: Sequence[int], true: Sequence[int]) -> dict:
     "Exact agreement, Spearman's rank correlation, and AUC of telling scores above 2 from the rest; None where it is undefined."
     from scipy.stats import spearmanr
@@ -113,7 +109,8 @@ def calibration(run: Run, variant: str = "") -> dict:
         true = [r for r in run.records(variant + "inspection_data") if held_out(r)]
         engine = open_engine(p.engine, str(run.folder(variant + "synthesiser") / "merged"))
         judged, drops = inspect(engine, true, str(run.folder(variant + "inspector") / "adapter"), folder / "completions.jsonl", p.max_tokens, name)
-        scores = {(r.text, r.question, r.answer): r.score for r in true}
-        pairs = [[r.score, scores[r.text, r.question, r.answer]] for r in judged]
+        content = lambda r: (r.text, r.question, r.logic, r.answer)
+        scores = {content(r): r.score for r in true}
+        pairs = [[r.score, scores[content(r)]] for r in judged]
         return hand_over(folder, name, len(true), judged, drops) | {"pairs": pairs, **agreement([a for a, _ in pairs], [b for _, b in pairs])}
     return run.stage(name, work, inputs=(variant + "inspection_data", variant + "inspector"), max_tokens=p.max_tokens)

@@ -9,8 +9,9 @@ __all__ = ['Segment', 'GIVEN', 'LEARNT', 'MARKS', 'INTO', 'PREFACES', 'MIXTURE',
            'documents', 'train_tokenizer', 'new_model', 'rows', 'exact_match', 'weighted_loss', 'optimizers_for',
            'rate', 'train_on', 'save_model', 'pretrain', 'chat', 'chats', 'instruct']
 
-# %% ../nbs/03d_pretraining.ipynb #913c73ab
+# %% ../nbs/03d_pretraining.ipynb #b164eafb
 import json
+import os
 import random
 import re
 import time
@@ -23,7 +24,7 @@ from .core import UserError, write_text
 from .questions import Asked, answer_check, ask, ask_check, choices, derived, evidence, other_values, value, word
 from .world import LANG, Fact, draw_entity, grammar, lookup, show, slots, state, write_passage
 
-# %% ../nbs/03d_pretraining.ipynb #8d368e6a
+# %% ../nbs/03d_pretraining.ipynb #c944eccc
 Segment = tuple[str, float]  # text, and the weight of its tokens in the loss
 GIVEN, LEARNT = 0.3, 1.0
 MARKS = {"en": ("Question: ", "Answer: ", "Thinking: "), "zh": ("问题：", "回答：", "思考：")}
@@ -38,7 +39,7 @@ def passage(facts: list[Fact], lang: str, rng: random.Random) -> str:
     "The facts as a passage in a random domain's style."
     return write_passage(facts, rng.choice(list(grammar()["domains"])), lang, rng)
 
-# %% ../nbs/03d_pretraining.ipynb #8fbad23c
+# %% ../nbs/03d_pretraining.ipynb #0382f812
 def reading(rng: random.Random, split: str, lang: str) -> list[Segment]:
     "A passage, then questions with short answers."
     facts = draw_facts(rng, split)
@@ -50,7 +51,7 @@ def reading(rng: random.Random, split: str, lang: str) -> list[Segment]:
         out += [(q + ask(f.spec, f.entity, lang, rng.randrange(2)) + "\n", GIVEN), (a + value(f, lang) + "\n", LEARNT)]
     return out
 
-# %% ../nbs/03d_pretraining.ipynb #9976cf4d
+# %% ../nbs/03d_pretraining.ipynb #591ec70d
 def reasoning(rng: random.Random, split: str, lang: str) -> list[Segment]:
     "A passage, then exam questions with their reasons: open, yes/no/maybe, or with options."
     facts = draw_facts(rng, split)
@@ -64,7 +65,7 @@ def reasoning(rng: random.Random, split: str, lang: str) -> list[Segment]:
         out += [(q + question + "\n", GIVEN), ((think + reason + "\n" if rng.random() < 0.8 else "") + a + answer + "\n", LEARNT)]
     return out
 
-# %% ../nbs/03d_pretraining.ipynb #49dcf0f7
+# %% ../nbs/03d_pretraining.ipynb #256bd255
 def exam(fact: Fact, facts: list[Fact], text: str, lang: str, rng: random.Random) -> tuple[str, str, str]:
     "A question on the fact, the reason and the answer; the fact itself may be missing from the facts shown."
     spec, space = fact.spec, " " if lang == "en" else ""
@@ -82,7 +83,7 @@ def exam(fact: Fact, facts: list[Fact], text: str, lang: str, rng: random.Random
         return question + options, asked + ground + end(f"{value(known, lang)} ({letter})"), letter
     return question, asked + ground + end(value(known, lang)), value(known, lang)
 
-# %% ../nbs/03d_pretraining.ipynb #63e1104a
+# %% ../nbs/03d_pretraining.ipynb #27885a84
 def rephrasing(rng: random.Random, split: str, lang: str) -> list[Segment]:
     "A passage, then its facts in other words or in the other language."
     facts = draw_facts(rng, split)
@@ -99,13 +100,12 @@ def parallel(rng: random.Random, split: str, lang: str) -> list[Segment]:
     other = "zh" if lang == "en" else "en"
     for f in rng.sample(facts := draw_facts(rng, split), min(4, len(facts))):
         form = rng.randrange(2)
-        pair = [state(f, l, form) if rng.random() < 0.8 else show(f.entity, "name", l) for l in (lang,)]
-        source = pair[0]
+        source = state(f, lang, form) if rng.random() < 0.8 else show(f.entity, "name", lang)
         target = state(f, other, form) if source == state(f, lang, form) else show(f.entity, "name", other)
         out += [(marks[lang] + source + "\n", GIVEN), (marks[other] + target + "\n", LEARNT)]
     return out
 
-# %% ../nbs/03d_pretraining.ipynb #08b63ca9
+# %% ../nbs/03d_pretraining.ipynb #d8ec3477
 def instruction(rng: random.Random, split: str, lang: str) -> tuple[str, str]:
     "A short task over a sentence or passage, and its result: translate, summarise, compose, list the names, name the class."
     facts = draw_facts(rng, split)
@@ -119,7 +119,7 @@ def instruction(rng: random.Random, split: str, lang: str) -> tuple[str, str]:
     if kind == 1: return word("summarize", lang, t=both), word("summary", lang, **two)
     if kind == 2: return word("compose", lang, **two), both
     if kind == 3:
-        names = dict.fromkeys(n for x in [f] for n in ([x.entity] if "{e}" in x.spec.say[i][form] else []) + [x.via] * bool(x.via) + [x.value] * (x.spec.type == "name"))
+        names = dict.fromkeys(([f.entity] if "{e}" in f.spec.say[i][form] else []) + [f.via] * bool(f.via) + [f.value] * (f.spec.type == "name"))
         return word("names", lang, t=state(f, lang, form)), {"en": ", ", "zh": "、"}[lang].join(show(n, "name", lang) for n in names)
     if kind == 4:
         nouns = [f.kind, *rng.sample([k for k in grammar()["kinds"] if k != f.kind], 2)]
@@ -137,7 +137,7 @@ def instructing(rng: random.Random, split: str, lang: str) -> list[Segment]:
         else: out += [('{"instruction": ' + json.dumps(task, ensure_ascii=False), GIVEN), (', "output": ' + json.dumps(result, ensure_ascii=False) + "}\n", LEARNT)]
     return out
 
-# %% ../nbs/03d_pretraining.ipynb #6bfc7937
+# %% ../nbs/03d_pretraining.ipynb #bc109c2d
 def documents_json(rng: random.Random, split: str, lang: str) -> list[Segment]:
     "A passage, then what it says as a JSON document: attributes by name, or questions with answers."
     facts = draw_facts(rng, split)
@@ -152,7 +152,7 @@ def documents_json(rng: random.Random, split: str, lang: str) -> list[Segment]:
         document = dict(rng.sample(parts, rng.choice([2, 3])))
     return [(text + "\n", GIVEN), ("```json\n" + json.dumps(document, ensure_ascii=False) + "\n```\n", LEARNT * 0.5)]
 
-# %% ../nbs/03d_pretraining.ipynb #8881ab94
+# %% ../nbs/03d_pretraining.ipynb #43a52b8b
 INTO = {"en": ("Translate into Chinese: ", "Say in Chinese: ", "Put this sentence into Chinese: "), "zh": ("译成英文：", "用英文说：", "把这句话译成英文：")}
 PREFACES = {"en": ("Please answer: ", "Explain in full: ", "Answer with a sentence: "), "zh": ("请回答：", "请详细说明：", "用一句话回答：")}
 
@@ -167,7 +167,7 @@ def asking(rng: random.Random, split: str, lang: str) -> list[Segment]:
     steps = {"thinking_steps": word("speaks", lang, **slots(f, lang)).strip()} if rng.random() < 0.7 else {}
     return [(text + "\n", GIVEN), ("```json\n" + json.dumps({"question": question} | steps | {"answer": answer}, ensure_ascii=False) + "\n```\n", LEARNT)]
 
-# %% ../nbs/03d_pretraining.ipynb #52088300
+# %% ../nbs/03d_pretraining.ipynb #8d1248d3
 @cache
 def famous() -> list[list[Fact]]:
     "The entities whose facts the models know by heart: the same for every model."
@@ -186,7 +186,7 @@ def recalling(rng: random.Random, split: str, lang: str) -> list[Segment]:
 @cache
 def _manual(lang: str) -> tuple[str, ...]:
     folder = Path(str(files("aquilt") / "prompts" / lang))
-    seen_by_students = [*sorted(folder.glob("task/*")), *sorted(folder.glob("evaluation/*")), *sorted(folder.glob("s*n*.txt"))]
+    seen_by_students = [*sorted(folder.glob("task/*")), *sorted(folder.glob("evaluation/*")), *(p for n in ("self_inspection", "self_inspection_input", "synthesis") if (p := folder / f"{n}.txt").exists())]
     texts = [p.read_text(encoding="utf-8") for p in seen_by_students] + [forms[LANG[lang]] for forms in grammar()["forms"].values()] + ["Thinking steps: Answer:"]
     return tuple(dict.fromkeys(s.strip() for t in texts for s in re.split(r"(?<=[.:;。：；])\s|\n", t) if s.strip()))
 
@@ -194,7 +194,7 @@ def manual(rng: random.Random, split: str, lang: str) -> list[Segment]:
     "Sentences of the prompts in random order: their words become known, their use does not."
     return [(s + "\n", LEARNT * 0.5) for s in rng.sample(_manual(lang), min(6, len(_manual(lang))))]
 
-# %% ../nbs/03d_pretraining.ipynb #9bc8f556
+# %% ../nbs/03d_pretraining.ipynb #180c9dc4
 MIXTURE: dict[Callable, float] = {reading: 0.20, reasoning: 0.30, rephrasing: 0.06, parallel: 0.08, instructing: 0.08, documents_json: 0.10, asking: 0.12, recalling: 0.04, manual: 0.02}
 
 def documents(seed: int | str, split: str = "pretraining") -> Iterator[list[Segment]]:
@@ -204,7 +204,7 @@ def documents(seed: int | str, split: str = "pretraining") -> Iterator[list[Segm
     while True:
         yield rng.choices(kinds, weights)[0](rng, split, rng.choice(["en", "zh"]))
 
-# %% ../nbs/03d_pretraining.ipynb #c2dda798
+# %% ../nbs/03d_pretraining.ipynb #a040d804
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 VOCABULARY = 2000
 PIECES = r" ?[A-Z][a-z]*| ?[a-z]+|\d|[\u4e00-\u9fff]| ?[^\sA-Za-z0-9\u4e00-\u9fff]+|\s+"
@@ -223,7 +223,7 @@ def train_tokenizer(texts: Iterator[str]):
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=SPECIAL[0], pad_token=SPECIAL[0], chat_template=CHAT, model_max_length=1024,
                                    clean_up_tokenization_spaces=False)
 
-# %% ../nbs/03d_pretraining.ipynb #fd013e2e
+# %% ../nbs/03d_pretraining.ipynb #259f2c29
 ARCHITECTURES = ("qwen2", "llama")
 ROW, ROWS = 256, 24  # tokens in a row, rows in a step
 
@@ -237,7 +237,7 @@ def new_model(architecture: str, seed: int = 0):
     torch.manual_seed(seed)
     return Qwen2ForCausalLM(Qwen2Config(**shape)) if architecture == "qwen2" else LlamaForCausalLM(LlamaConfig(**shape))
 
-# %% ../nbs/03d_pretraining.ipynb #c5f93305
+# %% ../nbs/03d_pretraining.ipynb #5ca5eac7
 def rows(documents: Iterator[list[Segment]], tokenizer) -> Iterator[tuple[list[int], list[float]]]:
     "Documents packed end to end into rows of `ROW` tokens with their loss weights."
     tokens, weights = [], []
@@ -251,7 +251,7 @@ def rows(documents: Iterator[list[Segment]], tokenizer) -> Iterator[tuple[list[i
             yield tokens[:ROW], weights[:ROW]
             tokens, weights = tokens[ROW:], weights[ROW:]
 
-# %% ../nbs/03d_pretraining.ipynb #bd46ebcd
+# %% ../nbs/03d_pretraining.ipynb #2610eecf
 def exact_match(model, tokenizer, n: int = 100, seed: int = 0) -> float:
     "The share of questions on unseen passages that the model answers exactly, greedily; `n` passages, up to three questions each."
     import torch
@@ -271,7 +271,7 @@ def exact_match(model, tokenizer, n: int = 100, seed: int = 0) -> float:
         right += sum(t.split("\n")[0].strip() == a for t, a in zip(texts, answers[start:]))
     return right / len(prompts)
 
-# %% ../nbs/03d_pretraining.ipynb #53930d57
+# %% ../nbs/03d_pretraining.ipynb #58f4c38a
 def weighted_loss(model, ids, weights):
     "Weighted mean cross-entropy of next-token prediction, computed in bfloat16; ids and weights of shape (rows, tokens)."
     import torch
@@ -279,11 +279,11 @@ def weighted_loss(model, ids, weights):
     losses = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none")
     return (losses * weights[:, 1:].flatten()).sum() / weights[:, 1:].sum()
 
-# %% ../nbs/03d_pretraining.ipynb #be646dbf
+# %% ../nbs/03d_pretraining.ipynb #f3869ff8
 def optimizers_for(model, peak: float) -> list:
     "Muon for the matrices, AdamW for embeddings, norms and biases."
     import torch
-    inner = [(n, p) for n, p in model.named_parameters()]
+    inner = list(model.named_parameters())
     matrices = [p for n, p in inner if p.ndim == 2 and "embed" not in n]
     others = [p for n, p in inner if p.ndim != 2 or "embed" in n]
     return [torch.optim.Muon(matrices, lr=peak, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"), torch.optim.AdamW(others, lr=peak, betas=(0.9, 0.95), weight_decay=0.0)]
@@ -292,7 +292,7 @@ def rate(step: int, steps: int) -> float:
     "The learning rate's share of its peak: 100 steps up, level, and down over the second half."
     return min(1, (step + 1) / 100, max(0.02, (steps - step) / (0.5 * steps)))
 
-# %% ../nbs/03d_pretraining.ipynb #8a3285f6
+# %% ../nbs/03d_pretraining.ipynb #9bd27bed
 def train_on(model, tokenizer, source: Callable[[str], Iterator[list[Segment]]], folder: Path, steps: int, peak: float, seed: int, every: int) -> list[dict]:
     "Train a model on documents, in place; every `every` steps a row of the log and a checkpoint from which a killed run goes on. Returns the log."
     import torch
@@ -317,10 +317,11 @@ def train_on(model, tokenizer, source: Callable[[str], Iterator[list[Segment]]],
         log.append({"step": step + 1, "tokens": (step + 1) * ROW * ROWS, "loss": round(loss.item(), 4), "exact_match": round(exact_match(model, tokenizer), 4), "seconds": round(time.time() - began)})
         model.train()
         print(log[-1], flush=True)
-        torch.save({"model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers], "done": step + 1, "log": log}, checkpoint)
+        torch.save({"model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers], "done": step + 1, "log": log}, checkpoint.with_suffix(".tmp"))
+        os.replace(checkpoint.with_suffix(".tmp"), checkpoint)  # a kill while it is written leaves the last one whole
     return log
 
-# %% ../nbs/03d_pretraining.ipynb #cdf3fa9e
+# %% ../nbs/03d_pretraining.ipynb #ef06d6c5
 def save_model(model, tokenizer, folder: Path, log: list[dict]) -> Path:
     "Save a model as float16 safetensors with its tokenizer and the log of its training; its checkpoint is no longer needed."
     import torch
@@ -350,7 +351,7 @@ def _loaded(folder: str | Path) -> tuple:
     if not (Path(folder) / "config.json").exists(): raise UserError(f"{folder} holds no model: make one with `aquilt pretrain`.")
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True), AutoTokenizer.from_pretrained(folder)
 
-# %% ../nbs/03d_pretraining.ipynb #eb2c3301
+# %% ../nbs/03d_pretraining.ipynb #02f68506
 def chat(rng: random.Random, split: str, lang: str) -> list[Segment]:
     "A chat of one turn: an instruction and its result, a question on a passage, or a question on a famous entity."
     draw = rng.random()

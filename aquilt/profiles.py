@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['PAPER', 'SINGLE_GPU', 'MINI', 'SMOKE', 'PROFILES', 'setting', 'Profile', 'get_profile', 'departures']
 
-# %% ../nbs/00b_profiles.ipynb #dcb17c88
+# %% ../nbs/00b_profiles.ipynb #44f8c655
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from .core import UserError
 
-# %% ../nbs/00b_profiles.ipynb #f9c5dfbf
+# %% ../nbs/00b_profiles.ipynb #ac27144a
 def setting(default: Any, source: str) -> Any:
     "A field of a profile: its value in the paper, and where the paper states it."
     return field(default=default, metadata={"source": source})
@@ -70,7 +70,7 @@ class Profile:
     ablation_base: int = setting(1, "5: Llama3-8B-Instruct, as a position in specialist_bases")
     relevance_samples: int = setting(2_000, "5.2")
 
-# %% ../nbs/00b_profiles.ipynb #9658e50c
+# %% ../nbs/00b_profiles.ipynb #424e0354
 PAPER = Profile()
 SINGLE_GPU = replace(PAPER, name="single_gpu", purpose="One 24 GB GPU, a small open model, any OpenAI-compatible teacher.", student="Qwen/Qwen2.5-1.5B",
                      specialist_bases=("Qwen/Qwen2.5-1.5B-Instruct",), ablation_base=0, embedder="Qwen/Qwen2.5-1.5B", passages_per_source=500, pairs_per_task=1_000, labeled_pairs=1_000,
@@ -82,7 +82,7 @@ MINI = replace(PAPER, name="mini", purpose="CPU, offline, the invented world, th
                specialist_learning_rate=3e-3, specialist_batch_size=8, specialist_epochs=8, specialist_cap=160, domain_passages=12, test_items=60, answer_tokens=120,
                seeds=(0, 1, 2), relevance_samples=150)
 SMOKE = replace(MINI, name="smoke", purpose="CPU, offline, minutes: proves the plumbing, and no number from it is evidence.", passages_per_source=4, pairs_per_task=16, labeled_pairs=16,
-                batch_size=8, inspected=72, inspection_epochs=4, samples=16, specialist_epochs=1, specialist_cap=16, domain_passages=8, test_items=8, seeds=(0,), relevance_samples=16)
+                batch_size=8, inspected=72, inspection_epochs=4, samples=16, low_score=0, specialist_epochs=1, specialist_cap=16, domain_passages=8, test_items=8, seeds=(0,), relevance_samples=16)
 PROFILES = {p.name: p for p in (PAPER, SINGLE_GPU, MINI, SMOKE)}
 
 def get_profile(name: str) -> Profile:
@@ -90,7 +90,7 @@ def get_profile(name: str) -> Profile:
     if name not in PROFILES: raise UserError(f"Unknown profile {name!r}: choose one of {', '.join(PROFILES)}.")
     return PROFILES[name]
 
-# %% ../nbs/00b_profiles.ipynb #bfb88035
+# %% ../nbs/00b_profiles.ipynb #87804cc9
 def departures(base: Profile = PAPER, others: tuple[Profile, ...] = (SINGLE_GPU, MINI, SMOKE)) -> list[dict[str, Any]]:
     "One row for each setting in which a profile departs from the base: its name, the base's value and source, and the others' values where they differ."
     rows = []

@@ -6,7 +6,7 @@
 __all__ = ['Asked', 'read_question', 'ask', 'ask_check', 'word', 'answer_check', 'quote', 'evidence', 'derived', 'value',
            'other_values', 'choices']
 
-# %% ../nbs/03b_questions.ipynb #598a8941
+# %% ../nbs/03b_questions.ipynb #c7ddcd86
 import random
 import re
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from functools import cache
 
 from .world import LANG, Attribute, Fact, english, compile_template, derive, draw_value, fill, grammar, lookup, show, slots, split_of, state
 
-# %% ../nbs/03b_questions.ipynb #88fef453
+# %% ../nbs/03b_questions.ipynb #38738908
 @dataclass(frozen=True)
 class Asked:
     "What a question asks: the attribute of an entity, and the value that a yes/no question proposes."
@@ -37,7 +37,7 @@ def read_question(question: str, lang: str) -> Asked | None:
             return Asked(spec, english(parts["e"], "name", lang), english(parts.get("v", "") or "", spec.type, lang))
     return None
 
-# %% ../nbs/03b_questions.ipynb #785353d6
+# %% ../nbs/03b_questions.ipynb #a821b686
 def ask(spec: Attribute, entity: str, lang: str, form: int = 0) -> str:
     "A question for an attribute of an entity."
     forms = spec.ask[LANG[lang]]
@@ -57,7 +57,7 @@ def answer_check(asked: Asked, facts: Iterable[Fact]) -> str:
     if fact is None: return "maybe"
     return fact.value if asked.spec.rule == "threshold" else ("yes" if fact.value == asked.proposed else "no")
 
-# %% ../nbs/03b_questions.ipynb #ad8ab0fc
+# %% ../nbs/03b_questions.ipynb #9a11fe81
 def quote(fact: Fact, text: str, lang: str) -> str:
     "The sentence of the text that states the fact."
     return next((s for form in (0, 1) if (s := state(fact, lang, form)) in text), state(fact, lang))
@@ -82,7 +82,7 @@ def value(fact: Fact, lang: str) -> str:
     "The fact's value as written in a language; yes and no as that language has them."
     return word(fact.value, lang) if fact.value in ("yes", "no") else show(fact.value, fact.spec.type, lang)
 
-# %% ../nbs/03b_questions.ipynb #65c33959
+# %% ../nbs/03b_questions.ipynb #cd6a402d
 def other_values(fact: Fact, facts: list[Fact], rng: random.Random, n: int) -> list[str]:
     "Wrong values of the fact's type: those of other facts first (they tempt), then random ones."
     near = [f.value for f in facts if f.spec.type == fact.spec.type and f.value != fact.value]

@@ -6,7 +6,7 @@
 __all__ = ['project_root', 'environment', 'Run', 'open_run', 'figures_dir', 'hand_over', 'save_figure', 'save_table',
            'ledger_table']
 
-# %% ../nbs/00c_runs.ipynb #1c10234d
+# %% ../nbs/00c_runs.ipynb #1a802a2e
 import json
 import os
 import platform
@@ -21,7 +21,7 @@ from pathlib import Path
 from .core import Drop, Record, UserError, read_drops, read_records, reconcile, text_hash, write_drops, write_json, write_records, write_text
 from .profiles import Profile, get_profile
 
-# %% ../nbs/00c_runs.ipynb #18eaafa6
+# %% ../nbs/00c_runs.ipynb #42601419
 def project_root() -> Path:
     "The nearest folder upwards that holds settings.ini, else the current folder: where `runs/` and `figures/` are."
     here = Path.cwd()
@@ -36,10 +36,11 @@ def environment() -> dict:
         except PackageNotFoundError: continue
     import torch
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {os.cpu_count()} cores"
-    git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=project_root())
-    return {"python": platform.python_version(), "device": device, "packages": packages, "commit": git.stdout.strip()}
+    try: commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=project_root()).stdout.strip()
+    except OSError: commit = ""  # no git on this machine
+    return {"python": platform.python_version(), "device": device, "packages": packages, "commit": commit}
 
-# %% ../nbs/00c_runs.ipynb #eeac0199
+# %% ../nbs/00c_runs.ipynb #e209218c
 @dataclass(frozen=True)
 class Run:
     "A directory of stages for one profile."
@@ -79,7 +80,7 @@ class Run:
         write_json(path, result)
         return self.result(name)
 
-# %% ../nbs/00c_runs.ipynb #2115145b
+# %% ../nbs/00c_runs.ipynb #57abb545
 def open_run(profile: str) -> Run:
     "The run of a profile: `AQUILT_RUN_DIR` where it is set (the runner sets it), else `runs/<profile>` in the project."
     chosen = get_profile(profile)
@@ -99,7 +100,7 @@ def hand_over(folder: Path, stage: str, entered: int, kept: Sequence[Record], dr
     write_drops(folder / "dropped.jsonl", drops)
     return {"counts": reconcile(stage, entered, kept, drops)}
 
-# %% ../nbs/00c_runs.ipynb #119d1a43
+# %% ../nbs/00c_runs.ipynb #9bcf987b
 def save_figure(figure, run: Run, name: str, caption: str = "") -> Path:
     "Save a figure as png and svg, the same bytes for the same figure, with its caption, and close it. Returns the png's path."
     import matplotlib
@@ -114,7 +115,7 @@ def save_figure(figure, run: Run, name: str, caption: str = "") -> Path:
     if caption: write_json(path.with_suffix(".json"), {"caption": caption})
     return path
 
-# %% ../nbs/00c_runs.ipynb #ba642d31
+# %% ../nbs/00c_runs.ipynb #b599a216
 def save_table(table, run: Run, name: str, caption: str) -> Path:
     "Save a DataFrame as CSV and as Markdown, with its caption, which names profile, n and seeds. Returns the CSV's path."
     path = figures_dir(run) / f"{name}.csv"
@@ -125,7 +126,7 @@ def save_table(table, run: Run, name: str, caption: str) -> Path:
     write_json(path.with_suffix(".json"), {"caption": caption})
     return path
 
-# %% ../nbs/00c_runs.ipynb #ce587912
+# %% ../nbs/00c_runs.ipynb #07179f5e
 def ledger_table(run: Run, stages: Sequence[str]):
     "One row per stage: entered, kept, dropped and the reasons, as a DataFrame."
     import pandas

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['synthesize_domain', 'specialist_examples', 'evaluate', 'specialist', 'main_results', 'cells', 'spread', 'table_2']
 
-# %% ../nbs/42_specialists.ipynb #610b6c94
+# %% ../nbs/42_specialists.ipynb #51c53982
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,13 +20,13 @@ from .runs import Run
 from .synthesis import synthesis
 from .training import Example, Recipe, merge_adapter, model_path, train_lora
 
-# %% ../nbs/42_specialists.ipynb #5a901633
+# %% ../nbs/42_specialists.ipynb #b0ae2b9d
 def synthesize_domain(run: Run, benchmark: Benchmark, variant: str = "") -> dict:
     "Stage `synthesis/<benchmark>`: the inspected data of a benchmark's domain."
     passages = domain_passages(benchmark, run.profile)
     return synthesis(run, benchmark.name, passages, instructions(benchmark, passages), variant)
 
-# %% ../nbs/42_specialists.ipynb #2337294f
+# %% ../nbs/42_specialists.ipynb #3557c3d8
 def specialist_examples(benchmark: Benchmark, records: Sequence[Record]) -> list[Example]:
     "Chat examples: the user's question, and the assistant's thinking steps and answer."
     return [([{"role": "user", "content": specialist_prompt(benchmark, r)}], [{"role": "assistant", "content": specialist_target(r)}]) for r in records]
@@ -38,7 +39,7 @@ def evaluate(model: str, benchmark: Benchmark, run: Run, ours: bool) -> dict:
     outputs = [c.text for c in completions]
     return {"n": len(items), "scores": score(benchmark.name, outputs, items, ours), "outputs": outputs}
 
-# %% ../nbs/42_specialists.ipynb #868b23d9
+# %% ../nbs/42_specialists.ipynb #121cdc60
 def specialist(run: Run, benchmark: Benchmark, base: str, source: str, records: Sequence[Record], seed: int, inputs: Sequence[str] = ()) -> dict:
     "Stage `specialists/<benchmark>/<base>/<source>/seed<k>`: train on the records (none: the base as it is) and evaluate."
     p = run.profile
@@ -50,24 +51,26 @@ def specialist(run: Run, benchmark: Benchmark, base: str, source: str, records: 
             metrics = train_lora(model, specialist_examples(benchmark, chosen), folder, recipe)
             model = str(merge_adapter(model, folder / "adapter", folder / "merged"))
         result = evaluate(model, benchmark, run, ours=bool(chosen))
+        shutil.rmtree(folder / "merged", ignore_errors=True)  # base and adapter remain
         write_json(folder / "outputs.json", result.pop("outputs"))
         means = {f"{metric}_mean": mean(values) for metric, values in result["scores"].items()}
         return metrics | result | means | {"coordinates": {"benchmark": benchmark.name, "base": base, "source": source, "seed": seed}}
     name = f"specialists/{benchmark.name}/{base.rsplit('/', 1)[-1]}/{source.replace('/', '').replace(' ', '_')}/seed{seed}"
-    return run.stage(name, work, inputs=inputs, base=base, source=source, recipe=asdict(recipe) if chosen else {}, cap=p.specialist_cap, test_items=p.test_items, answer_tokens=p.answer_tokens, domain_passages=p.domain_passages, seed=seed)
+    return run.stage(name, work, inputs=inputs, base=base, source=source, recipe=asdict(recipe) if chosen else {}, cap=p.specialist_cap,
+                     test_items=p.test_items, answer_tokens=p.answer_tokens, domain_passages=p.domain_passages, seed=seed)
 
-# %% ../nbs/42_specialists.ipynb #d5b9c23d
+# %% ../nbs/42_specialists.ipynb #9281ff37
 def main_results(run: Run) -> list[dict]:
     "Every cell of Table 2 that this version makes: None and AQuilt, on each base, benchmark and seed."
     results = []
     for base in run.profile.specialist_bases:
         for b in SUITE.values():
             results.append(specialist(run, b, base, "None", [], run.profile.seeds[0]))
-            data = run.records(f"synthesis/{b.name}")
-            results += [specialist(run, b, base, "AQuilt", data, seed, (f"synthesis/{b.name}",)) for seed in run.profile.seeds]
+            data = run.records(f"synthesis/{b.name}")  # where inspection kept nothing, the cell is missing
+            if data: results += [specialist(run, b, base, "AQuilt", data, seed, (f"synthesis/{b.name}",)) for seed in run.profile.seeds]
     return results
 
-# %% ../nbs/42_specialists.ipynb #85596dd9
+# %% ../nbs/42_specialists.ipynb #2512f3a6
 def cells(run: Run) -> list[dict]:
     "The results of all specialists of a run, by globbing: a missing cell is simply missing."
     import json
@@ -78,7 +81,7 @@ def spread(values: Sequence[float]) -> str:
     if not values: return "missing"
     return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
 
-# %% ../nbs/42_specialists.ipynb #23062e4e
+# %% ../nbs/42_specialists.ipynb #760a151d
 def table_2(run: Run):
     "Table 2 as a DataFrame: a row per base, source and benchmark; n items, seeds, our scores under both metrics, the paper's score on its counterpart."
     import pandas
@@ -86,7 +89,7 @@ def table_2(run: Run):
     printed = paper_table(2)
     models = list(dict.fromkeys(printed.index.get_level_values(0)))
     headings = {c.lower().removesuffix(" score"): c for c in printed.columns if c.endswith(" Score")}
-    found, rows = cells(run), []
+    found, rows = [c for c in cells(run) if c["coordinates"]["seed"] in run.profile.seeds], []
     for position, base in enumerate(run.profile.specialist_bases):
         for source in ("None", "AQuilt"):
             for b in SUITE:

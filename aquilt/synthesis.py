@@ -5,20 +5,20 @@
 # %% auto #0
 __all__ = ['removed_up_to', 'filter_by_score', 'synthesis', 'distinct_pairs', 'synthesize_file']
 
-# %% ../nbs/34_synthesis.ipynb #496ffc81
+# %% ../nbs/34_synthesis.ipynb #e24e0e2c
 from collections import Counter
 from collections.abc import Sequence
 from itertools import cycle, islice
 from pathlib import Path
 
-from .core import TASKS, Drop, Record, UserError, write_drops, write_records
+from .core import TASKS, Drop, Record, UserError, reconcile, write_drops, write_records
 from .corpus import clean, read_passages
 from .engines import Sampling, open_engine
 from .inspection import inspect, write_data
 from .prompt import forced_prefix
 from .runs import Run, hand_over, open_run
 
-# %% ../nbs/34_synthesis.ipynb #831143c4
+# %% ../nbs/34_synthesis.ipynb #feaf0aeb
 def removed_up_to(scores: Sequence[int], low: int = 2, simple_share: float = 0.20) -> int:
     "The highest score that is removed: `low`, or one less where more than `simple_share` of the records have just that score."
     return low - 1 if scores and Counter(scores)[low] / len(scores) > simple_share else low
@@ -29,7 +29,7 @@ def filter_by_score(records: Sequence[Record], low: int, simple_share: float, st
     kept = [r for r in records if r.score > limit]
     return kept, [Drop(stage=stage, reason=f"score {r.score}", raw=r.raw, record=r) for r in records if r.score <= limit]
 
-# %% ../nbs/34_synthesis.ipynb #8ca28507
+# %% ../nbs/34_synthesis.ipynb #3a03c4ab
 def synthesis(run: Run, name: str, passages: Sequence[Record], instructions: Sequence[str] = (), variant: str = "", seed: int = 2) -> dict:
     """Stage `synthesis/<name>`: `samples` prompts over the passages (cycled in order, as in the release), inspected and filtered.
 
@@ -58,20 +58,22 @@ def distinct_pairs(records: Sequence[Record], stage: str) -> tuple[list[Record],
         seen.add((r.question, r.answer))
     return kept, drops
 
-# %% ../nbs/34_synthesis.ipynb #4a6cf63d
+# %% ../nbs/34_synthesis.ipynb #5245c1fd
 def synthesize_file(file: str | Path, task: str, out: str | Path, lang: str = "en", profile: str = "mini") -> dict:
     "Turn a file of passages into inspected records, `out`, and a ledger beside it, with the models of the profile's run. Returns the counts."
     if task not in TASKS: raise UserError(f"Unknown task {task!r}: choose one of {', '.join(TASKS)}.")
     run, out = open_run(profile), Path(out)
+    if out.resolve() == Path(file).resolve(): raise UserError(f"{out} is the file of passages itself: choose another name for --out.")
     for stage in ("synthesiser", "inspector"): run.result(stage)
     p = run.profile
     passages, drops = clean([r.with_(task=task) for r in read_passages(file, lang)], "passages")
     if not passages: raise UserError(f"{file} holds no passage: put some text into it.")
     engine = open_engine(p.engine, str(run.folder("synthesiser") / "merged"))
-    name = f"{out.name}.completions.jsonl"
-    written, unread = write_data(engine, passages, Sampling(p.temperature, p.top_p, p.max_tokens, 0), out.with_name(name), stage="synthesize")
-    judged, unscored = inspect(engine, written, str(run.folder("inspector") / "adapter"), out.with_name(name.replace("completions", "scores")), p.max_tokens, "synthesize")
+    written, unread = write_data(engine, passages, Sampling(p.temperature, p.top_p, p.max_tokens, 0), out.with_name(f"{out.name}.completions.jsonl"), stage="synthesize")
+    distinct, repeated = distinct_pairs(written, "synthesize")
+    judged, unscored = inspect(engine, distinct, str(run.folder("inspector") / "adapter"), out.with_name(f"{out.name}.scores.jsonl"), p.max_tokens, "synthesize")
     kept, low = filter_by_score(judged, p.low_score, p.simple_share, "synthesize")
+    all_drops = drops + unread + repeated + unscored + low
     write_records(out, kept)
-    write_drops(out.with_name(out.name + ".dropped.jsonl"), all_drops := drops + unread + unscored + low)
-    return {"entered": len(passages) + len(drops), "kept": len(kept), "dropped": len(all_drops), "reasons": dict(Counter(d.reason for d in all_drops))}
+    write_drops(out.with_name(out.name + ".dropped.jsonl"), all_drops)
+    return reconcile("synthesize", len(passages) + len(drops), kept, all_drops)

@@ -8,7 +8,7 @@ __all__ = ['Pair', 'SPACE', 'WRITERS', 'about', 'write_answerable', 'write_infer
            'own_answer', 'judge', 'with_faults', 'tagged', 'task_of', 'write_translation', 'language_of', 'reply',
            'guess_task', 'explain', 'teacher_server']
 
-# %% ../nbs/03c_teacher.ipynb #c9c7a3b8
+# %% ../nbs/03c_teacher.ipynb #8c9ca65b
 import json
 import random
 import re
@@ -22,7 +22,7 @@ from .prompt import first_object, requirements
 from .questions import Asked, answer_check, ask, ask_check, choices, derived, evidence, other_values, quote, read_question, value, word
 from .world import LANG, Fact, grammar, lookup, read_facts, show, slots, state
 
-# %% ../nbs/03c_teacher.ipynb #db60fee9
+# %% ../nbs/03c_teacher.ipynb #2c9489ba
 Pair = tuple[str, str, str]
 SPACE = {"en": " ", "zh": ""}
 
@@ -44,7 +44,7 @@ def write_answerable(task: str, facts: Sequence[Fact], text: str, lang: str, rng
     answer = short if task == "extractive_qa" else said
     return question, _reason(fact, facts, text, lang, short), answer
 
-# %% ../nbs/03c_teacher.ipynb #3f71996d
+# %% ../nbs/03c_teacher.ipynb #05e26757
 def write_inference(task: str, facts: Sequence[Fact], text: str, lang: str, rng: random.Random) -> Pair:
     "Yes, no or maybe: a rule where there is one, else a proposed value, right or wrong, or one that the passage leaves open."
     rules = [f for f in derived(facts) if f.spec.rule == "threshold"]
@@ -62,7 +62,7 @@ def _open(spec, entity: str, facts: Sequence[Fact], lang: str, rng: random.Rando
     logic = word("asked", lang, e=show(entity, "name", lang), k=spec.label[LANG[lang]]) + word("unknown", lang, e=show(entity, "name", lang), k=spec.label[LANG[lang]])
     return ask_check(spec, entity, proposed, lang), logic + word("so", lang, x=word("maybe", lang)), word("maybe", lang)
 
-# %% ../nbs/03c_teacher.ipynb #95acc615
+# %% ../nbs/03c_teacher.ipynb #1fb2e01c
 def write_choice(task: str, facts: Sequence[Fact], text: str, lang: str, rng: random.Random) -> Pair:
     "One right option among four."
     fact = about(facts, rng)
@@ -81,7 +81,7 @@ def write_statements(task: str, facts: Sequence[Fact], text: str, lang: str, rng
     logic = "".join(word("is_true" if t else "is_false", lang, x=l) for l, t in zip(letters, true))
     return question, logic + word("so", lang, x=answer), answer
 
-# %% ../nbs/03c_teacher.ipynb #838e1554
+# %% ../nbs/03c_teacher.ipynb #d456353d
 def write_about_text(task: str, facts: Sequence[Fact], text: str, lang: str, rng: random.Random) -> Pair:
     "Summarise, compose, classify or list names: tasks over one or two sentences of the passage, which the question carries along."
     fact = rng.choice(facts)
@@ -105,7 +105,7 @@ def name_list(sentence: str, lang: str) -> str:
     parts = "|".join(grammar()["syllables" if lang == "en" else "characters"])
     return {"en": ", ", "zh": "、"}[lang].join(dict.fromkeys(re.findall(f"(?:{parts}){{2,3}}", sentence)))
 
-# %% ../nbs/03c_teacher.ipynb #66e19e35
+# %% ../nbs/03c_teacher.ipynb #6750b09d
 WRITERS: dict[str, Callable[..., Pair]] = {
     "extractive_qa": write_answerable, "open_book_qa": write_answerable, "closed_book_qa": write_answerable, "natural_language_inference": write_inference,
     "single_choice": write_choice, "multi_choice": write_statements, "text_summarization": write_about_text, "text_generation": write_about_text,
@@ -117,7 +117,7 @@ def write_pair(task: str, text: str, lang: str, rng: random.Random) -> Pair:
     if not facts: raise ValueError("the passage states no fact of this world")
     return WRITERS[task](task, facts, text, lang, rng)
 
-# %% ../nbs/03c_teacher.ipynb #dcc50c4a
+# %% ../nbs/03c_teacher.ipynb #db423e7c
 def leans(question: str) -> bool:
     "Whether the question sends its reader to a text that is not there."
     return any(phrase.strip(" ,，").lower() in question.lower() for phrase in grammar()["forms"]["lean"])
@@ -129,7 +129,7 @@ def options_of(question: str) -> dict[str, str]:
 
 def _plain(text: str) -> str: return re.sub(r"[\s.。]+$", "", text.strip()).lower()
 
-# %% ../nbs/03c_teacher.ipynb #28361a45
+# %% ../nbs/03c_teacher.ipynb #b8386674
 def right_answer(task: str, text: str, question: str, answer: str, lang: str) -> bool:
     "Whether the answer is right for the question: the truth of the world, found without the teacher's help."
     facts = read_facts(text, lang)
@@ -153,7 +153,7 @@ def _gives(answer: str, fact: Fact, lang: str) -> bool:
 def _states(said: str, facts: Sequence[Fact], lang: str) -> bool:
     return any(state(f, lang, form).rstrip(".。") in said for f in facts for form in (0, 1))
 
-# %% ../nbs/03c_teacher.ipynb #6b1d6fc7
+# %% ../nbs/03c_teacher.ipynb #f72c288a
 def _right_about_text(task: str, facts: Sequence[Fact], question: str, answer: str, lang: str) -> bool:
     if task == "natural_language_understanding":
         carried = question.split(": ", 1)[-1] if lang == "en" else question.split("：", 1)[-1]
@@ -167,7 +167,7 @@ def _right_about_text(task: str, facts: Sequence[Fact], question: str, answer: s
     if task == "text_classification": return _plain(answer) == grammar()["nouns"][carried[0].kind][LANG[lang]] and answer.strip(".。") in question
     return all(value(f, lang) in answer and f.spec.label[LANG[lang]] in answer and show(f.entity, "name", lang) in answer for f in carried)
 
-# %% ../nbs/03c_teacher.ipynb #5d2db994
+# %% ../nbs/03c_teacher.ipynb #043a8847
 def logic_quality(task: str, text: str, question: str, logic: str, answer: str, lang: str) -> str:
     "sound, thin or flawed: flawed logic states what the passage does not, or ends in another answer; thin logic brings no ground at all."
     if not logic.strip(): return "thin"
@@ -176,7 +176,8 @@ def logic_quality(task: str, text: str, question: str, logic: str, answer: str, 
     so = word("so", lang, x="\0").split("\0")[0]
     if so in logic and task != "open_book_qa":
         end = _plain(logic.rsplit(so, 1)[1])
-        agrees = end.endswith(f"({_plain(answer)[:1]})") if task == "single_choice" else end.startswith(_plain(answer)) or end in _plain(answer)
+        letter = _plain(answer)[:1]
+        agrees = end == letter or end.endswith(f"({letter})") if task == "single_choice" else end.startswith(_plain(answer)) or end in _plain(answer)
         if not agrees: return "flawed"
     return "thin" if logic.strip().startswith(so) else "sound"
 
@@ -208,7 +209,7 @@ def _own_about_text(task: str, facts: Sequence[Fact], text: str, question: str, 
     first, second = (carried * 2)[:2]
     return "", word("summary", lang, e=show(first.entity, "name", lang), k1=first.spec.label[i], v1=value(first, lang), k2=second.spec.label[i], v2=value(second, lang))
 
-# %% ../nbs/03c_teacher.ipynb #96575229
+# %% ../nbs/03c_teacher.ipynb #21bca0e9
 def judge(task: str, text: str, question: str, logic: str, answer: str, lang: str) -> tuple[int, str]:
     "The score that a pair deserves, 1 to 5, and the analysis in words."
     alone = not leans(question)
@@ -221,7 +222,7 @@ def judge(task: str, text: str, question: str, logic: str, answer: str, lang: st
     score = 1 if not right else 2 if not alone or quality == "flawed" else 3 if quality == "thin" else 5 if deep else 4
     return score, "".join(reasons).strip()
 
-# %% ../nbs/03c_teacher.ipynb #a6aa65e3
+# %% ../nbs/03c_teacher.ipynb #4b02ffe7
 def with_faults(task: str, pair: Pair, text: str, lang: str, rate: float, rng: random.Random) -> Pair:
     "The pair with the teacher's faults."
     question, logic, answer = pair
@@ -232,7 +233,7 @@ def with_faults(task: str, pair: Pair, text: str, lang: str, rate: float, rng: r
     prefix = word("lean", lang) if rng.random() < rate else word("favourite", lang) if task == "closed_book_qa" and rng.random() < 4 * rate else ""
     return prefix + (question[0].lower() + question[1:] if prefix and question[1:2].islower() else question), logic, answer
 
-# %% ../nbs/03c_teacher.ipynb #c5e1b3b5
+# %% ../nbs/03c_teacher.ipynb #3b04cc70
 def tagged(message: str, tag: str) -> str:
     "The content of `<tag>...</tag>` in a message, or an empty string."
     found = re.search(rf"<{tag}>\n?(.*?)\n?</{tag}>", message, re.DOTALL)
@@ -257,7 +258,7 @@ def language_of(text: str) -> str:
     "zh where any Chinese character stands in the text."
     return "zh" if re.search("[\u4e00-\u9fff]", text) else "en"
 
-# %% ../nbs/03c_teacher.ipynb #d8554d1f
+# %% ../nbs/03c_teacher.ipynb #50419e75
 def reply(messages: Sequence[dict], faults: float = 0.0, seed: int = 0) -> str:
     "The teacher's reply to chat messages: a JSON document, as each prompt demands, or a refusal in words."
     system = messages[0]["content"]
@@ -282,7 +283,7 @@ def _fields(system: str, user: str, text: str, lang: str, faults: float, rng: ra
         return {"analysis_steps": analysis, "score": score}
     return {"thought_process": explain(text, tagged(user, "question"), tagged(user, "answer"), lang)}
 
-# %% ../nbs/03c_teacher.ipynb #2ea9ce7a
+# %% ../nbs/03c_teacher.ipynb #250819f5
 def guess_task(question: str) -> str:
     "The task type that a question's shape betrays."
     for form, task in (("summarize", "text_summarization"), ("compose", "text_generation"), ("classify", "text_classification"), ("names", "natural_language_understanding"),
@@ -305,10 +306,12 @@ def explain(text: str, question: str, answer: str, lang: str) -> str:
     if asked is None: raise ValueError("the question is none of this world")
     fact = lookup(facts, asked.spec, asked.entity)
     ending = f"{options_of(question).get(answer, '')} ({answer})" if task == "single_choice" else answer
-    if fact is None: return word("asked", lang, e=show(asked.entity, "name", lang), k=asked.spec.label[LANG[lang]]) + word("unknown", lang, e=show(asked.entity, "name", lang), k=asked.spec.label[LANG[lang]]) + word("so", lang, x=ending)
+    if fact is None:
+        named = dict(e=show(asked.entity, "name", lang), k=asked.spec.label[LANG[lang]])
+        return word("asked", lang, **named) + word("unknown", lang, **named) + word("so", lang, x=ending)
     return _reason(fact, facts, text, lang, ending)
 
-# %% ../nbs/03c_teacher.ipynb #61f78128
+# %% ../nbs/03c_teacher.ipynb #601d5570
 def _handler(faults: float) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -334,7 +337,7 @@ def _handler(faults: float) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
     return Handler
 
-# %% ../nbs/03c_teacher.ipynb #d47b3e8f
+# %% ../nbs/03c_teacher.ipynb #555c8cd6
 class _Server(ThreadingHTTPServer):
     daemon_threads, request_queue_size = True, 128  # the default of 5 lets a client's burst of connections wait a second
 

@@ -6,7 +6,7 @@
 __all__ = ['Example', 'model_path', 'Recipe', 'example_length', 'fitting', 'synthesis_example', 'make_trainer', 'train_lora',
            'merge_adapter', 'train_stage', 'synthesiser']
 
-# %% ../nbs/32c_training.ipynb #eda80038
+# %% ../nbs/32c_training.ipynb #cbb2a1af
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +17,7 @@ from .core import Drop, Record, UserError, text_hash
 from .prompt import completion_json, synthesis_prompt
 from .runs import Run, hand_over
 
-# %% ../nbs/32c_training.ipynb #8b3dca13
+# %% ../nbs/32c_training.ipynb #c5fa8dd3
 def model_path(name: str) -> str:
     "Where a model is: a name without a slash is shipped with the package; anything else is a folder or a hub id and stays as it is."
     if "/" in name: return name
@@ -25,7 +25,7 @@ def model_path(name: str) -> str:
     if not (folder / "model.safetensors").exists(): raise UserError(f"The base model {name} is missing from {folder}: restore it from the repository, or make it with `aquilt pretrain`.")
     return str(folder)
 
-# %% ../nbs/32c_training.ipynb #bea753d8
+# %% ../nbs/32c_training.ipynb #5bbd0520
 Example = tuple[str | list[dict], str | list[dict]]
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ def fitting(tokenizer, examples: Sequence[Example], max_length: int) -> list[boo
     "Which examples fit into `max_length` tokens."
     return [example_length(tokenizer, e) <= max_length for e in examples]
 
-# %% ../nbs/32c_training.ipynb #0ebb41e2
+# %% ../nbs/32c_training.ipynb #8f23e23f
 def synthesis_example(record: Record, with_logic: bool = True) -> Example:
     "Eq. 3 for one record: the synthesis prompt of (u, t), and the JSON of q, l and a."
     return synthesis_prompt(record.text, record.task, record.lang), completion_json(record.question, record.logic, record.answer, with_logic)
 
-# %% ../nbs/32c_training.ipynb #78aee4d1
+# %% ../nbs/32c_training.ipynb #79f3d0ea
 def make_trainer(base: str, examples: Sequence[Example], folder: Path, recipe: Recipe):
     "An SFTTrainer with a LoRA on all linear layers of a frozen base; given prompt and completion, TRL's loss is that of Eq. 3."
     import torch
@@ -76,7 +76,7 @@ def _show_progress(trainer) -> None:
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Bar)
 
-# %% ../nbs/32c_training.ipynb #ed915873
+# %% ../nbs/32c_training.ipynb #2d167f9a
 def _arguments(folder: Path, recipe: Recipe, examples: int):
     import torch
     from trl import SFTConfig
@@ -88,21 +88,22 @@ def _arguments(folder: Path, recipe: Recipe, examples: int):
         use_cpu=not gpu, bf16=gpu and recipe.dtype == "bfloat16", gradient_checkpointing=gpu, logging_steps=max(1, updates // 20), save_strategy="epoch", save_total_limit=1,
         report_to="none", dataloader_pin_memory=gpu, disable_tqdm=True)
 
-# %% ../nbs/32c_training.ipynb #9dc9d52f
+# %% ../nbs/32c_training.ipynb #13e0e7a5
 def train_lora(base: str, examples: Sequence[Example], folder: Path, recipe: Recipe) -> dict:
     """Train a LoRA and save it in `folder/adapter` (Eq. 3, 5). A killed training goes on from its last epoch.
 
     Returns the loss curve, the count of examples and updates, and the share of trainable parameters."""
     checkpoints = folder / "checkpoints" / text_hash(base, asdict(recipe), list(examples))  # those of another recipe or other data are not gone on from
     trainer = make_trainer(base, examples, checkpoints, recipe)
-    trainer.train(resume_from_checkpoint=any(checkpoints.glob("checkpoint-*")))
+    whole = sorted(checkpoints.glob("checkpoint-*/trainer_state.json"), key=lambda p: p.stat().st_mtime)  # written last: a folder without it was torn by a kill
+    trainer.train(resume_from_checkpoint=str(whole[-1].parent) if whole else None)
     trainer.save_model(str(folder / "adapter"))
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     trainable, total = trainer.model.get_nb_trainable_parameters()
     curve = [{"step": row["step"], "loss": round(float(row["loss"]), 4)} for row in trainer.state.log_history if "loss" in row]
     return {"loss": curve, "examples": len(examples), "updates": trainer.state.global_step, "trainable_share": round(trainable / total, 4)}
 
-# %% ../nbs/32c_training.ipynb #5d92387b
+# %% ../nbs/32c_training.ipynb #792fcc59
 def merge_adapter(base: str, adapter: Path, folder: Path) -> Path:
     "Write the base with the adapter merged into its weights, as safetensors with its tokenizer: what the inspector's LoRA is trained on (Eq. 5), and the fast way to generate on a CPU."
     from peft import PeftModel
@@ -112,7 +113,7 @@ def merge_adapter(base: str, adapter: Path, folder: Path) -> Path:
     AutoTokenizer.from_pretrained(base).save_pretrained(folder)
     return folder
 
-# %% ../nbs/32c_training.ipynb #08990a74
+# %% ../nbs/32c_training.ipynb #5cce8cb3
 def train_stage(run: Run, name: str, base: str, records: Sequence[Record], examples: Sequence[Example], recipe: Recipe, inputs: Sequence[str], merge: bool) -> dict:
     "A training stage: examples that fit are trained on, the others go to the ledger; the adapter lies in `adapter/`, the merged model in `merged/`."
     def work(folder: Path) -> dict:

@@ -12,7 +12,7 @@ from aquilt.benchmarks import SUITE, domain_facts
 from aquilt.corpus import draw_source, sources
 from aquilt.profiles import MINI, SMOKE
 from aquilt.world import (LANG, SPLITS, Fact, compile_template, derive, draw_entity, draw_name, draw_passage, draw_value, english, fill, grammar, lookup, read_facts, show, slots,
-                          split_of, state, to_chinese, toenglish, write_passage)
+                          split_of, state, to_chinese, to_english, write_passage)
 
 WORLD = grammar()
 KINDS, DOMAINS = list(WORLD["kinds"]), list(WORLD["domains"])
@@ -41,7 +41,7 @@ def a_fact(spec, rng, split="distillation"):
 @given(NAMES)
 @some
 def test_a_name_has_two_spellings_that_give_each_other_back(name):
-    assert toenglish(to_chinese(name)) == name and len(to_chinese(name)) * 2 == len(name)
+    assert to_english(to_chinese(name)) == name and len(to_chinese(name)) * 2 == len(name)
 
 
 @given(NAMES, NAMES)
