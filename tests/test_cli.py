@@ -77,9 +77,15 @@ def test_a_fault_of_the_program_keeps_its_trace(call, monkeypatch):
 def test_pretrain_hands_on(call, monkeypatch, tmp_path):
     calls = replaced(monkeypatch, "pretraining", "pretrain", value=tmp_path)
     assert call("pretrain", "qwen2", tmp_path).exit_code == 0
-    call("pretrain", "llama", tmp_path, "--steps", 5, "--seed", 3)
-    assert calls == [(("qwen2", tmp_path), {"seed": 0}), (("llama", tmp_path), {"seed": 3, "steps": 5})]
+    call("pretrain", "llama", tmp_path, "--steps", 5, "--seed", 3, "--start", "base")
+    assert calls == [(("qwen2", tmp_path), {"seed": 0, "start": None}), (("llama", tmp_path), {"seed": 3, "start": Path("base"), "steps": 5})]
     assert call("pretrain", "llama", tmp_path, "--steps", 0).exit_code == 2
+
+
+def test_instruct_hands_on(call, monkeypatch, tmp_path):
+    calls = replaced(monkeypatch, "pretraining", "instruct", value=tmp_path)
+    assert call("instruct", "base", tmp_path, "--steps", 5).exit_code == 0
+    assert calls == [((Path("base"), tmp_path), {"seed": 0, "steps": 5})]
 
 
 def test_synthesize_hands_on(call, monkeypatch, tmp_path):

@@ -157,7 +157,7 @@ def test_run_then_resume(project, monkeypatch):
     assert dict(os.environ) == before
     first = project.executed()
     assert list(sorted(first, key=first.get)) == ["31_corpus", "32a_distillation", "33_inspection"]
-    assert project.run.result("33_inspection/b")["before"] == ["a", "a", "a", "b", "b"]
+    assert json.loads((project.run.folder("33_inspection/b") / "result.json").read_text())["before"] == ["a", "a", "a", "b", "b"]
     copy = nbformat.read(project.run.root / "notebooks" / "31_corpus.ipynb", as_version=4)
     assert [c.source for c in copy.cells if "injected-parameters" in c.metadata.get("tags", [])] == ['# Parameters\nprofile = "smoke"\n']
     assert copy.cells[-1].outputs[0].text.split() == [sys.executable, "1", str(project.nbs)]
