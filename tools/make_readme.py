@@ -33,6 +33,7 @@ def readme(notebook=ROOT / "nbs" / "index.ipynb"):
     page.metadata.language_info = {"name": "python"}  # the language of the code fences
     exporter = MarkdownExporter(display_data_priority=["text/markdown", "text/html", "text/plain"])
     text, _ = exporter.from_notebook_node(page)
+    text = re.sub(r"```python\s*```\n", "", text)  # the fence of a cell that shows its output alone
     return re.sub(r"\n{3,}", "\n\n", LINK.sub(from_root, text)).strip() + "\n"
 
 
