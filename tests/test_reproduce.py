@@ -280,7 +280,8 @@ def started(project):
     "The command on this project's notebooks, as a process."
     environment = {**os.environ, "AQUILT_FIGURES_DIR": str(project.figures), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", DRIVER, str(project.nbs), "reproduce", "--profile", "smoke", "--run-dir", str(project.run.root)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    heed = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that runs tests in the background has its children ignore Ctrl-C
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
 
 
 def wait_for(there, process=None, seconds=60):
