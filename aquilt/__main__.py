@@ -78,10 +78,11 @@ Folder = Annotated[Path, typer.Argument(help="Where the model, its tokenizer and
 
 @app.command()
 def pretrain(architecture: Annotated[str, typer.Argument(help="qwen2 or llama.")], folder: Folder, steps: Steps = None, seed: int = 0,
-             start: Annotated[Optional[Path], typer.Option(help="A finished base model to begin with, where names and shapes agree.")] = None) -> None:
+             start: Annotated[Optional[Path], typer.Option(help="A finished base model to begin with, where names and shapes agree.")] = None,
+             exercise: Annotated[bool, typer.Option("--exercise", help="Exercises alone, in short rows: a step of the shipped models' training.")] = False) -> None:
     "Train a base model of the miniature. The same command resumes a training that was stopped."
     from aquilt.pretraining import pretrain
-    typer.echo(pretrain(architecture, folder, seed=seed, start=start, **({"steps": steps} if steps else {})))
+    typer.echo(pretrain(architecture, folder, seed=seed, start=start, exercise=exercise, **({"steps": steps} if steps else {})))
 
 
 @app.command()

@@ -63,8 +63,7 @@ def table_3(run: Run):
     "Table 3 as a DataFrame: each setting's score per benchmark (corrected metric, mean and spread over seeds) beside the paper's."
     import pandas
     base, printed = run.profile.specialist_bases[run.profile.ablation_base], paper_table(3)
-    found = [c for c in cells(run) if c["coordinates"]["seed"] in run.profile.seeds]
-    rows = []
+    found, rows = cells(run), []
     for source in ROWS:
         row, means = {"setting": source}, []
         for name in run.profile.ablation_benchmarks:

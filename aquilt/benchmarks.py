@@ -29,15 +29,15 @@ class Benchmark:
     domain: str
     task: str  # the task type t of Eq. 6
     instructions: tuple[tuple[str, str], ...] = ()  # of a task unseen in training, per language (section 3.4)
-    with_text: bool = False  # whether the passage is part of a specialist's prompt
+    passage_slot: str = ""  # where the evaluation prompt has the passage, which is then part of a specialist's prompt too
 
 SUITE = {b.name: b for b in (
     Benchmark("squadqa", ("en",), ("city", "person"), "encyclopedia", "extractive_qa"),
-    Benchmark("pubmedqa", ("en",), ("trial",), "medical", "natural_language_inference", with_text=True),
+    Benchmark("pubmedqa", ("en",), ("trial",), "medical", "natural_language_inference", passage_slot="context"),
     Benchmark("ceval", ("zh",), ("topic",), "exam", "single_choice"),
     Benchmark("translation", ("en", "zh"), ("statute", "clause"), "legal", "closed_book_qa",
-              (("Translate the following sentence into Chinese: ", "把以下句子译成英文："), ("Translate the following legal provision into Chinese: ", "把以下法律条文译成英文："))),
-    Benchmark("essayqa", ("zh",), ("statute",), "legal", "closed_book_qa", (("Please analyze the following essay question: ", "请分析下面的论述题："),)))}
+              (("Translate into Chinese: ", "译成英文："), ("Put this sentence into Chinese: ", "把这句话译成英文："))),
+    Benchmark("essayqa", ("zh",), ("statute",), "legal", "open_book_qa", (("Please analyze the following essay question: ", "请分析下面的论述题："),), passage_slot="material"))}
 
 # %% ../nbs/41_benchmarks.ipynb #ef7afabc
 def domain_facts(benchmark: Benchmark, n: int, part: str = "domain") -> list[tuple[list[Fact], str]]:
@@ -46,7 +46,7 @@ def domain_facts(benchmark: Benchmark, n: int, part: str = "domain") -> list[tup
     while (i := len(entities)) < n:
         facts = draw_entity(rng, benchmark.kinds[i % len(benchmark.kinds)], benchmark.name)
         first = order.index(facts[0].entity[:2])  # an even first syllable for the test, an odd one for the domain: they never meet
-        if (first % 2 == 0) == (part == "test"): entities.setdefault(facts[0].entity, (facts, benchmark.langs[i % len(benchmark.langs)]))
+        if (first % 2 == 0) == (part == "test"): entities.setdefault(facts[0].entity, (facts, benchmark.langs[i // len(benchmark.kinds) % len(benchmark.langs)]))
     return list(entities.values())
 
 def domain_passages(benchmark: Benchmark, profile: Profile) -> list[Record]:
@@ -124,8 +124,8 @@ def test_items(benchmark: Benchmark, profile: Profile) -> list[dict]:
 # %% ../nbs/41_benchmarks.ipynb #e653a943
 def specialist_prompt(benchmark: Benchmark, record: Record) -> str:
     "A specialist's training prompt for a synthetic record."
-    if benchmark.with_text: return evaluation_prompt("pubmedqa", "en", context=record.text, question=record.question)
-    return record.question
+    if not benchmark.passage_slot: return record.question
+    return evaluation_prompt(benchmark.name, record.lang, question=record.question, **{benchmark.passage_slot: record.text})
 
 def specialist_target(record: Record) -> str:
     "A specialist's training completion: the steps where there are any, then the answer (official release)."

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from .core import Drop, Record, text_hash
+from .core import TASKS, Drop, Record, text_hash
 from .corpus import associate
 from .distillation import open_teacher, read_pair
 from .engines import Completion, Engine, Prompt, Sampling, generate_resumable, open_engine
@@ -54,7 +54,7 @@ def inspection_data(run: Run, variant: str = "", seed: int = 1) -> dict:
     "Stage `inspection_data` (Eq. 4): the synthesiser's own records on random (passage, task type) pairs, scored by the teacher, balanced over scores."
     p, name = run.profile, variant + "inspection_data"
     def work(folder: Path) -> dict:
-        passages = associate(run.records("corpus"), max(1, p.inspected // 9), seed)
+        passages = associate(run.records("corpus"), max(1, p.inspected // len(TASKS)), seed, TASKS)
         engine = open_engine(p.engine, str(run.folder(variant + "synthesiser") / "merged"))
         written, unread = write_data(engine, passages, Sampling(p.temperature, p.top_p, p.max_tokens, seed), folder / "completions.jsonl", stage=name)
         with open_teacher(p, folder / "replies.jsonl") as teacher:

@@ -77,8 +77,8 @@ SINGLE_GPU = replace(PAPER, name="single_gpu", purpose="One 24 GB GPU, a small o
                      inspected=2_000, inspection_cap=400, samples=2_000, relevance_samples=500)
 MINI = replace(PAPER, name="mini", purpose="CPU, offline, the invented world, the shipped base models: evidence about the mechanisms.", teacher="miniature-teacher", teacher_url="",
                student="qwen2", specialist_bases=("qwen2-instruct", "llama-instruct"), engine="transformers", embedder="qwen2", world="miniature",
-               passages_per_source=60, pairs_per_task=160, labeled_pairs=200, teacher_faults=0.06, learning_rate=2e-3, batch_size=16, dtype="float32", max_length=640,
-               inspected=500, inspection_cap=150, inspection_learning_rate=2e-3, inspection_epochs=5, samples=300, max_tokens=240,
+               passages_per_source=60, pairs_per_task=160, labeled_pairs=200, teacher_faults=0.06, learning_rate=1e-3, batch_size=16, dtype="float32", max_length=640,
+               inspected=1_000, inspection_cap=250, inspection_learning_rate=2e-3, inspection_epochs=3, samples=300, max_tokens=240,
                specialist_learning_rate=3e-3, specialist_batch_size=8, specialist_epochs=8, specialist_cap=160, domain_passages=12, test_items=60, answer_tokens=120,
                seeds=(0, 1, 2), relevance_samples=150)
 SMOKE = replace(MINI, name="smoke", purpose="CPU, offline, minutes: proves the plumbing, and no number from it is evidence.", passages_per_source=4, pairs_per_task=16, labeled_pairs=16,

@@ -148,7 +148,7 @@ def completion_json(question: str, logic: str, answer: str, with_logic: bool = T
 # %% ../nbs/01_prompts.ipynb #e41a5696
 def forced_prefix(instruction: str) -> str:
     "Beginning of a completion whose question starts with `instruction`, the instruction of an unseen task (section 3.4)."
-    return '```json\n{"question": ' + json.dumps(instruction, ensure_ascii=False)[:-1]
+    return '```json\n{"question": ' + json.dumps(instruction.rstrip(" "), ensure_ascii=False)[:-1]  # tokenizers join a blank to the word after it: the model writes it
 
 # %% ../nbs/01_prompts.ipynb #b7eb7a69
 def self_inspection_prompt(text: str, question: str, logic: str, answer: str) -> str:

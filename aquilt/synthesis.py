@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import cycle, islice
 from pathlib import Path
 
-from .core import TASKS, Drop, Record, UserError, reconcile, write_drops, write_records
+from .core import TASKS, Drop, Record, UserError, reconcile, text_hash, write_drops, write_records
 from .corpus import clean, read_passages
 from .engines import Sampling, open_engine
 from .inspection import inspect, write_data
@@ -47,7 +47,7 @@ def synthesis(run: Run, name: str, passages: Sequence[Record], instructions: Seq
         scores = dict(sorted(Counter(r.score for r in judged).items()))
         return hand_over(folder, stage, len(chosen), kept, unread + repeated + unscored + low) | {"scores": scores, "removed_up_to": removed_up_to([r.score for r in judged], p.low_score, p.simple_share)}
     return run.stage(stage, work, inputs=(variant + "synthesiser", variant + "inspector"), samples=p.samples, temperature=p.temperature, top_p=p.top_p, max_tokens=p.max_tokens,
-                     low_score=p.low_score, simple_share=p.simple_share, passages=[(r.text, r.task) for r in passages], instructions=list(instructions), seed=seed)
+                     low_score=p.low_score, simple_share=p.simple_share, passages=text_hash([(r.text, r.task, r.lang) for r in passages]), instructions=list(instructions), seed=seed)
 
 def distinct_pairs(records: Sequence[Record], stage: str) -> tuple[list[Record], list[Drop]]:
     "Records with a question and answer not seen before; repetitions go to the ledger, since a small domain repeats itself."

@@ -77,7 +77,7 @@ def test_a_passage_that_says_nothing_of_this_world_is_refused(task, text, lang):
 def wrong_answer(task, text, question, answer, lang, rng):
     "An answer of the task's form that is wrong."
     facts = [f for f in read_facts(text, lang) if f.entity]
-    if task == "single_choice": return rng.choice([l for l in "ABCD" if l != answer])
+    if task == "single_choice": return rng.choice([o for o in options_of(question).values() if o != answer])
     if task == "multi_choice": return rng.choice([a for a in ("A", "B", "C", "A, B", "A, C", "B, C", "A, B, C") if a != answer and set(a) <= set("".join(options_of(question)) + ", ")])
     if task == "natural_language_inference": return word(rng.choice([w for w in ("yes", "no", "maybe") if word(w, lang) != answer]), lang)
     if task == "text_classification": return next(n[LANG[lang]] for n in grammar()["nouns"].values() if n[LANG[lang]] in question and n[LANG[lang]] != answer)
