@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from .core import LANGS, TASKS, Drop, Record, UserError, reconcile, text_hash
 from .readers import READERS, Row, read_rows
 
-# %% ../nbs/30b_sources.ipynb #489b220b
+# %% ../nbs/30b_sources.ipynb #ca03730a
 class Source(BaseModel):
     "One dataset: where it is, what its fields are called, what is odd about it. The head of aquilt/data/sources.toml says what each field means."
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -64,7 +64,7 @@ class Source(BaseModel):
             "task: a labeled source names that of its pairs": labeled and not self.task,
             "answer: a source with a task names the field that holds it": bool(self.task) and not self.answer,
             "question: all tasks but text_summarization need the fields that hold it": self.task not in ("", "text_summarization") and not self.question,
-            "options: single_choice names the fields that hold them, and answers are letter, index, number or option": (self.task == "single_choice") != (choosing and bool(self.options)),
+            "options: single_choice names the fields that hold them, and answers are letter, index, number or option": len({self.task == "single_choice", choosing, bool(self.options)}) > 1,
             "labels: answers that are labels need their translation": (self.answers == "label") != bool(self.labels)}
         if first := next((sentence for sentence, holds in wrong.items() if holds), ""): raise ValueError(first)
         return self
@@ -206,13 +206,13 @@ def hub_rows(source: Source, splits: Iterable[str] = (), clone: str | Path | Non
 def _on_hub(source: Source) -> None:
     if not source.hub: raise UserError(f"{source.name} is not on the hub: get its files ({source.get}) and give their folder.")
 
-# %% ../nbs/30b_sources.ipynb #fe3f53da
+# %% ../nbs/30b_sources.ipynb #394c8de8
 def _hub_problem(source: Source, error: Exception, part: str = "") -> str:
     from huggingface_hub import errors
     page, files = f"huggingface.co/datasets/{source.hub}", f"or get its files ({source.get}) and give their folder"
     said, named, e = " ".join(str(error).split()), set(), error
     while e is not None: named, e = named | {base.__name__ for base in type(e).__mro__}, e.__cause__ or e.__context__
-    if "GatedRepoError" in named or re.search(r"\bgated\b", said, re.IGNORECASE): return f"{source.name} asks for agreement to its conditions: accept them at {page}, set HF_TOKEN to your token, {files}."
+    if "GatedRepoError" in named or "is a gated dataset" in said: return f"{source.name} asks for agreement to its conditions: accept them at {page}, set HF_TOKEN to your token, {files}."
     if named & {errors.RepositoryNotFoundError.__name__, errors.RevisionNotFoundError.__name__}:
         return f"{source.name} is not at {page}, revision {source.revision}, or is not open to you: correct its table in sources.toml, set HF_TOKEN if it is private, {files}."
     if "scripts are no longer supported" in said: return f"{page} at revision {source.revision} holds a loading script, which is not run: write revision = \"refs/convert/parquet\" in sources.toml, {files}."
