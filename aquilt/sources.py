@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from .core import LANGS, TASKS, Drop, Record, UserError, reconcile, text_hash
 from .readers import READERS, Row, read_rows
 
-# %% ../nbs/30b_sources.ipynb #ca03730a
+# %% ../nbs/30b_sources.ipynb #7ca7c28a
 class Source(BaseModel):
     "One dataset: where it is, what its fields are called, what is odd about it. The head of aquilt/data/sources.toml says what each field means."
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -64,7 +64,8 @@ class Source(BaseModel):
             "task: a labeled source names that of its pairs": labeled and not self.task,
             "answer: a source with a task names the field that holds it": bool(self.task) and not self.answer,
             "question: all tasks but text_summarization need the fields that hold it": self.task not in ("", "text_summarization") and not self.question,
-            "options: single_choice names the fields that hold them, and answers are letter, index, number or option": len({self.task == "single_choice", choosing, bool(self.options)}) > 1,
+            "options: single_choice names the fields that hold them, and answers are letter, index, number or option":
+                len({self.task == "single_choice", choosing, bool(self.options)}) > 1,
             "labels: answers that are labels need their translation": (self.answers == "label") != bool(self.labels)}
         if first := next((sentence for sentence, holds in wrong.items() if holds), ""): raise ValueError(first)
         return self
@@ -140,26 +141,28 @@ def _answer(given: list[str], text: str, options: list[str], source: Source) -> 
     place = int(first) - (source.answers == "number")
     return LETTERS[place] if 0 <= place < len(options) else "" if place == -1 else first
 
-# %% ../nbs/30b_sources.ipynb #bd9f98e9
+# %% ../nbs/30b_sources.ipynb #2f43456b
 FORMS = {("natural_language_inference", "en"): "Is this statement true? {}", ("natural_language_inference", "zh"): "判断是否如此：{}",
          ("text_summarization", "en"): "Summarize: {}", ("text_summarization", "zh"): "请概括：{}"}
 
 def to_records(row: Row, source: Source) -> Iterator[Record]:
-    "The records of one row of a source: one, or one for each of its questions; without question and answer where the row is a passage alone. Raises TypeError or ValueError for a row of another shape."
+    "The records of a row: one, or one for each of its questions, which is empty where the row is a passage alone. Raises TypeError or ValueError for another shape."
     several = _look(row, source.each) if source.each else None
     if isinstance(several, dict): several = [dict(zip(several, values)) for values in zip(*several.values(), strict=True)]
     for asked in [row | one for one in several] if several else [row]:
         text, options = source.join.join(word for word in _fields(asked, source.text) if word), _options(asked, source)
         question, given = source.join.join(_fields(asked, source.question)), _words(_look(asked, source.answer))
-        if not (text or question.strip() or given): raise ValueError(f"none of its fields {', '.join(filter(None, [*source.text, *source.question, source.answer]))} is there")
+        if not (text or question.strip() or given):
+            raise ValueError(f"none of its fields {', '.join(filter(None, [*source.text, *source.question, source.answer]))} is there")
         answer = _answer(given, text, options, source)
         if source.task == "text_summarization" and given: question = text
-        if question and not source.verbatim: question = FORMS.get((source.task, source.lang), "{}").format(question) if not options else "\n".join([question, *map("{}. {}".format, LETTERS, options)])
+        if question.strip() and options: question = "\n".join([question, *map("{}. {}".format, LETTERS, options)])
+        elif question.strip() and not source.verbatim: question = FORMS.get((source.task, source.lang), "{}").format(question)
         name = "".join(_words(_look(row, source.document))[:1]) if source.document else ""
         yield Record(text=text, task=source.task if question or answer else "", lang=source.lang, question=question, answer=answer, source=source.name,
                      document=name or text_hash(text), span=(0, len(text)))
 
-# %% ../nbs/30b_sources.ipynb #3909988a
+# %% ../nbs/30b_sources.ipynb #185921a2
 def source_files(source: Source, path: str | Path) -> list[Path]:
     "The files for training of a source in a folder and below it, sorted, or the file itself. Raises UserError where there is none."
     path = Path(path)
@@ -176,10 +179,11 @@ def read_source(source: Source, where: str | Path | Iterable[Row]) -> Iterator[R
     for name, rows in parts:
         for number, row in enumerate(rows, 1):
             try: records = list(to_records(row, source))
-            except (TypeError, ValueError, AttributeError) as e: raise UserError(f"{name}, row {number}: not a row of {source.name} ({e}). Check that it is that dataset, or correct its table in sources.toml.") from e
+            except (TypeError, ValueError, AttributeError) as e:
+                raise UserError(f"{name}, row {number}: not a row of {source.name} ({e}). Check that it is that dataset, or correct its table in sources.toml.") from e
             yield from records
 
-# %% ../nbs/30b_sources.ipynb #a41e96e8
+# %% ../nbs/30b_sources.ipynb #96d5435a
 def pin(source: Source) -> Source:
     "The source with its revision resolved to a commit of the hub. Raises UserError as `hub_rows` does."
     if re.fullmatch(r"[0-9a-f]{40}", source.revision): return source
@@ -190,7 +194,7 @@ def pin(source: Source) -> Source:
     except Exception as e: raise UserError(_hub_problem(source, e)) from e
 
 def hub_rows(source: Source, splits: Iterable[str] = (), clone: str | Path | None = None) -> Iterator[Row]:
-    "The rows of a source's splits from the hub, at the commit of `pin`, or from a clone. Raises UserError for a hub out of reach, a dataset with conditions, an unknown split."
+    "The rows of a source's splits from the hub at a commit, or from a clone. Raises UserError for a hub out of reach, a dataset with conditions, an unknown split."
     _on_hub(source)
     pinned = source if clone else pin(source)
     converted = source.revision.startswith("refs/convert/")
@@ -206,19 +210,21 @@ def hub_rows(source: Source, splits: Iterable[str] = (), clone: str | Path | Non
 def _on_hub(source: Source) -> None:
     if not source.hub: raise UserError(f"{source.name} is not on the hub: get its files ({source.get}) and give their folder.")
 
-# %% ../nbs/30b_sources.ipynb #394c8de8
+# %% ../nbs/30b_sources.ipynb #41cfe95a
 def _hub_problem(source: Source, error: Exception, part: str = "") -> str:
-    from huggingface_hub import errors
     page, files = f"huggingface.co/datasets/{source.hub}", f"or get its files ({source.get}) and give their folder"
     said, named, e = " ".join(str(error).split()), set(), error
     while e is not None: named, e = named | {base.__name__ for base in type(e).__mro__}, e.__cause__ or e.__context__
-    if "GatedRepoError" in named or "is a gated dataset" in said: return f"{source.name} asks for agreement to its conditions: accept them at {page}, set HF_TOKEN to your token, {files}."
-    if named & {errors.RepositoryNotFoundError.__name__, errors.RevisionNotFoundError.__name__}:
-        return f"{source.name} is not at {page}, revision {source.revision}, or is not open to you: correct its table in sources.toml, set HF_TOKEN if it is private, {files}."
-    if "scripts are no longer supported" in said: return f"{page} at revision {source.revision} holds a loading script, which is not run: write revision = \"refs/convert/parquet\" in sources.toml, {files}."
+    if "GatedRepoError" in named or "is a gated dataset" in said:
+        return f"{source.name} asks for agreement to its conditions: accept them at {page}, set HF_TOKEN to your token, {files}."
+    if named & {"RepositoryNotFoundError", "RevisionNotFoundError"}:
+        return f"{source.name} is not at {page}, revision {source.revision}, or not open to you: correct its table in sources.toml, set HF_TOKEN, {files}."
+    if "scripts are no longer supported" in said:
+        return f"{page} at revision {source.revision} holds a loading script, which is not run: write revision = \"refs/convert/parquet\" in sources.toml, {files}."
     if named & {"ConnectionError", "OfflineModeIsEnabled", "TransportError", "LocalEntryNotFoundError", "TimeoutError", "HfHubHTTPError"}:
         return f"The hub cannot be reached for {source.name} ({said[:200]}): connect, unset HF_HUB_OFFLINE, name a mirror in HF_ENDPOINT, {files}."
-    return f"{page} at revision {source.revision} does not give {part.strip() or 'what was asked for'} ({said[:300]}): correct configs and splits of {source.name} in sources.toml, {files}."
+    wanted = part.strip() or "what was asked for"
+    return f"{page} at revision {source.revision} does not give {wanted} ({said[:300]}): correct configs and splits of {source.name} in sources.toml, {files}."
 
 def open_source(name: str, where: str | Path | Iterable[Row] | None = None) -> Iterator[Record]:
     "The records of a source: from its files or rows where these are given, else from the hub. Raises UserError that says what to do."
@@ -237,13 +243,14 @@ def passages(records: Iterable[Record], stage: str = "corpus") -> tuple[list[Rec
     reconcile(stage, entered, kept, drops)
     return kept, drops
 
-# %% ../nbs/30b_sources.ipynb #f18c6e0f
+# %% ../nbs/30b_sources.ipynb #c1552c89
 PAIR_TASKS = ("extractive_qa", "natural_language_inference", "single_choice", "text_summarization")
 
 def pairs(source: Source, records: Iterable[Record], stage: str = "labeled") -> tuple[list[Record], list[Drop]]:
     "The records that are whole question-answer pairs, and the ledger of the others. Raises UserError for a source that is not one of the labeled ones."
     if "labeled" not in source.roles or source.task not in PAIR_TASKS:
-        raise UserError(f"{source.name} is no labeled source: choose one of {', '.join(s.name for s in list_sources('labeled'))}, or give it the role and one of the tasks {', '.join(PAIR_TASKS)}.")
+        names = ", ".join(s.name for s in list_sources("labeled"))
+        raise UserError(f"{source.name} is no labeled source: choose one of {names}, or give it that role and one of the tasks {', '.join(PAIR_TASKS)}.")
     kept, drops, seen, entered = [], [], set(), 0
     for entered, r in enumerate(records, 1):
         key = text_hash(r.text, r.question, r.answer)

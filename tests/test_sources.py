@@ -150,6 +150,14 @@ def test_options_of_every_shape(options):
     assert one({"text": "t", "question": "Drink?", "options": options, "answer": "B"}, answers="letter", **CHOICE).question == "Drink?\nA. Tea\nB. Coffee"
 
 
+@pytest.mark.parametrize("question", [" ", "", None])
+def test_options_or_a_form_make_no_question(question):
+    (r,) = read_source(find_source("C3"), [{"documents": ["t"], "question": question, "choice": ["茶", "咖啡"], "answer": "茶"}])
+    assert not r.question.strip() and [d.reason for d in pairs(find_source("C3"), [r])[1]] == ["no question"]
+    (r,) = read_source(find_source("ANLI"), [{"premise": "p", "hypothesis": question, "label": 0}])
+    assert [d.reason for d in pairs(find_source("ANLI"), [r])[1]] == ["no question"]
+
+
 def test_options_in_columns_may_be_fewer_or_numbers():
     row = {"text": "t", "question": "How many?", "A": "007", "B": 8, "C": "", "D": None, "answer": "B"}
     assert one(row, answers="letter", **CHOICE | {"options": ["A", "B", "C", "D"]}).question == "How many?\nA. 007\nB. 8"
@@ -554,6 +562,13 @@ def test_hub_rows_give_the_records_of_the_native_files(data):
         else: strangers = [r for r in found if said(r) not in native[name]]
         print(f"{file.name:55} {name:18} {len(found):3} records, {len(found) - len(strangers):3} as in the native files")
         assert 1 <= len(found) and not strangers, (file.name, strangers[0])
+
+
+def test_the_same_rows_through_datasets(data):
+    datasets = pytest.importorskip("datasets")
+    for file in sorted(data.glob("derived_hub_rows/*.jsonl")):
+        asked, rows = find_source(HUB_ROWS[file.name.split(".")[0]]), list(read_rows(file, "lines"))
+        assert list(read_source(asked, datasets.Dataset.from_list(rows))) == list(read_source(asked, rows)), file.name
 
 
 # ---- quirks of the real files
