@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['CONTROL', 'LINE_END', 'LIMIT', 'SWELL', 'FREE', 'MARKS', 'MAGIC', 'PIECE', 'READERS', 'WHOLE', 'Document', 'normal',
-           'open_bytes', 'lines_of', 'encoding_of', 'open_text', 'read_file', 'read_hub', 'files_of', 'read_documents',
-           'passage_again']
+           'open_bytes', 'blocks_of', 'lines_of', 'encoding_of', 'open_text', 'read_file', 'read_hub', 'files_of',
+           'read_documents', 'passage_again']
 
 # %% ../nbs/31c_documents.ipynb #35cca36c
 import csv
@@ -77,18 +77,32 @@ def open_bytes(path: Path) -> Iterator[io.BufferedReader]:
     except OSError as e: raise UserError(f"{path} cannot be opened ({e.strerror or e}): check its kind and your permission.") from e
     with io.BufferedReader(raw, 1 << 20) as stream: yield stream
 
-# %% ../nbs/31c_documents.ipynb #b376eb45
-def lines_of(stream: io.BufferedReader) -> Iterator[tuple[int, bytes | None]]:
-    "Lines with their numbers, or None for a line above LIMIT, which is passed over without being held."
-    number = 0
-    while line := stream.readline(LIMIT):
-        number += 1
-        if len(line) < LIMIT or line.endswith(b"\n"): yield number, line
-        else:
-            while (rest := stream.readline(1 << 20)) and not rest.endswith(b"\n"): pass
-            yield number, None
+# %% ../nbs/31c_documents.ipynb #48e071da
+def blocks_of(stream: io.BufferedReader, size: int = 1 << 20) -> Iterator[tuple[list[bytes] | None, int]]:
+    "Lists of lines without their ends, and the number of the first; or None for a line above LIMIT, which is passed over without being held."
+    held, number, skipping = b"", 1, False
+    while block := stream.read(size):
+        head, found, tail = block.rpartition(b"\n")
+        if not found and skipping: continue
+        if not found:
+            held += block
+            if len(held) > LIMIT: held, skipping = b"", True
+            continue
+        if skipping:
+            yield None, number
+            head, skipping, number = head.partition(b"\n")[2] if b"\n" in head else b"", False, number + 1
+            if not head: held = tail; continue
+        lines = (held + head).split(b"\n")
+        yield lines, number
+        held, number = tail, number + len(lines)
+    if skipping: yield None, number
+    elif held: yield [held], number
 
-# %% ../nbs/31c_documents.ipynb #96443b37
+def lines_of(stream: io.BufferedReader) -> Iterator[tuple[int, bytes | None]]:
+    "Lines with their numbers, or None for a line above LIMIT."
+    for lines, first in blocks_of(stream): yield from [(first, None)] if lines is None else enumerate(lines, first)
+
+# %% ../nbs/31c_documents.ipynb #0767c150
 MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe\x00\x00", "utf-32"), (b"\x00\x00\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 MAGIC = {b"%PDF": "PDF", b"PK\x03\x04": "ZIP, or an office document", b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"\x1f\x8b": "gzip", b"\x7fELF": "program", b"PAR1": "Parquet"}
 
@@ -119,7 +133,7 @@ def open_text(path: Path, encoding: str = "", newline: str | None = None) -> Ite
         with open_bytes(path) as stream, io.TextIOWrapper(stream, encoding=name, newline=newline) as text: yield text
     except UnicodeError as e: raise _wrong_encoding(path, name) from e
 
-# %% ../nbs/31c_documents.ipynb #57718a86
+# %% ../nbs/31c_documents.ipynb #810e68b1
 PIECE = 1 << 22  # characters of a piece
 
 def _read_text(path: Path, column: str, encoding: str) -> Iterator[Document]:
@@ -135,7 +149,7 @@ def _read_text(path: Path, column: str, encoding: str) -> Iterator[Document]:
             start += len(text)
     if held or not start: yield Document(normal(held), str(path), path.name, start)
 
-# %% ../nbs/31c_documents.ipynb #e9539c3e
+# %% ../nbs/31c_documents.ipynb #1640a72f
 def _row(path: Path, name: str, text: object, column: str) -> Document | Drop:
     if not isinstance(text, str): return Drop(stage="documents", reason=f"no text in {column!r}", raw=f"{path}, {name}")
     if len(text) > LIMIT: return Drop(stage="documents", reason=f"longer than {LIMIT >> 20} MiB: cut it up", raw=f"{path}, {name}")
@@ -154,7 +168,7 @@ def _read_jsonl(path: Path, column: str, encoding: str) -> Iterator[Document | D
                 except ValueError as e: yield Drop(stage="documents", reason="not JSON: restore the line or delete it", raw=f"{path}, {where}: {e}")
                 else: yield _row(path, where, row.get(column) if isinstance(row, dict) else None, column)
 
-# %% ../nbs/31c_documents.ipynb #c530901d
+# %% ../nbs/31c_documents.ipynb #6389bc7d
 def _bounded_lines(stream: io.TextIOWrapper, path: Path) -> Iterator[str]:
     while line := stream.readline(LIMIT):
         if len(line) == LIMIT: raise UserError(f"{path} has a line of more than {LIMIT >> 20} million characters: break it up, or check that it is CSV.")
@@ -186,7 +200,7 @@ def _read_parquet(path: Path, column: str, encoding: str) -> Iterator[Document |
     except (OSError, ValueError, pyarrow.ArrowException) as e:
         raise UserError(f"{path} cannot be read as Parquet ({str(e).splitlines()[0][:100]}): write or download it again.") from e
 
-# %% ../nbs/31c_documents.ipynb #4d857531
+# %% ../nbs/31c_documents.ipynb #ea40b28b
 def _read_html(path: Path, column: str, encoding: str) -> Iterator[Document]:
     from bs4 import BeautifulSoup
     with open_bytes(path) as stream: content = stream.read(LIMIT + 1)
@@ -225,7 +239,7 @@ def _read_docx(path: Path, column: str, encoding: str) -> Iterator[Document]:
         parts += [part.text] if hasattr(part, "text") else ["\t".join(cell.text for cell in row.cells) for row in part.rows]
     yield Document(normal("\n".join(parts)), str(path), path.name)
 
-# %% ../nbs/31c_documents.ipynb #a00654f7
+# %% ../nbs/31c_documents.ipynb #15cb4a3b
 READERS = {".txt": _read_text, ".md": _read_text, ".jsonl": _read_jsonl, ".csv": _read_csv, ".tsv": _read_csv, ".parquet": _read_parquet,
            ".html": _read_html, ".htm": _read_html, ".pdf": _read_pdf, ".docx": _read_docx}
 WHOLE = {_read_html: "HTML", _read_pdf: "PDF", _read_docx: "Word"}
@@ -248,7 +262,7 @@ def read_file(path: str | Path, column: str = "text", encoding: str = "") -> Ite
         for _ in read(path, column, encoding): pass
     yield from read(path, column, encoding)
 
-# %% ../nbs/31c_documents.ipynb #51cddb7a
+# %% ../nbs/31c_documents.ipynb #7cfd8db7
 def read_hub(name: str, column: str = "text", subset: str = "", split: str = "train") -> Iterator[Document | Drop]:
     "The rows of a dataset `OWNER/NAME@REVISION` of the hub. Raises UserError where it has no revision, is not to be reached, is gated, or has no such column."
     repo, _, revision = name.partition("@")
@@ -274,7 +288,7 @@ def _hub_sentence(name: str, error: BaseException) -> str:
     if kinds & {"RepositoryNotFoundError", "DatasetNotFoundError"}: return f"hub:{name} is not found: check its name and revision, and set HF_TOKEN if it is private."
     return f"hub:{name} cannot be read ({words[:150]}): check its name, --subset and --split, or give a downloaded file."
 
-# %% ../nbs/31c_documents.ipynb #6eb8c2c6
+# %% ../nbs/31c_documents.ipynb #63a5e48d
 def files_of(path: str | Path, skip: Sequence[Path] = ()) -> Iterator[Path]:
     "The file itself, or the files under a folder in the order of their names, without hidden ones and `skip`."
     path, left_out = Path(path), {p.resolve() for p in skip}
