@@ -186,8 +186,7 @@ def _read_csv(path: Path, column: str, encoding: str) -> Iterator[Document | Dro
             rows = csv.reader(_bounded_lines(stream, path), delimiter="\t" if tabs else ",", strict=True)
             header = [name.strip() for name in next(rows, [])]
             at = header.index(_column_of(path, header, column))
-            for number, row in enumerate(rows, 1):
-                if row: yield _row(path, f"row {number}", row[at] if at < len(row) else None, column)
+            for number, row in enumerate(filter(None, rows), 1): yield _row(path, f"row {number}", row[at] if at < len(row) else None, column)
         except csv.Error as e: raise UserError(f"{path} is not sound CSV near line {rows.line_num} ({e}): write it again with quoted fields.") from e
 
 def _read_parquet(path: Path, column: str, encoding: str) -> Iterator[Document | Drop]:
@@ -271,7 +270,7 @@ def read_hub(name: str, column: str = "text", subset: str = "", split: str = "tr
         import datasets
         rows = datasets.load_dataset(repo, subset or None, split=split, revision=revision, streaming=True)
         if rows.column_names: _column_of(Path(f"hub:{name}"), rows.column_names, column)
-        for number, row in enumerate(rows):
+        for number, row in enumerate(rows, 1):
             if column not in row: raise UserError(f"hub:{name} has no column {column!r}: name one of {', '.join(row)} with --column.")
             yield _row(Path(f"hub:{name}"), f"row {number}", row[column], column)
     except UserError: raise
@@ -305,11 +304,12 @@ def read_documents(paths: Sequence[str | Path], column: str = "text", encoding: 
             try: yield from read_hub(hub, column, subset, split) if hub else read_file(path, column, encoding)
             except UserError as e: yield Drop(stage="files", reason=str(e), raw=str(path))
 
-def passage_again(record: Record, column: str = "text", encoding: str = "") -> str:
+def passage_again(record: Record, column: str = "text", encoding: str = "", subset: str = "", split: str = "train") -> str:
     "The characters at a passage's span, read again from its file. Raises UserError where the file no longer has them."
     start, end = record.span or (0, 0)
     text = ""
-    for d in read_file(record.source, column, encoding):
+    hub = record.source.removeprefix("hub:") if record.source.startswith("hub:") else ""
+    for d in read_hub(hub, column, subset, split) if hub else read_file(record.source, column, encoding):
         if isinstance(d, Document) and d.name == record.document and d.start < end and d.start + len(d.text) > start: text += d.text[max(0, start - d.start):end - d.start]
     if len(text) == end - start: return text
     raise UserError(f"{record.source} no longer has characters {start} to {end} of {record.document}: cut the passages again.")

@@ -97,6 +97,7 @@ def token_counter(model: str | Path) -> Callable[[Sequence[str]], list[int]]:
             from tokenizers import Tokenizer
             fast = Tokenizer.from_file(str(file))
             fast.no_truncation()
+            fast.no_padding()  # which would count the longest text for each
             return lambda texts: [len(e.ids) for e in fast.encode_batch(list(texts), add_special_tokens=False)]
         from transformers import AutoTokenizer
         slow = AutoTokenizer.from_pretrained(str(model))
