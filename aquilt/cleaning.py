@@ -128,7 +128,7 @@ def _normal_batch(texts: Sequence[str]) -> list[str]:
 def examine(texts: Sequence[str], rules: Rules) -> tuple[list[str], list[str], list[str], list]:
     "Of each text by itself: the cleaned form, the reason why it goes (empty: it stays), its language, and its MinHash if it stays and near duplicates are looked for."
     texts = _normal_batch(texts)
-    reasons = ["" if len(t) >= rules.least and not t.isspace() or not too_short(t, rules.least) and t and not t.isspace() else "empty" if not t or t.isspace() else "too short" for t in texts]
+    reasons = ["empty" if not text or text.isspace() else "too short" if too_short(text, rules.least) else "" for text in texts]
     langs = ["" if reason else language(text, rules.langs[0]) for text, reason in zip(texts, reasons)] if rules.langs else [""] * len(texts)
     if rules.langs: reasons = [reason or ("" if lang in rules.langs else f"language {lang}") for reason, lang in zip(reasons, langs)]
     stay = [text for text, reason in zip(texts, reasons) if not reason] if rules.near else []
