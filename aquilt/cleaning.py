@@ -156,7 +156,8 @@ class Verdict(NamedTuple):
     lang: str = ""
     like: str = ""
 
-def clean_batches(batches: Iterable[tuple[list[str], Any]], rules: Rules = Rules(), workers: int = 0, name: Callable[[Any, int], str] = lambda payload, i: str(i)) -> Iterator[tuple[Any, list[Verdict]]]:
+def clean_batches(batches: Iterable[tuple[list[str], Any]], rules: Rules = Rules(), workers: int = 0,
+                  name: Callable[[Any, int], str] = lambda payload, i: str(i)) -> Iterator[tuple[Any, list[Verdict]]]:
     "For each batch (texts, payload), in order: the payload and the verdicts. Duplicates are those of earlier texts of the stream; `name(payload, i)` names a text."
     exact, nearest = Exact(), Nearest(rules.near, rules.window) if rules.near else None
     for payload, (texts, reasons, langs, hashes) in _examined(batches, rules, workers):
@@ -244,11 +245,12 @@ def _block_texts(lines: list[bytes], first: int, column: str, bad: Callable[[str
     return tuple(map(list, zip(*good))) if good else ([], [], [])
 
 def clean_file(path: str | Path, out: str | Path, rules: Rules = Rules(), column: str = "text", workers: int = 0, progress: bool = True) -> dict:
-    "Clean a JSON Lines file (.gz too) of any size into another, rows otherwise as they were, with a ledger beside it. Returns the counts. Raises UserError where a file cannot be read or written."
+    "Clean a JSON Lines file (.gz too) of any size into another, with a ledger beside it. Returns the counts. Raises UserError where a file cannot be read or written."
     from tqdm import tqdm
     path, out = Path(path), Path(out)
     if out.resolve() == path.resolve(): raise UserError(f"{out} is the file to be cleaned itself: choose another name for the result.")
-    with open_bytes(path) as stream, writing(out) as writer, tqdm(total=path.stat().st_size, unit="B", unit_scale=True, desc=path.name, disable=None if progress else True) as bar:
+    with (open_bytes(path) as stream, writing(out) as writer,
+          tqdm(total=path.stat().st_size, unit="B", unit_scale=True, desc=path.name, disable=None if progress else True) as bar):
         def bad(reason: str, number: int) -> None:
             writer.entered += 1
             writer.drop(Drop(stage="clean", reason=reason, raw=f"{path}, line {number}"))
@@ -263,7 +265,8 @@ def clean_file(path: str | Path, out: str | Path, rules: Rules = Rules(), column
             kept = []
             for v, text, line in zip(verdicts, texts, lines):
                 if v.reason: writer.drop(Drop(stage="clean", reason=v.reason, raw=f"{text}{f' [like {v.like}]' if v.like else ''}"))
-                else: kept.append(line if v.text is text or v.text == text else json.dumps(json.loads(line.decode("utf-8-sig")) | {column: v.text}, ensure_ascii=False).encode())
+                elif v.text is text or v.text == text: kept.append(line)
+                else: kept.append(json.dumps(json.loads(line.decode("utf-8-sig")) | {column: v.text}, ensure_ascii=False).encode())
             writer.keep_all(kept)
             bar.update(stream.raw.position() - bar.n)
         return writer.counts("clean")
@@ -289,7 +292,8 @@ class Overlap:
                     self.unread[name] += 1
                     continue
                 self.lengths.add(n)
-                for i in range(len(words) - n + 1): self.grams.setdefault(hash(tuple(words[i:i + n])), set()).add(len(self.items))
+                for i in range(len(words) - n + 1):
+                    self.grams.setdefault(hash(tuple(words[i:i + n])), set()).add(len(self.items))
                 self.items.append((name, f" {' '.join(words)} "))
         self.shared, self.whole, self.passages = set(), set(), Counter()
 
@@ -308,8 +312,8 @@ class Overlap:
         "One row per benchmark: its items, those too short to tell, those that share tokens in a row with a passage, those that stand in one whole, the passages, and an explanation."
         import pandas
         by_name = [Counter(self.items[i][0] for i in chosen) for chosen in (range(len(self.items)), self.shared, self.whole)]
-        return pandas.DataFrame([{"benchmark": n, "items": by_name[0][n] + self.unread[n], "too short": self.unread[n], f"{GRAM}-gram": by_name[1][n], "exact": by_name[2][n], "passages": self.passages[n],
-                                  "note": DELIBERATE.get(n, "") if self.passages[n] else ""} for n in self.names])
+        return pandas.DataFrame([{"benchmark": n, "items": by_name[0][n] + self.unread[n], "too short": self.unread[n], f"{GRAM}-gram": by_name[1][n],
+                                  "exact": by_name[2][n], "passages": self.passages[n], "note": DELIBERATE.get(n, "") if self.passages[n] else ""} for n in self.names])
 
 # %% ../nbs/31e_cleaning.ipynb #c4c58c04
 def read_tests(path: str | Path) -> dict[str, list[str]]:
@@ -317,15 +321,17 @@ def read_tests(path: str | Path) -> dict[str, list[str]]:
     tests: dict[str, list[str]] = {}
     for number, row in read_lines(path):
         for field in ("benchmark", "text"):
-            if not isinstance(row, dict) or not isinstance(row.get(field), str): raise UserError(f"{path}, line {number}, field {field}: missing or no text. Give each line a benchmark and a text.")
+            if isinstance(row, dict) and isinstance(row.get(field), str): continue
+            raise UserError(f"{path}, line {number}, field {field}: missing or no text. Give each line a benchmark and a text.")
         tests.setdefault(row["benchmark"], []).append(row["text"])
     return tests
 
 # %% ../nbs/31e_cleaning.ipynb #a632647b
-def make_corpus(paths: Sequence[str | Path], out: str | Path, model: str | Path, budget: int = 256, overlap: int = 0, rules: Rules = Rules(), tests: dict[str, Sequence[str]] | None = None,
-                remove: bool = False, column: str = "text", encoding: str = "", subset: str = "", split: str = "train", workers: int = 0, progress: bool = True) -> dict:
-    """Text of one's own, in files, folders or hub datasets, as passages in `out` (.jsonl or .parquet) with a ledger `out.dropped.jsonl`. Returns counts, a table of overlap with `tests`
-    (None without), and a sentence for each file that could not be read. Raises UserError where nothing is left or nothing can be written."""
+def make_corpus(paths: Sequence[str | Path], out: str | Path, model: str | Path, budget: int = 256, overlap: int = 0, rules: Rules = Rules(),
+                tests: dict[str, Sequence[str]] | None = None, remove: bool = False, column: str = "text", encoding: str = "", subset: str = "",
+                split: str = "train", workers: int = 0, progress: bool = True) -> dict:
+    """Text of one's own, in files, folders or hub datasets, as passages in `out` (.jsonl or .parquet) with a ledger `out.dropped.jsonl`.
+    Returns counts, a table of overlap with `tests` (None without), and a sentence for each file that could not be read. Raises UserError where nothing is left."""
     from tqdm import tqdm
     out, count, found = Path(out), token_counter(model), Overlap(tests) if tests else None
     problems: list[str] = []

@@ -255,7 +255,9 @@ def read_file(path: str | Path, column: str = "text", encoding: str = "") -> Ite
         try: yield from list(read(path, column, encoding))
         except UserError: raise
         except OSError as e: raise UserError(f"{path} cannot be opened ({e.strerror or e}): check its kind and your permission.") from e
-        except Exception as e: raise UserError(f"{path} cannot be read as {WHOLE[read]} ({type(e).__name__}: {' '.join(str(e).split())[:80]}): open and save it again in its program.") from e
+        except Exception as e:
+            what = f"{type(e).__name__}: {' '.join(str(e).split())[:80]}"
+            raise UserError(f"{path} cannot be read as {WHOLE[read]} ({what}): open and save it again in its program.") from e
         return
     if packed or read is not _read_jsonl:
         for _ in read(path, column, encoding): pass
@@ -296,7 +298,8 @@ def files_of(path: str | Path, skip: Sequence[Path] = ()) -> Iterator[Path]:
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         yield from (p for n in sorted(names) if not n.startswith(".") and (p := Path(folder, n)).resolve() not in left_out)
 
-def read_documents(paths: Sequence[str | Path], column: str = "text", encoding: str = "", subset: str = "", split: str = "train", skip: Sequence[Path] = ()) -> Iterator[Document | Drop]:
+def read_documents(paths: Sequence[str | Path], column: str = "text", encoding: str = "", subset: str = "", split: str = "train",
+                   skip: Sequence[Path] = ()) -> Iterator[Document | Drop]:
     "The documents of files, folders and hub datasets (`hub:OWNER/NAME@REVISION`). A file that cannot be read is a `Drop` whose reason is the sentence, and the others go on."
     for given in paths:
         hub = str(given).removeprefix("hub:") if str(given).startswith("hub:") else ""
@@ -310,6 +313,6 @@ def passage_again(record: Record, column: str = "text", encoding: str = "", subs
     text = ""
     hub = record.source.removeprefix("hub:") if record.source.startswith("hub:") else ""
     for d in read_hub(hub, column, subset, split) if hub else read_file(record.source, column, encoding):
-        if isinstance(d, Document) and d.name == record.document and d.start < end and d.start + len(d.text) > start: text += d.text[max(0, start - d.start):end - d.start]
+        if isinstance(d, Document) and d.name == record.document and d.start < end: text += d.text[max(0, start - d.start):end - d.start]
     if len(text) == end - start: return text
     raise UserError(f"{record.source} no longer has characters {start} to {end} of {record.document}: cut the passages again.")

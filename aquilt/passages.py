@@ -73,7 +73,7 @@ def _goes_on(text: str, m: re.Match, pair: tuple[int, int], begin: int) -> bool:
 
 # %% ../nbs/31d_passages.ipynb #cf274ad7
 def sentences(text: str) -> list[tuple[int, int]]:
-    "The spans of a text's sentences, in order, without the white space around them: together they hold every other character. What has no end for `ENDLESS` characters is cut at a blank."
+    "The spans of a text's sentences, which together hold all of it but white space. What has no end for `ENDLESS` characters is cut at a blank."
     spans, start = [], 0
     for end in [*_ends(text), len(text)]:
         while end - start > ENDLESS:
@@ -134,8 +134,9 @@ def _packed(text: str, spans: Sequence[tuple[int, int]], budget: int, overlap: i
 
 # %% ../nbs/31d_passages.ipynb #7cdad56d
 def cut(document: Document, budget: int, count: Callable[[Sequence[str]], list[int]], overlap: int = 0, lang: str = "en") -> list[Record]:
-    "The document's passages: whole sentences of at most `budget` tokens together, each beginning with up to `overlap` tokens of the one before. Raises UserError where the numbers do not go together."
-    if budget < 1 or not 0 <= overlap < budget: raise UserError(f"A passage of {budget} tokens with {overlap} tokens of overlap cannot be: give a budget above 0 and an overlap below it.")
+    "The document's passages: whole sentences of at most `budget` tokens, each beginning with up to `overlap` tokens of the one before. Raises UserError for impossible numbers."
+    if budget < 1 or not 0 <= overlap < budget:
+        raise UserError(f"A passage of {budget} tokens with {overlap} tokens of overlap cannot be: give a budget above 0 and an overlap below it.")
     text, spans = document.text, sentences(document.text)
     sizes = count([text[a:b] for a, b in spans])
     spans = [p for span, size in zip(spans, sizes) for p in (_trimmed(text, _pieces(text, span, budget, count)) if size > budget else [span])]
