@@ -109,7 +109,7 @@ SOFTER = (re.compile(r"(?<=[;:；：])|(?<=,)(?=\s)|(?<=[，、])|(?=\n)"), re.c
 
 def _pieces(text: str, span: tuple[int, int], budget: int, count: Callable, level: int = 0) -> list[tuple[int, int]]:
     "A span in as many pieces as the budget asks for, each as long as it can be."
-    if level == len(SOFTER) or count([text[slice(*span)]])[0] <= budget: return [span]
+    if level == len(SOFTER) or count([text[slice(*span)].strip()])[0] <= budget: return [span]
     cuts = [m.start() for m in SOFTER[level].finditer(text, *span) if span[0] < m.start() < span[1]]
     parts = list(zip([span[0], *cuts], [*cuts, span[1]]))
     small = [p for part in parts for p in _pieces(text, part, budget, count, level + 1)] if len(parts) > 1 else _pieces(text, span, budget, count, level + 1)
@@ -122,7 +122,7 @@ def _packed(text: str, spans: Sequence[tuple[int, int]], budget: int, overlap: i
     while i < len(spans):
         j, total = i, 0
         while j < len(spans) and (j == i or total + sizes[j] <= budget): total, j = total + sizes[j], j + 1
-        def fits(j: int) -> bool: return count([text[spans[i][0]:spans[j - 1][1]]])[0] <= budget
+        def fits(j: int) -> bool: return count([text[spans[i][0]:spans[j - 1][1]].strip()])[0] <= budget
         while j > i + 1 and not fits(j): j -= 1
         while j < len(spans) and fits(j + 1): j += 1
         if runs and j <= runs[-1][1]: i = runs[-1][1]; continue  # the overlap leaves no room for anything new

@@ -112,7 +112,7 @@ def test_a_folder_without_a_tokenizer(tmp_path, content, monkeypatch):
 # ---- passages
 
 @given(MIXED, st.integers(4, 60), st.integers(0, 20))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_passages_are_exact_whole_and_within_the_budget(text, budget, overlap):
     text, overlap = normal(text), min(overlap, budget - 1)
     passages = cut(Document(text, "s", "d", 7), budget, COUNT, overlap)
