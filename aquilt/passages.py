@@ -123,8 +123,8 @@ def _packed(text: str, spans: Sequence[tuple[int, int]], budget: int, overlap: i
         j, total = i, 0
         while j < len(spans) and (j == i or total + sizes[j] <= budget): total, j = total + sizes[j], j + 1
         def fits(j: int) -> bool: return count([text[spans[i][0]:spans[j - 1][1]].strip()])[0] <= budget
-        while j > i + 1 and not fits(j): j -= 1
-        while j < len(spans) and fits(j + 1): j += 1
+        while j > i + 1 and not fits(j): total, j = total - sizes[j - 1], j - 1
+        while j < len(spans) and total + sizes[j] <= budget + j - i and fits(j + 1): total, j = total + sizes[j], j + 1  # a boundary may save a token
         if runs and j <= runs[-1][1]: i = runs[-1][1]; continue  # the overlap leaves no room for anything new
         runs.append((i, j))
         back, shared = j, 0
