@@ -1,0 +1,172 @@
+"""Where sentences end in two languages, and passages that are whole, within the budget, and exactly where they say."""
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aquilt.core import Record, UserError
+from aquilt.documents import Document, normal, passage_again, read_file
+from aquilt.passages import cut, sentences, token_counter
+
+MODEL = Path(__file__).resolve().parent.parent / "aquilt" / "models" / "qwen2"
+COUNT = token_counter(MODEL)
+MIXED = st.lists(st.sampled_from(["The city", " lies", "by", " ", "\n", "\n\n", ". ", ".", "! ", "? ", "。", "！", "……", "“", "”", "(", ")", "《", "》", '"', "Dr. ", "3.5", "城市", "在河边", "，", ", ", "A", "loss.Three ",
+                                 "e.g. ", "x" * 40, "。”"]), max_size=40).map("".join)
+
+
+def split(text):
+    return [text[a:b] for a, b in sentences(text)]
+
+
+def words(n):
+    "A counter for tests by hand: every character is a token."
+    return lambda texts: [len(text) for text in texts]
+
+
+# ---- sentences
+
+@pytest.mark.parametrize("text, expected", [
+    ("One. Two! Three? Four", ["One.", "Two!", "Three?", "Four"]),
+    ("He came?! Really... Yes.", ["He came?!", "Really...", "Yes."]),
+    ("Dr. Li met Mr. J. Wu vs. St. John at 3.5 km. Then he left.", ["Dr. Li met Mr. J. Wu vs. St. John at 3.5 km.", "Then he left."]),
+    ("See e.g. the map, i.e. Fig. 3. It is old.", ["See e.g. the map, i.e. Fig. 3.", "It is old."]),
+    ("It lives in the U.S. today. So do I. We know.", ["It lives in the U.S. today.", "So do I.", "We know."]),
+    ("p < .05 and 3. of 4. hold. End", ["p < .05 and 3. of 4. hold.", "End"]),
+    ("It was a loss.Three possible causes exist.", ["It was a loss.", "Three possible causes exist."]),
+    ("Visit www.example.Com and a.b@mail.Org now. Good.", ["Visit www.example.Com and a.b@mail.Org now.", "Good."]),
+    ("Version 1.2.3 works. Yes.", ["Version 1.2.3 works.", "Yes."]),
+    ("A title\n\nA paragraph without an end\n \nAnother", ["A title", "A paragraph without an end", "Another"]),
+    ("One line\nand its next. Two.", ["One line\nand its next.", "Two."])])
+def test_english(text, expected):
+    assert split(text) == expected
+
+
+@pytest.mark.parametrize("text, expected", [
+    ("城市在河边。有一座桥！真的吗？是的", ["城市在河边。", "有一座桥！", "真的吗？", "是的"]),
+    ("他想了想……然后走了。", ["他想了想……", "然后走了。"]),
+    ("什么？！不会吧。", ["什么？！", "不会吧。"]),
+    ("圆周率是3.14，很有用。对。", ["圆周率是3.14，很有用。", "对。"]),
+    ("甲；乙；丙。丁。", ["甲；乙；丙。", "丁。"]),
+    ("用Python写的.很好。It works.很好。", ["用Python写的.", "很好。", "It works.", "很好。"])])
+def test_chinese(text, expected):
+    assert split(text) == expected
+
+
+@pytest.mark.parametrize("text, expected", [
+    ("他说：“走吧。我们走！”她笑了。", ["他说：“走吧。我们走！”", "她笑了。"]),
+    ("他说：「走吧。『快！』好。」她笑了。", ["他说：「走吧。『快！』好。」", "她笑了。"]),
+    ("书（见第一章。第二章！）很好。完。", ["书（见第一章。第二章！）很好。", "完。"]),
+    ("（这是真的。）他走了。", ["（这是真的。）", "他走了。"]),
+    ("看《你好！》了。好。", ["看《你好！》了。", "好。"]),
+    ('"Go. Run!" she said. He ran.', ['"Go. Run!" she said.', "He ran."]),
+    ('She said, "Go. Run!" He ran.', ['She said, "Go. Run!"', "He ran."]),
+    ("“Go. Run!” she said. He ran.", ["“Go. Run!” she said.", "He ran."]),
+    ("It rained (as always. And more.) and blew. It ended.", ["It rained (as always. And more.) and blew.", "It ended."]),
+    ("(It rained. A lot.) It ended.", ["(It rained. A lot.)", "It ended."]),
+    ("He came [sic. no. yes] late. End.", ["He came [sic. no. yes] late.", "End."])])
+def test_quotes_and_brackets_stay_whole(text, expected):
+    assert split(text) == expected
+
+
+def test_an_open_bracket_does_not_hold_the_rest_of_the_book():
+    assert split("It began (and never closed. It went on. And on.") == ["It began (and never closed.", "It went on.", "And on."]
+    assert split("Open (here. Yes.\n\nNext. Closed) there.") == ["Open (here.", "Yes.", "Next.", "Closed) there."]
+    assert len(split("“" + "他走了。" * 2000 + "”")) > 1000
+
+
+def test_what_never_ends_is_cut_in_bounded_time():
+    for text in ("word " * 100_000, "字" * 100_000, "." * 100_000 + "x", "(" * 50_000, "\n" * 100_000 + "x", '" ' * 50_000, "a.B" * 50_000):
+        parts = split(text)
+        assert all(len(p) <= 8000 or set(p) <= set(".x(") for p in parts) and "".join("".join(parts).split()) == "".join(text.split())
+
+
+@given(MIXED)
+@settings(max_examples=300, deadline=None)
+def test_sentences_hold_everything_but_white_space(text):
+    spans = sentences(text)
+    assert all(a < b for a, b in spans) and all(x[1] <= y[0] for x, y in zip(spans, spans[1:]))
+    assert all(text[a:b] == text[a:b].strip() for a, b in spans)
+    assert "".join("".join(text[a:b] for a, b in spans).split()) == "".join(text.split())
+    assert all("\n\n" not in text[a:b] for a, b in spans)
+
+
+# ---- tokens
+
+def test_the_counter_counts_the_students_tokens():
+    from tokenizers import Tokenizer
+    tokenizer = Tokenizer.from_file(str(MODEL / "tokenizer.json"))
+    texts = ["The city lies by the river.", "城市在河边。", "", " "]
+    assert COUNT(texts) == [len(tokenizer.encode(t, add_special_tokens=False).ids) for t in texts] and COUNT([]) == []
+
+
+@pytest.mark.parametrize("content", [None, "not json"])
+def test_a_folder_without_a_tokenizer(tmp_path, content, monkeypatch):
+    if content: (tmp_path / "tokenizer.json").write_text(content)
+    else:
+        import sys
+        monkeypatch.setitem(sys.modules, "transformers", None)  # it would take seconds to say the same
+    with pytest.raises(UserError, match="holds no tokenizer.*name the folder"): token_counter(tmp_path)
+
+
+# ---- passages
+
+@given(MIXED, st.integers(4, 60), st.integers(0, 20))
+@settings(max_examples=300, deadline=None)
+def test_passages_are_exact_whole_and_within_the_budget(text, budget, overlap):
+    text, overlap = normal(text), min(overlap, budget - 1)
+    passages = cut(Document(text, "s", "d", 7), budget, COUNT, overlap)
+    assert all(p.text == text[p.span[0] - 7:p.span[1] - 7] == p.text.strip() != "" for p in passages)
+    assert all(n <= budget or len(p.text) == 1 for n, p in zip(COUNT([p.text for p in passages]), passages))
+    assert all(a.span[0] < b.span[0] and a.span[1] < b.span[1] for a, b in zip(passages, passages[1:]))
+    covered = {i for p in passages for i in range(*p.span)}
+    assert all(i + 7 in covered for i, c in enumerate(text) if not c.isspace())
+    if not overlap: assert all(a.span[1] <= b.span[0] for a, b in zip(passages, passages[1:]))
+
+
+def test_sentences_are_not_broken_where_they_fit():
+    text = "One two three. Four five six. 城市在河边。有一座桥。Seven eight nine."
+    ends = {b for _, b in sentences(text)}
+    for budget in range(20, 60):
+        assert {p.span[1] for p in cut(Document(text, "", ""), budget, words(0))} <= ends
+
+
+def test_by_hand():
+    document = Document("Aa bb. Cc dd. Ee ff. Gg hh.", "s", "d")
+    assert [p.text for p in cut(document, 13, words(0))] == ["Aa bb. Cc dd.", "Ee ff. Gg hh."]
+    assert [p.text for p in cut(document, 13, words(0), overlap=7)] == ["Aa bb. Cc dd.", "Cc dd. Ee ff.", "Ee ff. Gg hh."]
+    assert [p.text for p in cut(document, 12, words(0))] == ["Aa bb.", "Cc dd.", "Ee ff.", "Gg hh."]
+    assert [p.text for p in cut(document, 3, words(0))] == ["Aa", "bb.", "Cc", "dd.", "Ee", "ff.", "Gg", "hh."]
+    assert [p.text for p in cut(document, 1, words(0))] == list("Aabb.Ccdd.Eeff.Gghh.")
+    assert cut(Document(" \n ", "s", "d"), 9, words(0)) == []
+
+
+def test_long_sentences_are_cut_at_clauses_first():
+    text = "one two three, four five six; seven eight nine, ten"
+    assert [p.text for p in cut(Document(text, "", ""), 30, words(0))] == ["one two three, four five six;", "seven eight nine, ten"]
+    assert [p.text for p in cut(Document("甲乙丙丁，戊己庚辛，壬癸", "", ""), 5, words(0))] == ["甲乙丙丁，", "戊己庚辛，", "壬癸"]
+
+
+def test_what_a_passage_knows():
+    record, = cut(Document("One.", "folder/a.txt", "a.txt", 100), 9, COUNT, lang="zh")
+    assert record == Record(text="One.", lang="zh", source="folder/a.txt", document="a.txt", span=(100, 104))
+
+
+@pytest.mark.parametrize("budget, overlap", [(0, 0), (-1, 0), (5, 5), (5, -1)])
+def test_numbers_that_do_not_go_together(budget, overlap):
+    with pytest.raises(UserError, match="budget above 0"): cut(Document("One.", "", ""), budget, COUNT, overlap)
+
+
+@pytest.mark.parametrize("name, content", [("a.txt", "One. Two.\r\n\r\nCafe\u0301 three. 城市在河边。有一座桥。"), ("a.jsonl", '{"text": "One. Two.\\r\\nThree."}\n{"text": "城市在河边。有一座桥。"}\n'),
+                                           ("a.csv", 'text\n"One. Two.\nThree."\n城市在河边。有一座桥。\n'), ("a.html", "<p>One. Two.<p>城市在河边。有一座桥。")])
+def test_a_span_reads_again_to_the_passage(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content.encode())
+    passages = [p for d in read_file(tmp_path / name) for p in cut(d, 9, COUNT, overlap=3)]
+    assert len(passages) >= 3 and all(passage_again(p) == p.text for p in passages)
+
+
+def test_spans_are_characters_of_a_plain_file(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("One. Two.\n\nThree “four. Five.” 城市在河边。有一座桥。", encoding="utf-8")
+    document, = read_file(path)
+    assert all(path.read_text(encoding="utf-8")[slice(*p.span)] == p.text for p in cut(document, 12, COUNT))
