@@ -93,6 +93,47 @@ def instruct(base: Annotated[Path, typer.Argument(help="The folder of a base mod
 
 
 @app.command()
+def corpus(paths: Annotated[list[str], typer.Argument(help="Files (txt, md, jsonl, csv, tsv, parquet, html, pdf, docx; text ones also .gz), folders, or hub:OWNER/NAME@REVISION.")],
+           out: Annotated[Path, typer.Option(help="The passages, .jsonl or .parquet; the ledger of what was dropped goes beside it.")],
+           model: Annotated[Optional[Path], typer.Option(help="Folder of the student's model, whose tokenizer counts; the shipped one if not given.")] = None,
+           tokens: Annotated[int, typer.Option(min=1, help="The most tokens of a passage.")] = 256,
+           overlap: Annotated[int, typer.Option(min=0, help="Tokens that a passage may share with the one before.")] = 0,
+           column: Annotated[str, typer.Option(help="The column or field of text in tables, JSON Lines and hub datasets.")] = "text",
+           encoding: Annotated[str, typer.Option(help="Encoding of text files that are not UTF-8, like gb18030.")] = "",
+           subset: Annotated[str, typer.Option(help="Configuration of a hub dataset.")] = "",
+           split: Annotated[str, typer.Option(help="Split of a hub dataset.")] = "train",
+           least: Annotated[int, typer.Option(min=0, help="The fewest characters of a passage; a Chinese one counts twice.")] = 20,
+           lang: Annotated[Optional[list[str]], typer.Option(help="Languages that stay; may be repeated; `any` for all of them. en and zh if not given.")] = None,
+           near: Annotated[float, typer.Option(min=0, max=1, help="Similarity from which passages are near duplicates; 0 to keep them.")] = 0.8,
+           tests: Annotated[Optional[list[Path]], typer.Option(help="Test items to look for: JSON Lines with the fields benchmark and text; may be repeated.")] = None,
+           profile: Annotated[Optional[str], typer.Option(help="Look for the five benchmarks' test items of this profile.")] = None,
+           remove_overlap: Annotated[bool, typer.Option("--remove-overlap", help="Drop the passages that overlap with test items; otherwise they are only counted.")] = False,
+           workers: Annotated[int, typer.Option(min=0, help="Processes that examine passages.")] = 0) -> None:
+    "Make passages of your own text: read, cut at sentences, cleaned, compared with the test items; what is dropped is listed with its reason."
+    from importlib.resources import files
+    from aquilt.cleaning import Rules, make_corpus, read_tests
+    items = benchmark_texts(profile) if profile else {}
+    for path in tests or ():
+        for name, texts in read_tests(path).items(): items[name] = [*items.get(name, ()), *texts]
+    langs = () if lang and "any" in lang else tuple(lang or LANGS)
+    result = make_corpus(paths, out, model or files("aquilt") / "models" / "qwen2", tokens, overlap, Rules(least, langs, near), items or None, remove_overlap, column, encoding, subset, split, workers)
+    for sentence in result["problems"]: typer.echo(f"aquilt: {sentence}", err=True)
+    if result["overlap"] is not None: typer.echo(result["overlap"].to_string(index=False))
+    counts = result["counts"]
+    typer.echo(f"{out}: {counts['kept']} of {counts['entered']} passages kept; the {counts['dropped']} others, each with its reason, are in {out}.dropped.jsonl")
+
+
+def benchmark_texts(profile: str) -> dict[str, list[str]]:
+    "What a passage should not share with the five benchmarks of a profile: prompts and references, and SquadQA's contexts, which are its unlabeled text by design."
+    from aquilt.benchmarks import SUITE, domain_passages, test_items
+    from aquilt.profiles import get_profile
+    chosen = get_profile(profile)
+    texts = {name: [text for item in test_items(b, chosen) for text in (item["prompt"], *item["references"])] for name, b in SUITE.items()}
+    texts["squadqa"] += [r.text for r in domain_passages(SUITE["squadqa"], chosen)]
+    return texts
+
+
+@app.command()
 def synthesize(file: Annotated[Path, typer.Argument(help="Your text: .txt, or .jsonl with a field text.")],
                task: Annotated[str, typer.Option(help=f"One of {', '.join(TASKS)}.")],
                out: Annotated[Path, typer.Option(help="The records, .jsonl or .parquet.")],

@@ -36,7 +36,7 @@ SUITE = {b.name: b for b in (
     Benchmark("pubmedqa", ("en",), ("trial",), "medical", "natural_language_inference", passage_slot="context"),
     Benchmark("ceval", ("zh",), ("topic",), "exam", "single_choice"),
     Benchmark("translation", ("en", "zh"), ("statute", "clause"), "legal", "closed_book_qa",
-              (("Translate into Chinese: ", "译成英文："), ("Put this sentence into Chinese: ", "把这句话译成英文："))),
+              (("Translate into Chinese: ", "译成英文："), ("Say in Chinese: ", "用英文说："))),
     Benchmark("essayqa", ("zh",), ("statute",), "legal", "open_book_qa", (("Please analyze the following essay question: ", "请分析下面的论述题："),), passage_slot="material"))}
 
 # %% ../nbs/41_benchmarks.ipynb #ef7afabc
