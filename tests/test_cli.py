@@ -45,7 +45,7 @@ def command(*arguments, **environment):
 def test_version_and_help(call):
     assert call("--version").stdout.strip() == aquilt.__version__
     text = call("--help").stdout
-    assert all(name in text for name in ("reproduce", "report", "doctor", "pretrain", "synthesize"))
+    assert all(name in text for name in ("reproduce", "report", "doctor", "pretrain", "corpus", "synthesize"))
     assert call("no-such-command").exit_code == 2
 
 
@@ -78,7 +78,9 @@ def test_pretrain_hands_on(call, monkeypatch, tmp_path):
     calls = replaced(monkeypatch, "pretraining", "pretrain", value=tmp_path)
     assert call("pretrain", "qwen2", tmp_path).exit_code == 0
     call("pretrain", "llama", tmp_path, "--steps", 5, "--seed", 3, "--start", "base")
-    assert calls == [(("qwen2", tmp_path), {"seed": 0, "start": None}), (("llama", tmp_path), {"seed": 3, "start": Path("base"), "steps": 5})]
+    call("pretrain", "qwen2", tmp_path, "--exercise")
+    assert calls == [(("qwen2", tmp_path), {"seed": 0, "start": None, "exercise": False}), (("llama", tmp_path), {"seed": 3, "start": Path("base"), "steps": 5, "exercise": False}),
+                     (("qwen2", tmp_path), {"seed": 0, "start": None, "exercise": True})]
     assert call("pretrain", "llama", tmp_path, "--steps", 0).exit_code == 2
 
 
@@ -94,6 +96,29 @@ def test_synthesize_hands_on(call, monkeypatch, tmp_path):
     assert done.exit_code == 0 and done.stdout == "out.jsonl: 3 of 5 passages became records that passed inspection\n"
     assert calls == [((Path("my.txt"), "single_choice", Path("out.jsonl"), "zh", "smoke"), {})] and os.environ["AQUILT_RUN_DIR"] == str(tmp_path)
     assert call("synthesize", "my.txt", "--out", "out.jsonl").exit_code == 2, "the task is not guessed"
+
+
+ENGLISH = "The city lies on a wide river and has an old bridge. Its people work in the mills and on the ships that go down to the sea."
+CHINESE = "这座城市位于一条大河边，有一座古老的桥。城里的人在工厂和船上工作，船沿河驶向大海。"
+
+
+def test_corpus_makes_passages_of_a_folder_and_says_which_file_it_could_not_read(call, tmp_path):
+    from aquilt.core import read_drops, read_records
+    folder, out = tmp_path / "texts", tmp_path / "passages.jsonl"
+    folder.mkdir()
+    (folder / "a.txt").write_text(ENGLISH, encoding="utf-8")
+    (folder / "b.md").write_text(CHINESE, encoding="utf-8")
+    (folder / "c.txt").write_bytes(b"\x00\x01\x02\xff" * 100)
+    done = call("corpus", folder, "--out", out)
+    assert done.exit_code == 0 and "c.txt" in done.stderr and f"{out}: 2 of 3 passages kept" in done.stdout
+    assert [(r.lang, r.text) for r in read_records(out)] == [("en", ENGLISH), ("zh", CHINESE)]
+    assert len(read_drops(Path(f"{out}.dropped.jsonl"))) == 1
+
+
+def test_corpus_of_one_bad_file_is_one_line_and_writes_nothing(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"\x00\x01\x02\xff" * 100)
+    done = command("corpus", tmp_path / "a.txt", "--out", tmp_path / "out.jsonl")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "a.txt" in done.stderr and not (tmp_path / "out.jsonl").exists()
 
 
 def test_report(call, monkeypatch, tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from aquilt.core import UserError
-from aquilt.pretraining import MIXTURE, chats, documents, exact_match, new_model, pretrain, rows, train_tokenizer
+from aquilt.pretraining import DECISIVE, MIXTURE, ROW, chats, checking, documents, exact_match, exercising, new_model, pretrain, rows, spoilt, train_tokenizer
 from aquilt.prompt import synthesis_prompt
 from aquilt.training import model_path
 from aquilt.world import split_of
@@ -70,7 +70,7 @@ def test_every_kind_of_document_can_be_written():
 
 def test_rows_are_full_and_weighted(tokenizer):
     for ids, weights in islice(rows(documents(3), tokenizer), 5):
-        assert len(ids) == len(weights) == 256 and set(weights) <= {0.3, 0.5, 1.0}
+        assert len(ids) == len(weights) == 256 and set(weights) <= {0.3, 0.5, 1.0, 3.0}
 
 
 def test_exact_match_of_an_untrained_model_is_nought(tokenizer):
@@ -81,3 +81,45 @@ def test_an_instruct_model_needs_a_base(tmp_path):
     from aquilt.pretraining import instruct
     with pytest.raises(UserError, match="holds no model"): instruct(tmp_path / "nothing", tmp_path / "out")
     with pytest.raises(UserError, match="holds no model"): pretrain("llama", tmp_path / "out", start=tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_the_verdict_of_a_yes_no_exercise_is_right(lang):
+    from aquilt.pretraining import _proposing
+    from aquilt.questions import answer_check, read_question, word
+    from aquilt.world import Fact, read_facts
+    verdicts = set()
+    for seed in range(200):
+        asked, conclusion = (t for t, _ in _proposing(random.Random(seed), "pretraining", lang))
+        question = read_question(asked, lang)
+        facts = [f if f.entity else Fact(f.kind, question.entity, f.attribute, f.value, f.via) for f in read_facts(asked, lang)]
+        verdict = answer_check(question, facts)
+        assert conclusion.strip() == word("so", lang, x=word(verdict, lang))
+        verdicts.add(verdict)
+    assert verdicts == {"yes", "no"}
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_a_checked_answer_is_right_as_often_as_wrong(lang):
+    from aquilt.questions import word
+    text = "".join(t for seed in range(200) for t, _ in checking(random.Random(seed), "pretraining", lang))
+    right, wrong = text.count(word("right", lang)), text.count(word("wrong", lang))
+    assert right + wrong >= 380 and 0.4 < right / (right + wrong) < 0.6
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_a_spoilt_answer_is_another_of_the_same_sort(lang):
+    from aquilt.questions import value, word
+    from aquilt.world import draw_entity
+    verdicts = {word(v, lang) for v in ("yes", "no", "maybe")}
+    for seed in range(50):
+        rng = random.Random(seed)
+        facts = draw_entity(rng, "city", "pretraining")
+        assert spoilt(word("no", lang), facts[0], facts, lang, rng) in verdicts - {word("no", lang)}
+        assert spoilt(value(facts[0], lang), facts[0], facts, lang, rng) != value(facts[0], lang)
+
+
+def test_exercises_repeat_with_their_seed_and_fill_rows_of_any_length(tokenizer):
+    assert list(islice(exercising(1), 50)) == list(islice(exercising(1), 50)) != list(islice(exercising(2), 50))
+    assert all(any(w == DECISIVE for _, w in d) for d in islice(exercising(0), 50))
+    assert [len(ids) for ids, _ in islice(rows(exercising(0), tokenizer, ROW // 4), 5)] == [ROW // 4] * 5

@@ -143,7 +143,11 @@ def test_a_forced_prefix_is_the_beginning_of_the_completion(instruction, rest, l
     prefix, whole = prompt.forced_prefix(instruction), prompt.completion_json(instruction + rest, logic, answer)
     assert whole.startswith(prefix)
     read = prompt.parse_json_object(prefix + '?", "thinking_steps": "t", "answer": "a"}\n```', prompt.QA_KEYS)
-    assert read["question"] == instruction + "?"
+    assert read["question"] == instruction.rstrip(" ") + "?"
+
+
+def test_a_forced_prefix_leaves_the_blank_to_the_model():
+    assert prompt.forced_prefix("Translate: ") == prompt.forced_prefix("Translate:") and prompt.forced_prefix("Translate:").endswith('"Translate:')
 
 
 @given(st.one_of(st.text(), st.text(alphabet='{}[]":,`json\\ \nab1')))

@@ -8,13 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aquilt.analysis import WITHOUT_LOGIC, ablation_data
-from aquilt.benchmarks import SUITE, specialist_prompt, specialist_target
+from aquilt.benchmarks import SUITE, domain_facts, specialist_prompt, specialist_target
 from aquilt.core import LANGS, Drop, Record
 from aquilt.engines import Completion
 from aquilt.inspection import agreement, cap_scores, held_out, read_score
 from aquilt.profiles import PAPER, SMOKE
 from aquilt.prompt import inspection_json
 from aquilt.runs import Run, hand_over
+from aquilt.specialists import admitted
 from aquilt.synthesis import distinct_pairs, filter_by_score, removed_up_to
 
 SCORES = st.lists(st.integers(1, 5), max_size=40)
@@ -163,7 +164,21 @@ def test_a_specialists_target(logic, target):
 @pytest.mark.parametrize("name", list(SUITE))
 def test_a_specialists_prompt_holds_the_passage_only_where_its_test_does(name):
     prompt = specialist_prompt(SUITE[name], Record(text="THE PASSAGE", question="THE QUESTION"))
-    assert ("THE PASSAGE" in prompt) == (name == "pubmedqa") and "THE QUESTION" in prompt and (prompt == "THE QUESTION") == (name != "pubmedqa")
+    assert ("THE PASSAGE" in prompt) == (prompt != "THE QUESTION") == (name in ("pubmedqa", "essayqa")) and "THE QUESTION" in prompt
+
+
+def test_what_a_specialist_is_not_trained_on_is_in_the_ledger(tmp_path):
+    run = Run(replace(SMOKE, specialist_cap=2, max_length=60), tmp_path)
+    records = [Record(question=q, answer="a") for q in ("one", "two " * 200, "three", "four")]
+    kept, drops = admitted(run, SUITE["squadqa"], "qwen2-instruct", records, "specialists")
+    assert [r.question for r in kept] == ["one", "three"]
+    assert [(d.reason, d.record.question) for d in drops] == [("longer than 60 tokens", records[1].question), ("beyond the first 2", "four")]
+    assert admitted(run, SUITE["squadqa"], "qwen2-instruct", [], "specialists") == ([], [])
+
+
+def test_kind_and_language_of_a_domain_are_not_tied():
+    found = {(facts[0].kind, lang) for facts, lang in domain_facts(SUITE["translation"], 8)}
+    assert found == {(kind, lang) for kind in ("statute", "clause") for lang in ("en", "zh")}
 
 
 # ---- volumes of the ablations (Table 3)
