@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from aquilt.core import UserError
-from aquilt.pretraining import DECISIVE, MIXTURE, ROW, chats, checking, documents, exact_match, exercising, new_model, pretrain, rows, spoilt, train_tokenizer
+from aquilt.curriculum import DECISIVE, MIXTURE, chats, checking, documents, exercising, spoilt
+from aquilt.pretraining import ROW, exact_match, new_model, pretrain, rows, train_tokenizer
 from aquilt.prompt import synthesis_prompt
 from aquilt.training import model_path
 from aquilt.world import split_of
@@ -85,7 +86,7 @@ def test_an_instruct_model_needs_a_base(tmp_path):
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_the_verdict_of_a_yes_no_exercise_is_right(lang):
-    from aquilt.pretraining import _proposing
+    from aquilt.curriculum import _proposing
     from aquilt.questions import answer_check, read_question, word
     from aquilt.world import Fact, read_facts
     verdicts = set()
