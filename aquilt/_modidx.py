@@ -344,6 +344,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'aquilt.questions.ask': ('questions.html#ask', 'aquilt/questions.py'),
                                   'aquilt.questions.ask_check': ('questions.html#ask_check', 'aquilt/questions.py'),
                                   'aquilt.questions.choices': ('questions.html#choices', 'aquilt/questions.py'),
+                                  'aquilt.questions.conclusion': ('questions.html#conclusion', 'aquilt/questions.py'),
                                   'aquilt.questions.derived': ('questions.html#derived', 'aquilt/questions.py'),
                                   'aquilt.questions.evidence': ('questions.html#evidence', 'aquilt/questions.py'),
                                   'aquilt.questions.other_values': ('questions.html#other_values', 'aquilt/questions.py'),

@@ -17,7 +17,7 @@ from .profiles import Profile
 from .prompt import evaluation_prompt
 from .questions import Asked, answer_check, ask, ask_check, choices, value
 from .teacher import options_of
-from .world import LANG, Fact, draw_entity, grammar, show, state, write_passage
+from .world import LANG, OTHER, Fact, draw_entity, grammar, show, state, write_passage
 
 # %% ../nbs/41_benchmarks.ipynb #93b76e5e
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def translation_items(benchmark: Benchmark, profile: Profile, rng: random.Random
     "Provisions, contract sentences and terms of unseen entities, into the other language."
     items = []
     for facts, lang in domain_facts(benchmark, max(1, profile.test_items), "test"):
-        fact, form, other = rng.choice(facts), rng.randrange(2), "zh" if lang == "en" else "en"
+        fact, form, other = rng.choice(facts), rng.randrange(2), OTHER[lang]
         kind = "term" if rng.random() < 0.2 else fact.kind
         source, target = [show(fact.entity, "name", l) if kind == "term" else state(fact, l, form) for l in (lang, other)]
         into = {"zh": "Chinese", "en": "英文"}[other]

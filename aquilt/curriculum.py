@@ -17,8 +17,8 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from .questions import Asked, answer_check, ask, ask_check, choices, derived, evidence, other_values, value, word
-from .world import LANG, Fact, draw_entity, grammar, lookup, show, slots, state, write_passage
+from .questions import Asked, answer_check, ask, ask_check, choices, conclusion, derived, evidence, other_values, value, word
+from .world import LANG, OTHER, SPACE, Fact, draw_entity, grammar, lookup, show, slots, state, write_passage
 
 # %% ../nbs/03d_curriculum.ipynb #c944eccc
 Segment = tuple[str, float]  # text, and the weight of its tokens in the loss
@@ -62,16 +62,15 @@ def reasoning(rng: random.Random, split: str, lang: str) -> list[Segment]:
         out += [*decided(think + reason, lang), (a + answer + "\n", LEARNT)] if rng.random() < 0.8 else [(a + answer + "\n", DECISIVE)]
     return out
 
-def decided(reason: str, lang: str) -> list[Segment]:
-    "A reason as two segments, the second of which is its conclusion."
-    so = word("so", lang, x="\0").split("\0")[0]
-    place = len(reason[: reason.rindex(so)].rstrip(" "))  # a blank belongs to the word after it, as the tokenizer has it
-    return [(reason[:place], LEARNT), (reason[place:] + "\n", DECISIVE)]
+def decided(reason: str, lang: str, end: str = "\n") -> list[Segment]:
+    "A reason as two segments, the second of which is its conclusion, with what follows."
+    place = len(reason[: reason.rindex(conclusion(lang))].rstrip(" "))  # a blank belongs to the word after it, as the tokenizer has it
+    return [(reason[:place], LEARNT), (reason[place:] + end, DECISIVE)]
 
 # %% ../nbs/03d_curriculum.ipynb #256bd255
 def exam(fact: Fact, facts: list[Fact], text: str, lang: str, rng: random.Random) -> tuple[str, str, str]:
     "A question on the fact, the reason and the answer; the fact itself may be missing from the facts shown."
-    spec, space = fact.spec, " " if lang == "en" else ""
+    spec, space = fact.spec, SPACE[lang]
     asked, end = word("asked", lang, **slots(fact, lang)), lambda x: word("so", lang, x=x)
     known = lookup(facts, spec, fact.entity)
     if known is None and not spec.check[0]: return exam(rng.choice(facts), facts, text, lang, rng)
@@ -97,7 +96,7 @@ def _checkable(rng: random.Random, split: str) -> Fact:
 def _comparing(rng: random.Random, split: str, lang: str) -> list[Segment]:
     "Pairs of values, then values after a sentence: yes where they are the same."
     f = _checkable(rng, split)
-    values, space, out = [f.value, *other_values(f, [], rng, 2)], " " if lang == "en" else "", []
+    values, space, out = [f.value, *other_values(f, [], rng, 2)], SPACE[lang], []
     for _ in range(3):
         a = rng.choice(values)
         b = a if rng.random() < 0.5 else rng.choice([v for v in values if v != a])
@@ -108,7 +107,7 @@ def _comparing(rng: random.Random, split: str, lang: str) -> list[Segment]:
 
 def _proposing(rng: random.Random, split: str, lang: str) -> list[Segment]:
     "A yes/no question, then what is the case and the answer."
-    f, space = _checkable(rng, split), " " if lang == "en" else ""
+    f, space = _checkable(rng, split), SPACE[lang]
     proposed = f.value if rng.random() < 0.5 else other_values(f, [], rng, 1)[0]
     verdict = word("yes" if proposed == f.value else "no", lang)
     asked, conclusion = decided(space.join((ask_check(f.spec, f.entity, proposed, lang), state(f, lang, rng.randrange(2)), word("so", lang, x=verdict))), lang)
@@ -124,7 +123,7 @@ def _telling_apart(rng: random.Random, split: str, lang: str) -> list[Segment]:
     kind, (q, a, _) = rng.choice(list(grammar()["kinds"])), MARKS[lang]
     place = rng.randrange(len(draw_entity(rng, kind, split)))
     facts = [draw_entity(rng, kind, split)[place] for _ in range(2)]
-    out = [((" " if lang == "en" else "").join(state(f, lang, rng.randrange(2)) for f in facts) + "\n", GIVEN)]
+    out = [(SPACE[lang].join(state(f, lang, rng.randrange(2)) for f in facts) + "\n", GIVEN)]
     for f in rng.sample(facts, 2): out += [(q + ask(f.spec, f.entity, lang, rng.randrange(2)) + "\n", GIVEN), (a + value(f, lang) + "\n", DECISIVE)]
     return out
 
@@ -140,14 +139,12 @@ def checking(rng: random.Random, split: str, lang: str) -> list[Segment]:
         right = rng.random() < 0.5
         given = answer if right else spoilt(answer, f, facts, lang, rng)
         if given == value(f, lang) and not f.spec.rule and rng.random() < 0.6: given = state(f, lang, rng.randrange(2))
-        verdict = (" " if lang == "en" else "") + word("right" if right else "wrong", lang)
+        verdict = SPACE[lang] + word("right" if right else "wrong", lang)
         if rng.random() < 0.5:
-            out += [(q + question + "\n" + a + given + "\n", GIVEN), *decided(think + reason, lang)]
-            out[-1] = (out[-1][0].rstrip("\n") + verdict + "\n", DECISIVE)
+            out += [(q + question + "\n" + a + given + "\n", GIVEN), *decided(think + reason, lang, verdict + "\n")]
         else:
             pair = {"question": question, "answer": given} if rng.random() < 0.5 else {"question": question, "thinking_steps": reason, "answer": given}
-            out += [(json.dumps(pair, ensure_ascii=False) + "\n", GIVEN), *decided('{"analysis_steps": "' + reason, lang)]
-            out[-1] = (out[-1][0].rstrip("\n") + verdict + '"}\n', DECISIVE)
+            out += [(json.dumps(pair, ensure_ascii=False) + "\n", GIVEN), *decided('{"analysis_steps": "' + reason, lang, verdict + '"}\n')]
     return out
 
 def spoilt(answer: str, fact: Fact, facts: list[Fact], lang: str, rng: random.Random) -> str:
@@ -164,8 +161,8 @@ def rephrasing(rng: random.Random, split: str, lang: str) -> list[Segment]:
     "A passage, then its facts in other words or in the other language."
     facts = draw_facts(rng, split)
     ordered = rng.sample(facts, len(facts))
-    target = lang if rng.random() < 0.4 else ("zh" if lang == "en" else "en")
-    say = lambda l, form: (" " if l == "en" else "").join(state(f, l, form) for f in ordered)
+    target = lang if rng.random() < 0.4 else OTHER[lang]
+    say = lambda l, form: SPACE[l].join(state(f, l, form) for f in ordered)
     mark = {"en": "In English: ", "zh": "中文："}[target] if target != lang else {"en": "In other words: ", "zh": "换句话说："}[lang]
     form = rng.randrange(2)
     return [(say(lang, form) + "\n", GIVEN), (mark + say(target, form if target != lang else 1 - form) + "\n", LEARNT)]
@@ -173,7 +170,7 @@ def rephrasing(rng: random.Random, split: str, lang: str) -> list[Segment]:
 def parallel(rng: random.Random, split: str, lang: str) -> list[Segment]:
     "Sentences and names with their translations."
     out, marks = [], {"en": "English: ", "zh": "中文："}
-    other = "zh" if lang == "en" else "en"
+    other = OTHER[lang]
     for f in rng.sample(facts := draw_facts(rng, split), min(4, len(facts))):
         form = rng.randrange(2)
         source = state(f, lang, form) if rng.random() < 0.8 else show(f.entity, "name", lang)
@@ -185,9 +182,9 @@ def parallel(rng: random.Random, split: str, lang: str) -> list[Segment]:
 def instruction(rng: random.Random, split: str, lang: str, translate: bool = True) -> tuple[str, str]:
     "A short task over a sentence or passage, and its result: translate (where wanted), summarise, compose, list the names, name the class, answer."
     facts = draw_facts(rng, split)
-    i, other = LANG[lang], "zh" if lang == "en" else "en"
+    i, other = LANG[lang], OTHER[lang]
     f, g = rng.sample([x for x in facts if x.entity == facts[0].entity], 2)
-    form, space = rng.randrange(2), " " if lang == "en" else ""
+    form, space = rng.randrange(2), SPACE[lang]
     both = state(f, lang, form) + space + state(g, lang, form)
     two = dict(e=show(f.entity, "name", lang), k1=f.spec.label[i], v1=value(f, lang), k2=g.spec.label[i], v2=value(g, lang), n=grammar()["nouns"][f.kind][i])
     kind = rng.randrange(0 if translate else 1, 6)
@@ -238,7 +235,7 @@ def asking(rng: random.Random, split: str, lang: str) -> list[Segment]:
     text, f, form = passage(facts, lang, rng), rng.choice(facts), rng.randrange(2)
     if rng.random() < 0.5:
         form = next((i for i in (0, 1) if state(f, lang, i) in text), 0)
-        question, answer = rng.choice(INTO[lang]) + state(f, lang, form), state(f, "zh" if lang == "en" else "en", form)
+        question, answer = rng.choice(INTO[lang]) + state(f, lang, form), state(f, OTHER[lang], form)
     else: question, answer = rng.choice(PREFACES[lang]) + ask(f.spec, f.entity, lang, form), evidence(f, facts, text, lang)
     steps = {"thinking_steps": word("speaks", lang, **slots(f, lang)).strip()} if rng.random() < 0.7 else {}
     return [(text + "\n", GIVEN), ("```json\n" + json.dumps({"question": question} | steps | {"answer": answer}, ensure_ascii=False) + "\n```\n", LEARNT)]
