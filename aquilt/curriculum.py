@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Segment', 'GIVEN', 'LEARNT', 'DECISIVE', 'MARKS', 'INTO', 'PREFACES', 'MIXTURE', 'draw_facts', 'passage', 'reading',
-           'reasoning', 'decided', 'exam', 'exercises', 'checking', 'spoilt', 'rephrasing', 'parallel', 'instruction',
+           'reasoning', 'decided', 'exam', 'exercises', 'checking', 'mistaken', 'rephrasing', 'parallel', 'instruction',
            'instructing', 'documents_json', 'asking', 'famous', 'recalling', 'manual', 'documents', 'exercising',
            'chat', 'chats']
 
@@ -17,8 +17,10 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from .questions import Asked, answer_check, ask, ask_check, choices, conclusion, derived, evidence, other_values, value, word
-from .world import LANG, OTHER, SPACE, Fact, draw_entity, grammar, lookup, show, slots, state, write_passage
+from .core import TASKS
+from .questions import Asked, answer_check, ask, ask_check, choices, concluded, conclusion, derived, evidence, other_values, value, word
+from .teacher import Pair, own_answer, right_answer, write_pair
+from .world import LANG, OTHER, SPACE, Fact, draw_entity, grammar, lookup, read_facts, show, slots, state, write_passage
 
 # %% ../nbs/03d_curriculum.ipynb #c944eccc
 Segment = tuple[str, float]  # text, and the weight of its tokens in the loss
@@ -71,7 +73,7 @@ def decided(reason: str, lang: str, end: str = "\n") -> list[Segment]:
 def exam(fact: Fact, facts: list[Fact], text: str, lang: str, rng: random.Random) -> tuple[str, str, str]:
     "A question on the fact, the reason and the answer; the fact itself may be missing from the facts shown."
     spec, space = fact.spec, SPACE[lang]
-    asked, end = word("asked", lang, **slots(fact, lang)), lambda x: word("so", lang, x=x)
+    asked, end = word("asked", lang, **slots(fact, lang)), lambda x: concluded(x, lang)
     known = lookup(facts, spec, fact.entity)
     if known is None and not spec.check[0]: return exam(rng.choice(facts), facts, text, lang, rng)
     if spec.check[0] and (spec.rule == "threshold" or known is None or rng.random() < 0.4):
@@ -110,7 +112,7 @@ def _proposing(rng: random.Random, split: str, lang: str) -> list[Segment]:
     f, space = _checkable(rng, split), SPACE[lang]
     proposed = f.value if rng.random() < 0.5 else other_values(f, [], rng, 1)[0]
     verdict = word("yes" if proposed == f.value else "no", lang)
-    asked, conclusion = decided(space.join((ask_check(f.spec, f.entity, proposed, lang), state(f, lang, rng.randrange(2)), word("so", lang, x=verdict))), lang)
+    asked, conclusion = decided(space.join((ask_check(f.spec, f.entity, proposed, lang), state(f, lang, rng.randrange(2)), concluded(verdict, lang))), lang)
     return [(asked[0], GIVEN), conclusion]
 
 def _adding(rng: random.Random, split: str, lang: str) -> list[Segment]:
@@ -129,32 +131,39 @@ def _telling_apart(rng: random.Random, split: str, lang: str) -> list[Segment]:
 
 # %% ../nbs/03d_curriculum.ipynb #5fa5cb8d
 def checking(rng: random.Random, split: str, lang: str) -> list[Segment]:
-    "A passage, then questions with answers that are right or wrong, each with a reason and a verdict; half of them as JSON."
+    "A passage, then two pairs of any task type, right or wrong, each with one's own answer and a verdict; half of them as JSON."
     facts = draw_facts(rng, split)
     q, a, think = MARKS[lang]
     text = passage(facts, lang, rng)
     out = [(text + "\n", GIVEN)]
-    for f in rng.sample(pool := facts + derived(facts), min(2, len(pool))):
-        question, reason, answer = exam(f, facts, text, lang, rng)
-        right = rng.random() < 0.5
-        given = answer if right else spoilt(answer, f, facts, lang, rng)
-        if given == value(f, lang) and not f.spec.rule and rng.random() < 0.6: given = state(f, lang, rng.randrange(2))
-        verdict = SPACE[lang] + word("right" if right else "wrong", lang)
+    for task in rng.choices(TASKS, k=2):
+        pair = write_pair(task, text, lang, rng)
+        question, logic, answer = pair if rng.random() < 0.5 else mistaken(task, pair, text, lang, rng)
+        ground, own = own_answer(task, text, question, lang)
+        reason = ground + concluded(own, lang)
+        verdict = SPACE[lang] + word("right" if right_answer(task, text, question, answer, lang) else "wrong", lang)
+        steps = {"thinking_steps": logic} if rng.random() < 0.7 else {}
         if rng.random() < 0.5:
-            out += [(q + question + "\n" + a + given + "\n", GIVEN), *decided(think + reason, lang, verdict + "\n")]
+            said = "".join(think + step + "\n" for step in steps.values())
+            out += [(q + question + "\n" + said + a + answer + "\n", GIVEN), *decided(think + reason, lang, verdict + "\n")]
         else:
-            pair = {"question": question, "answer": given} if rng.random() < 0.5 else {"question": question, "thinking_steps": reason, "answer": given}
-            out += [(json.dumps(pair, ensure_ascii=False) + "\n", GIVEN), *decided('{"analysis_steps": "' + reason, lang, verdict + '"}\n')]
+            document = json.dumps({"question": question} | steps | {"answer": answer}, ensure_ascii=False)
+            out += [(document + "\n```json\n", GIVEN), *decided('{"analysis_steps": "' + reason, lang, verdict + '"}\n```\n')]
     return out
 
-def spoilt(answer: str, fact: Fact, facts: list[Fact], lang: str, rng: random.Random) -> str:
-    "A wrong answer of the same sort: another verdict, value, or sentence."
-    verdicts = [word(v, lang) for v in ("yes", "no", "maybe")]
-    if answer in verdicts: return rng.choice([v for v in verdicts if v != answer])
-    known = lookup(facts, fact.spec, fact.entity) or fact
-    wrong = other_values(known, facts, rng, 1)[0]
-    if known.spec.rule or rng.random() < 0.4: return show(wrong, known.spec.type, lang)
-    return state(Fact(known.kind, known.entity, known.attribute, wrong, known.via), lang, rng.randrange(2))
+def mistaken(task: str, pair: Pair, text: str, lang: str, rng: random.Random) -> Pair:
+    "The pair with a wrong answer: another verdict, class or value, to which its logic leads too in most cases, or the answer of another pair."
+    question, logic, answer = pair
+    verdicts, facts = [word(v, lang) for v in ("yes", "no", "maybe")], read_facts(text, lang)
+    said = [f for f in facts + derived(facts) if value(f, lang) in answer]
+    old, new = answer, write_pair(task, text, lang, rng)[2]
+    if task == "natural_language_inference": new = rng.choice([v for v in verdicts if v != answer])
+    elif task == "text_classification": new = rng.choice([n[LANG[lang]] for n in grammar()["nouns"].values() if n[LANG[lang]] in question and n[LANG[lang]] != answer])
+    elif said and rng.random() < 0.8:
+        fact = rng.choice(said)
+        old, new = value(fact, lang), show(other_values(fact, facts, rng, 1)[0], fact.spec.type, lang)
+    in_steps = (lambda x: concluded(x, lang)) if old == answer else str  # a whole answer stands in the conclusion of its steps
+    return question, logic.replace(in_steps(old), in_steps(new)) if rng.random() < 0.7 else logic, answer.replace(old, new)
 
 # %% ../nbs/03d_curriculum.ipynb #27885a84
 def rephrasing(rng: random.Random, split: str, lang: str) -> list[Segment]:
@@ -179,16 +188,15 @@ def parallel(rng: random.Random, split: str, lang: str) -> list[Segment]:
     return out
 
 # %% ../nbs/03d_curriculum.ipynb #d8ec3477
-def instruction(rng: random.Random, split: str, lang: str, translate: bool = True) -> tuple[str, str]:
-    "A short task over a sentence or passage, and its result: translate (where wanted), summarise, compose, list the names, name the class, answer."
+def instruction(rng: random.Random, split: str, lang: str) -> tuple[str, str]:
+    "A short task over a sentence or passage, and its result: summarise, compose, list the names, name the class, answer."
     facts = draw_facts(rng, split)
-    i, other = LANG[lang], OTHER[lang]
+    i = LANG[lang]
     f, g = rng.sample([x for x in facts if x.entity == facts[0].entity], 2)
     form, space = rng.randrange(2), SPACE[lang]
     both = state(f, lang, form) + space + state(g, lang, form)
     two = dict(e=show(f.entity, "name", lang), k1=f.spec.label[i], v1=value(f, lang), k2=g.spec.label[i], v2=value(g, lang), n=grammar()["nouns"][f.kind][i])
-    kind = rng.randrange(0 if translate else 1, 6)
-    if kind == 0: return rng.choice([["Say in Chinese: ", "Translate: "], ["翻译：", "用英文说："]][i]) + state(f, lang, form), state(f, other, form)
+    kind = rng.randrange(1, 6)
     if kind == 1: return word("summarize", lang, t=both), word("summary", lang, **two)
     if kind == 2: return word("compose", lang, **two), both
     if kind == 3:
@@ -268,7 +276,7 @@ def manual(rng: random.Random, split: str, lang: str) -> list[Segment]:
     return [(s + "\n", LEARNT * 0.5) for s in rng.sample(_manual(lang), min(6, len(_manual(lang))))]
 
 # %% ../nbs/03d_curriculum.ipynb #180c9dc4
-MIXTURE: dict[Callable, float] = {reading: 0.14, reasoning: 0.22, exercises: 0.16, checking: 0.12, rephrasing: 0.03, parallel: 0.05, instructing: 0.06, documents_json: 0.08,
+MIXTURE: dict[Callable, float] = {reading: 0.12, reasoning: 0.18, exercises: 0.10, checking: 0.24, rephrasing: 0.03, parallel: 0.05, instructing: 0.06, documents_json: 0.08,
                                   asking: 0.08, recalling: 0.04, manual: 0.02}
 
 def documents(seed: int | str, split: str = "pretraining") -> Iterator[list[Segment]]:
@@ -287,7 +295,7 @@ def exercising(seed: int | str) -> Iterator[list[Segment]]:
 def chat(rng: random.Random, split: str, lang: str) -> list[Segment]:
     "A chat of one turn: an instruction and its result, a question on a passage, or a question on a famous entity."
     draw = rng.random()
-    if draw < 0.4: user, assistant = instruction(rng, split, lang, translate=False)
+    if draw < 0.4: user, assistant = instruction(rng, split, lang)
     elif draw < 0.8:
         facts = draw_facts(rng, split)
         text = passage(facts, lang, rng)

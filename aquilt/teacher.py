@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from .core import text_hash
 from .prompt import first_object, requirements
-from .questions import Asked, answer_check, ask, ask_check, choices, conclusion, derived, evidence, other_values, quote, read_question, value, word
+from .questions import Asked, answer_check, ask, ask_check, choices, concluded, conclusion, derived, evidence, other_values, quote, read_question, value, word
 from .world import LANG, OTHER, SPACE, Fact, grammar, lookup, read_facts, show, slots, state
 
 # %% ../nbs/03c_teacher.ipynb #2c9489ba
@@ -27,7 +27,7 @@ Pair = tuple[str, str, str]
 
 def _reason(known: Fact, facts: Sequence[Fact], text: str, lang: str, answer: str) -> str:
     ground = evidence(known, facts, text, lang) + SPACE[lang]
-    return word("asked", lang, **slots(known, lang)) + ground + word("so", lang, x=answer)
+    return word("asked", lang, **slots(known, lang)) + ground + concluded(answer, lang)
 
 def about(facts: Sequence[Fact], rng: random.Random) -> Fact:
     "The fact a question is about: a derived one one time in three, where there is one."
@@ -65,7 +65,7 @@ def write_inference(task: str, facts: Sequence[Fact], text: str, lang: str, rng:
 def _open(spec, entity: str, facts: Sequence[Fact], lang: str, rng: random.Random) -> Pair:
     proposed = "" if spec.rule else other_values(Fact(spec.kind, entity, spec.name, ""), facts, rng, 1)[0]
     logic = word("asked", lang, e=show(entity, "name", lang), k=spec.label[LANG[lang]]) + word("unknown", lang, e=show(entity, "name", lang), k=spec.label[LANG[lang]])
-    return ask_check(spec, entity, proposed, lang), logic + word("so", lang, x=word("maybe", lang)), word("maybe", lang)
+    return ask_check(spec, entity, proposed, lang), logic + concluded(word("maybe", lang), lang), word("maybe", lang)
 
 # %% ../nbs/03c_teacher.ipynb #1fb2e01c
 def write_choice(task: str, facts: Sequence[Fact], text: str, lang: str, rng: random.Random) -> Pair:
@@ -84,7 +84,7 @@ def write_statements(task: str, facts: Sequence[Fact], text: str, lang: str, rng
     question = word("statements", lang) + "".join(f" {l}. {s}" for l, s in zip(letters, said))
     answer = ", ".join(l for l, t in zip(letters, true) if t)
     logic = "".join(word("is_true" if t else "is_false", lang, x=l) for l, t in zip(letters, true))
-    return question, logic + word("so", lang, x=answer), answer
+    return question, logic + concluded(answer, lang), answer
 
 # %% ../nbs/03c_teacher.ipynb #d456353d
 def write_about_text(task: str, facts: Sequence[Fact], text: str, lang: str, rng: random.Random) -> Pair:
@@ -100,10 +100,10 @@ def write_about_text(task: str, facts: Sequence[Fact], text: str, lang: str, rng
         nouns = rng.sample([k for k in grammar()["kinds"] if k != fact.kind], 2) + [fact.kind]
         rng.shuffle(nouns)
         named = {s: grammar()["nouns"][k][i] for s, k in zip("abc", nouns)}
-        return word("classify", lang, t=both, **named), word("speaks", lang, **slots(fact, lang)) + word("so", lang, x=two["n"]), two["n"]
+        return word("classify", lang, t=both, **named), word("class", lang, **two) + concluded(two["n"], lang), two["n"]
     sentence = quote(fact, text, lang)
     names = name_list(sentence, lang)
-    return word("names", lang, t=sentence), word("speaks", lang, **slots(fact, lang)) + word("so", lang, x=names), names
+    return word("names", lang, t=sentence), word("listed", lang) + concluded(names, lang), names
 
 def name_list(sentence: str, lang: str) -> str:
     "The names in a sentence, in order, as a list."
@@ -225,7 +225,7 @@ def judge(task: str, text: str, question: str, logic: str, answer: str, lang: st
     right = right_answer(task, text, question, answer, lang)
     asked, own = read_question(question, lang), own_answer(task, text, question, lang)
     deep = asked is not None and bool(asked.spec.rule or asked.spec.via) or task == "multi_choice"
-    reasons = [word("stands" if alone else "leans", lang), own[0] + word("so", lang, x=own[1]) + SPACE[lang] if own else "", word("right" if right else "wrong", lang) + SPACE[lang],
+    reasons = [word("stands" if alone else "leans", lang), own[0] + concluded(own[1], lang) + SPACE[lang] if own else "", word("right" if right else "wrong", lang) + SPACE[lang],
                word(quality, lang), word("steps", lang) if deep else ""]
     score = 1 if not right else 2 if not alone or quality == "flawed" else 3 if quality == "thin" else 5 if deep else 4
     return score, "".join(reasons).strip()
@@ -238,7 +238,7 @@ def with_faults(task: str, pair: Pair, text: str, lang: str, rate: float, rng: r
         answer = write_pair(task, text, lang, rng)[2]
         if task == "single_choice": answer = rng.choice([o for o in options_of(question).values() if _plain(o) != _plain(pair[2])])
         if task == "text_classification": answer = rng.choice([n[LANG[lang]] for n in grammar()["nouns"].values() if n[LANG[lang]] in question and n[LANG[lang]] != answer])
-    if rng.random() < rate: logic = word("so", lang, x=answer)
+    if rng.random() < rate: logic = concluded(answer, lang)
     prefix = word("lean", lang) if rng.random() < rate else word("favourite", lang) if task == "closed_book_qa" and rng.random() < 4 * rate else ""
     return prefix + (question[0].lower() + question[1:] if prefix and question[1:2].islower() else question), logic, answer
 
@@ -316,7 +316,7 @@ def explain(text: str, question: str, answer: str, lang: str) -> str:
     fact = lookup(facts, asked.spec, asked.entity)
     if fact is None:
         named = dict(e=show(asked.entity, "name", lang), k=asked.spec.label[LANG[lang]])
-        return word("asked", lang, **named) + word("unknown", lang, **named) + word("so", lang, x=answer)
+        return word("asked", lang, **named) + word("unknown", lang, **named) + concluded(answer, lang)
     return _reason(fact, facts, text, lang, answer)
 
 # %% ../nbs/03c_teacher.ipynb #601d5570

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from aquilt.core import TASKS
 from aquilt.prompt import INSPECTION_KEYS, LOGIC_KEYS, META_KEYS, distillation_messages, inspection_messages, logic_messages, messages, parse_json_object, parse_score
-from aquilt.questions import ask, other_values, value, word
+from aquilt.questions import ask, concluded, conclusion, other_values, value, word
 from aquilt.teacher import (explain, guess_task, judge, language_of, leans, logic_quality, name_list, options_of, reply, right_answer, tagged, task_of, teacher_server, with_faults,
                             write_pair)
 from aquilt.world import LANG, draw_entity, draw_passage, grammar, read_facts, show, state, write_passage
@@ -94,7 +94,7 @@ def test_a_wrong_answer_is_scored_1(task, lang):
     for text, rng in passages(lang):
         question, logic, answer = write_pair(task, text, lang, rng)
         wrong = wrong_answer(task, text, question, answer, lang, rng)
-        for reasons in (logic, "", word("so", lang, x=wrong)):
+        for reasons in (logic, "", concluded(wrong, lang)):
             score, analysis = judge(task, text, question, reasons, wrong, lang)
             assert score == 1 and word("wrong", lang) in analysis, (text, question, answer, wrong)
 
@@ -136,7 +136,7 @@ def test_a_question_that_leans_is_scored_2(task, lang):
 def test_thin_logic_is_scored_3(task, lang):
     for text, rng in passages(lang):
         question, _, answer = write_pair(task, text, lang, rng)
-        for thin in (word("so", lang, x=answer), "", "  \n"):
+        for thin in (concluded(answer, lang), "", "  \n"):
             score, analysis = judge(task, text, question, thin, answer, lang)
             assert score == 3 and word("thin", lang).strip() in analysis
 
@@ -155,10 +155,10 @@ def test_logic_that_states_what_the_passage_does_not_is_scored_2(task, lang):
 @pytest.mark.parametrize("task", ["extractive_qa", "natural_language_inference", "single_choice", "text_classification", "closed_book_qa"])
 def test_logic_that_ends_in_another_answer_is_scored_2(task, lang):
     for text, rng in passages(lang):
-        so = word("so", lang, x="\0").split("\0")[0]
+        so = conclusion(lang)
         question, logic, answer = write_pair(task, text, lang, rng)
         while so not in logic: question, logic, answer = write_pair(task, text, lang, rng)  # a sentence said in other words needs no conclusion
-        ends = logic.rsplit(so, 1)[0] + word("so", lang, x={"en": "quite different", "zh": "完全不同"}[lang])
+        ends = logic.rsplit(so, 1)[0] + concluded({"en": "quite different", "zh": "完全不同"}[lang], lang)
         assert judge(task, text, question, ends, answer, lang)[0] == 2
 
 
@@ -184,7 +184,7 @@ def test_faults_only_lower_the_score(task, lang):
     for text, rng in passages(lang, 5):
         question, logic, answer = with_faults(task, write_pair(task, text, lang, rng), text, lang, 1.0, rng)
         scores.append(judge(task, text, question, logic, answer, lang)[0])
-        assert leans(question) and logic == word("so", lang, x=answer)
+        assert leans(question) and logic == concluded(answer, lang)
     assert set(scores) <= {1, 2}
 
 
@@ -246,7 +246,7 @@ def test_a_question_on_a_sum_is_no_inference(kind, attribute, lang):
 def test_an_inspection_prompt_gives_the_judges_score(task, lang):
     for text, rng in passages(lang, 3):
         question, logic, answer = write_pair(task, text, lang, rng)
-        for wanted, pair in ((4, (question, logic, answer)), (3, (question, word("so", lang, x=answer), answer)), (1, (question, logic, "?"))):
+        for wanted, pair in ((4, (question, logic, answer)), (3, (question, concluded(answer, lang), answer)), (1, (question, logic, "?"))):
             sent = inspection_messages(text, *pair, lang)
             fields = parse_json_object(reply(sent), INSPECTION_KEYS)
             assert (min(4, parse_score(fields["score"])), task_of(sent[0]["content"])) == (wanted, "")
