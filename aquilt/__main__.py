@@ -26,6 +26,7 @@ class Commands(TyperGroup):
 
 app = typer.Typer(cls=Commands, name="aquilt", add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 ProfileName = Annotated[str, typer.Option("--profile", help="smoke, mini, single_gpu or paper.")]
+Sources = Annotated[Optional[Path], typer.Option(help="Folder with a folder for each real dataset whose native files you have; the others come from the hub.")]
 RunDir = Annotated[Optional[Path], typer.Option("--run-dir", help="Where the run's files go; runs/PROFILE if not given.")]
 
 
@@ -33,6 +34,14 @@ def use(run_dir: Path | None) -> None:
     "Open the run in this directory from now on."
     if run_dir:
         os.environ["AQUILT_RUN_DIR"] = str(run_dir.absolute())
+
+
+def read_from(sources: Path | None, partial: bool) -> None:
+    "Where the real datasets' native files are from now on, and whether a run may go on without some; notebooks are told by the environment."
+    if sources:
+        os.environ["AQUILT_SOURCES"] = str(sources.absolute())
+    if partial:
+        os.environ["AQUILT_PARTIAL"] = "1"
 
 
 def show_version(wanted: bool) -> None:
@@ -49,9 +58,11 @@ def options(version: Annotated[bool, typer.Option("--version", callback=show_ver
 @app.command()
 def reproduce(profile: ProfileName = "mini",
               only: Annotated[Optional[list[str]], typer.Option(help="A notebook by name, module or number (32b, or 32 for all of section 3.2); may be repeated.")] = None,
+              sources: Sources = None, partial: Annotated[bool, typer.Option("--partial", help="Go on without the real sources that cannot be read.")] = False,
               run_dir: RunDir = None) -> None:
     "Run the notebooks in order; make every table and figure, and a report. The same command resumes a run that was stopped."
     from aquilt.reproduce import reproduce
+    read_from(sources, partial)
     typer.echo(f"Tables, figures and report.html are in {reproduce(profile, only or (), run_dir)}")
 
 
@@ -78,11 +89,12 @@ Folder = Annotated[Path, typer.Argument(help="Where the model, its tokenizer and
 
 @app.command()
 def pretrain(architecture: Annotated[str, typer.Argument(help="qwen2 or llama.")], folder: Folder, steps: Steps = None, seed: int = 0,
+             peak: Annotated[float, typer.Option(min=0, help="The highest learning rate.")] = 4e-3,
              start: Annotated[Optional[Path], typer.Option(help="A finished base model to begin with, where names and shapes agree.")] = None,
              exercise: Annotated[bool, typer.Option("--exercise", help="Exercises alone, in short rows: a step of the shipped models' training.")] = False) -> None:
     "Train a base model of the miniature. The same command resumes a training that was stopped."
     from aquilt.pretraining import pretrain
-    typer.echo(pretrain(architecture, folder, seed=seed, start=start, exercise=exercise, **({"steps": steps} if steps else {})))
+    typer.echo(pretrain(architecture, folder, peak=peak, seed=seed, start=start, exercise=exercise, **({"steps": steps} if steps else {})))
 
 
 @app.command()
@@ -106,38 +118,31 @@ def corpus(paths: Annotated[list[str], typer.Argument(help="Files (txt, md, json
            lang: Annotated[Optional[list[str]], typer.Option(help="Languages that stay; may be repeated; `any` for all of them. en and zh if not given.")] = None,
            near: Annotated[float, typer.Option(min=0, max=1, help="Similarity from which passages are near duplicates; 0 to keep them.")] = 0.8,
            tests: Annotated[Optional[list[Path]], typer.Option(help="Test items to look for: JSON Lines with the fields benchmark and text; may be repeated.")] = None,
-           profile: Annotated[Optional[str], typer.Option(help="Look for the five benchmarks' test items of this profile.")] = None,
+           profile: Annotated[Optional[str], typer.Option(help="Look for the test items of this profile's five benchmarks, too.")] = None, sources: Sources = None,
            remove_overlap: Annotated[bool, typer.Option("--remove-overlap", help="Drop the passages that overlap with test items; otherwise they are only counted.")] = False,
            workers: Annotated[int, typer.Option(min=0, help="Processes that examine passages.")] = 0) -> None:
     "Make passages of your own text: read, cut at sentences, cleaned, compared with the test items; what is dropped is listed with its reason."
-    from importlib.resources import files
+    from aquilt.benchmarks import test_texts
     from aquilt.cleaning import Rules, make_corpus, read_tests
-    items = benchmark_texts(profile) if profile else {}
+    from aquilt.engines import model_path
+    from aquilt.profiles import get_profile
+    read_from(sources, False)
+    items = test_texts(get_profile(profile)) if profile else {}
     for path in tests or ():
         for name, texts in read_tests(path).items(): items[name] = [*items.get(name, ()), *texts]
     langs = () if lang and "any" in lang else tuple(lang or LANGS)
-    result = make_corpus(paths, out, model or files("aquilt") / "models" / "qwen2", tokens, overlap, Rules(least, langs, near), items or None, remove_overlap, column, encoding, subset, split, workers)
+    result = make_corpus(paths, out, model or model_path("qwen2"), tokens, overlap, Rules(least, langs, near), items or None, remove_overlap, column, encoding, subset, split, workers)
     for sentence in result["problems"]: typer.echo(f"aquilt: {sentence}", err=True)
     if result["overlap"] is not None: typer.echo(result["overlap"].to_string(index=False))
     counts = result["counts"]
     typer.echo(f"{out}: {counts['kept']} of {counts['entered']} passages kept; the {counts['dropped']} others, each with its reason, are in {out}.dropped.jsonl")
 
 
-def benchmark_texts(profile: str) -> dict[str, list[str]]:
-    "What a passage should not share with the five benchmarks of a profile: prompts and references, and SquadQA's contexts, which are its unlabeled text by design."
-    from aquilt.benchmarks import SUITE, domain_passages, test_items
-    from aquilt.profiles import get_profile
-    chosen = get_profile(profile)
-    texts = {name: [text for item in test_items(b, chosen) for text in (item["prompt"], *item["references"])] for name, b in SUITE.items()}
-    texts["squadqa"] += [r.text for r in domain_passages(SUITE["squadqa"], chosen)]
-    return texts
-
-
 @app.command()
-def synthesize(file: Annotated[Path, typer.Argument(help="Your text: .txt, or .jsonl with a field text.")],
+def synthesize(file: Annotated[Path, typer.Argument(help="Passages that `aquilt corpus` made, or any file or folder that it reads.")],
                task: Annotated[str, typer.Option(help=f"One of {', '.join(TASKS)}.")],
                out: Annotated[Path, typer.Option(help="The records, .jsonl or .parquet.")],
-               lang: Annotated[str, typer.Option(help=f"Language of the text: {' or '.join(LANGS)}.")] = "en",
+               lang: Annotated[str, typer.Option(help=f"Language of the text, {' or '.join(LANGS)}; found out for each passage if not given.")] = "",
                profile: ProfileName = "mini", run_dir: RunDir = None) -> None:
     "Make inspected instruction data from your own text with the synthesiser of a run."
     from aquilt.synthesis import synthesize_file

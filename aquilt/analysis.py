@@ -15,12 +15,13 @@ from statistics import mean
 from .benchmarks import SUITE, domain_passages
 from .core import Record
 from .distillation import ask_teacher, open_teacher
+from .engines import model_path
 from .inspection import inspection_data, inspector
 from .paper import paper_table
 from .prompt import META_KEYS, messages
 from .runs import Run, hand_over
 from .specialists import cells, specialist, spread, synthesize_domain
-from .training import model_path, synthesiser
+from .training import synthesiser
 
 # %% ../nbs/50_analysis.ipynb #14be88e0
 WITHOUT_LOGIC = "without_logic/"

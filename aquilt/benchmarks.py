@@ -4,18 +4,21 @@
 
 # %% auto #0
 __all__ = ['SUITE', 'TEXT_TYPES', 'ITEMS', 'Benchmark', 'domain_facts', 'domain_passages', 'instructions', 'squadqa_items',
-           'pubmedqa_items', 'ceval_items', 'translation_items', 'essayqa_items', 'test_items', 'specialist_prompt',
-           'specialist_target']
+           'pubmedqa_items', 'ceval_items', 'translation_items', 'essayqa_items', 'test_items', 'item_texts',
+           'test_texts', 'specialist_prompt', 'specialist_target']
 
 # %% ../nbs/41_benchmarks.ipynb #684ba38e
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from .core import Record, UserError
+from .corpus import open_rows
 from .profiles import Profile
 from .prompt import evaluation_prompt
 from .questions import Asked, answer_check, ask, ask_check, choices, value
+from .sources import find_source, as_test
 from .teacher import options_of
 from .world import LANG, OTHER, Fact, draw_entity, grammar, show, state, write_passage
 
@@ -28,16 +31,17 @@ class Benchmark:
     kinds: tuple[str, ...]  # of the miniature world
     domain: str
     task: str  # the task type t of Eq. 6
+    source: str  # of its real test items in the registry
     instructions: tuple[tuple[str, str], ...] = ()  # of a task unseen in training, per language (section 3.4)
     passage_slot: str = ""  # where the evaluation prompt has the passage, which is then part of a specialist's prompt too
 
 SUITE = {b.name: b for b in (
-    Benchmark("squadqa", ("en",), ("city", "person"), "encyclopedia", "extractive_qa"),
-    Benchmark("pubmedqa", ("en",), ("trial",), "medical", "natural_language_inference", passage_slot="context"),
-    Benchmark("ceval", ("zh",), ("topic",), "exam", "single_choice"),
-    Benchmark("translation", ("en", "zh"), ("statute", "clause"), "legal", "closed_book_qa",
+    Benchmark("squadqa", ("en",), ("city", "person"), "encyclopedia", "extractive_qa", "Squad"),
+    Benchmark("pubmedqa", ("en",), ("trial",), "medical", "natural_language_inference", "PubMedQA", passage_slot="context"),
+    Benchmark("ceval", ("zh",), ("topic",), "exam", "single_choice", "CEVAL"),
+    Benchmark("translation", ("en", "zh"), ("statute", "clause"), "legal", "closed_book_qa", "Translation",
               (("Translate into Chinese: ", "译成英文："), ("Say in Chinese: ", "用英文说："))),
-    Benchmark("essayqa", ("zh",), ("statute",), "legal", "open_book_qa", (("Please analyze the following essay question: ", "请分析下面的论述题："),), passage_slot="material"))}
+    Benchmark("essayqa", ("zh",), ("statute",), "legal", "open_book_qa", "EssayQA", (("Please analyze the following essay question: ", "请分析下面的论述题："),), passage_slot="material"))}
 
 # %% ../nbs/41_benchmarks.ipynb #ef7afabc
 def domain_facts(benchmark: Benchmark, n: int, part: str = "domain") -> list[tuple[list[Fact], str]]:
@@ -120,6 +124,18 @@ def test_items(benchmark: Benchmark, profile: Profile) -> list[dict]:
     items = ITEMS[benchmark.name](benchmark, profile, random.Random(f"{benchmark.name}/items"))
     random.Random(f"{benchmark.name}/order").shuffle(items)
     return items[: profile.test_items or None]
+
+# %% ../nbs/41_benchmarks.ipynb #b41c0de2
+def item_texts(record: Record) -> list[str]:
+    "Passage and question of a test item, as far as it has them."
+    return [text for text in (record.text, record.question) if text.strip()]
+
+def test_texts(profile: Profile) -> dict[str, list[str]]:
+    "What a corpus should not share with each benchmark: its items' prompts and references, and for SquadQA the contexts of its test. Raises UserError where a real test set cannot be read."
+    if not profile.world: return {b.name: list(dict.fromkeys(chain.from_iterable(map(item_texts, open_rows(as_test(find_source(b.source))))))) for b in SUITE.values()}
+    texts = {b.name: [text for item in test_items(b, profile) for text in (item["prompt"], *item["references"])] for b in SUITE.values()}
+    texts["squadqa"] += [r.text for r in domain_passages(SUITE["squadqa"], profile)]
+    return texts
 
 # %% ../nbs/41_benchmarks.ipynb #e653a943
 def specialist_prompt(benchmark: Benchmark, record: Record) -> str:

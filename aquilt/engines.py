@@ -5,14 +5,15 @@
 # %% auto #0
 __all__ = ['Prompt', 'Sampling', 'Usage', 'Completion', 'Engine', 'derive_seed', 'weights_key', 'load_model', 'render', 'encode',
            'refusal', 'length_batches', 'left_pad', 'end_tokens', 'cut_at_end', 'roomy_cache', 'generate_batch',
-           'decode', 'adapter_name', 'load_adapter', 'TransformersEngine', 'VLLMEngine', 'open_engine', 'read_chunks',
-           'generate_resumable']
+           'decode', 'adapter_name', 'load_adapter', 'TransformersEngine', 'VLLMEngine', 'model_path', 'open_engine',
+           'read_chunks', 'generate_resumable']
 
 # %% ../nbs/02a_engines.ipynb #2fee9e01
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -260,6 +261,14 @@ class VLLMEngine:
         outputs = self.llm.generate([{"prompt_token_ids": rows[i]} for i in todo], how, lora_request=self._adapter(adapter), use_tqdm=bool(desc))
         done |= {i: decode(self.tokenizer, prompts[i], rows[i], list(out.outputs[0].token_ids), self.stops) for i, out in zip(todo, outputs)}
         return [done[i] for i in range(len(rows))]
+
+# %% ../nbs/02a_engines.ipynb #c5fa8dd3
+def model_path(name: str) -> str:
+    "Where a model is: a name without a slash is shipped with the package; anything else is a folder or a hub id and stays as it is."
+    if "/" in name: return name
+    folder = Path(str(files("aquilt"))) / "models" / name
+    if not (folder / "model.safetensors").exists(): raise UserError(f"The base model {name} is missing from {folder}: restore it from the repository, or make it with `aquilt pretrain`.")
+    return str(folder)
 
 # %% ../nbs/02a_engines.ipynb #04b96211
 def open_engine(kind: str, model: str | Path, **settings: Any) -> Engine:

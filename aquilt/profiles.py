@@ -31,6 +31,7 @@ class Profile:
     world: str = setting("", "empty: real corpora; otherwise the invented world that stands for them")
     # 3.1 corpus
     passages_per_source: int = setting(20_000, "not stated; enough for the counts of Table 1")
+    passage_tokens: int = setting(1024, "not stated; leaves room for prompt and completion within the cutoff")
     # 3.2 distillation and filtering
     pairs_per_task: int = setting(50_000, "3.2: (u, t) pairs sent to the teacher, per task and language")
     labeled_pairs: int = setting(50_000, "3.2: labeled pairs whose logic the teacher writes, per task and language")
@@ -77,9 +78,9 @@ SINGLE_GPU = replace(PAPER, name="single_gpu", purpose="One 24 GB GPU, a small o
                      inspected=2_000, inspection_cap=400, samples=2_000, relevance_samples=500)
 MINI = replace(PAPER, name="mini", purpose="CPU, offline, the invented world, the shipped base models: evidence about the mechanisms.", teacher="miniature-teacher", teacher_url="",
                student="qwen2", specialist_bases=("qwen2-instruct", "llama-instruct"), engine="transformers", embedder="qwen2", world="miniature",
-               passages_per_source=60, pairs_per_task=160, labeled_pairs=200, teacher_faults=0.06, learning_rate=1e-3, batch_size=16, dtype="float32", max_length=640,
-               inspected=1_000, inspection_cap=250, inspection_learning_rate=2e-3, inspection_epochs=3, samples=300, max_tokens=240,
-               specialist_learning_rate=3e-3, specialist_batch_size=8, specialist_epochs=16, specialist_cap=100, domain_passages=12, test_items=48, answer_tokens=120,
+               passages_per_source=60, passage_tokens=160, pairs_per_task=160, labeled_pairs=200, teacher_faults=0.06, learning_rate=1e-3, batch_size=16, dtype="float32", max_length=640,
+               inspected=700, inspection_cap=250, inspection_learning_rate=2e-3, inspection_epochs=3, samples=300, max_tokens=240,
+               specialist_learning_rate=3e-3, specialist_batch_size=8, specialist_epochs=8, specialist_cap=100, domain_passages=12, test_items=48, answer_tokens=120,
                seeds=(0, 1, 2), relevance_samples=150)
 SMOKE = replace(MINI, name="smoke", purpose="CPU, offline, minutes: proves the plumbing, and no number from it is evidence.", passages_per_source=4, pairs_per_task=16, labeled_pairs=16,
                 batch_size=8, inspected=72, inspection_epochs=4, samples=16, low_score=0, specialist_epochs=1, specialist_cap=16, domain_passages=8, test_items=8, seeds=(0,), relevance_samples=16)

@@ -15,11 +15,11 @@ from statistics import mean, stdev
 
 from .benchmarks import SUITE, Benchmark, domain_passages, instructions, specialist_prompt, specialist_target, test_items
 from .core import Drop, Record, write_json
-from .engines import Prompt, Sampling, open_engine
+from .engines import Prompt, Sampling, model_path, open_engine
 from .metrics import score
 from .runs import Run, hand_over
 from .synthesis import synthesis
-from .training import Example, Recipe, fitting, merge_adapter, model_path, train_lora
+from .training import Example, Recipe, fitting, merge_adapter, train_lora
 
 # %% ../nbs/42_specialists.ipynb #b0ae2b9d
 def synthesize_domain(run: Run, benchmark: Benchmark, variant: str = "") -> dict:

@@ -77,11 +77,18 @@ def test_a_fault_of_the_program_keeps_its_trace(call, monkeypatch):
 def test_pretrain_hands_on(call, monkeypatch, tmp_path):
     calls = replaced(monkeypatch, "pretraining", "pretrain", value=tmp_path)
     assert call("pretrain", "qwen2", tmp_path).exit_code == 0
-    call("pretrain", "llama", tmp_path, "--steps", 5, "--seed", 3, "--start", "base")
+    call("pretrain", "llama", tmp_path, "--steps", 5, "--seed", 3, "--start", "base", "--peak", 1e-3)
     call("pretrain", "qwen2", tmp_path, "--exercise")
-    assert calls == [(("qwen2", tmp_path), {"seed": 0, "start": None, "exercise": False}), (("llama", tmp_path), {"seed": 3, "start": Path("base"), "steps": 5, "exercise": False}),
-                     (("qwen2", tmp_path), {"seed": 0, "start": None, "exercise": True})]
+    assert calls == [(("qwen2", tmp_path), {"peak": 4e-3, "seed": 0, "start": None, "exercise": False}), (("llama", tmp_path), {"peak": 1e-3, "seed": 3, "start": Path("base"), "steps": 5, "exercise": False}),
+                     (("qwen2", tmp_path), {"peak": 4e-3, "seed": 0, "start": None, "exercise": True})]
     assert call("pretrain", "llama", tmp_path, "--steps", 0).exit_code == 2
+
+
+def test_where_real_sources_are_is_told_by_the_environment(call, monkeypatch, tmp_path):
+    for name in ("AQUILT_SOURCES", "AQUILT_PARTIAL"): monkeypatch.setenv(name, "")
+    calls = replaced(monkeypatch, "reproduce", "reproduce", value=tmp_path)
+    assert call("reproduce", "--profile", "single_gpu", "--sources", tmp_path, "--partial").exit_code == 0
+    assert calls == [(("single_gpu", (), None), {})] and (os.environ["AQUILT_SOURCES"], os.environ["AQUILT_PARTIAL"]) == (str(tmp_path), "1")
 
 
 def test_instruct_hands_on(call, monkeypatch, tmp_path):

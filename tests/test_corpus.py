@@ -4,20 +4,20 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aquilt import runs
 from aquilt.core import LANGS, TASKS, Record, UserError
-from aquilt.corpus import associate, clean, corpus, draw_source, labeled, read_passages, sources
-from aquilt.profiles import PAPER, SMOKE
+from aquilt.corpus import associate, corpus, cut_and_clean, draw_source, from_each, in_turn, labeled, native_folder
+from aquilt.profiles import SINGLE_GPU, SMOKE
 from aquilt.runs import Run
+from aquilt.sources import find_source, list_sources
 from aquilt.teacher import language_of, right_answer
 from aquilt.world import grammar
 
 TINY = replace(SMOKE, passages_per_source=2, pairs_per_task=3, labeled_pairs=3)
-WORDS = st.text(st.characters(codec="utf-8"), max_size=12)
-fewer = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+UNLABELED, LABELED = list_sources("unlabeled"), list_sources("labeled")
 
 
 @pytest.fixture
@@ -26,139 +26,63 @@ def run(tmp_path, monkeypatch):
     return Run(TINY, tmp_path / "run")
 
 
-def refusal(path, lang="en"):
-    with pytest.raises(UserError) as caught: read_passages(path, lang)
-    message = str(caught.value)
-    assert "\n" not in message and (lang not in LANGS or str(path) in message)
-    return message
-
-
-# ---- a user's files
-
-@given(st.lists(WORDS | st.sampled_from(["", " ", "\n", "\n\n", "\t\n", "城市", "a"]), max_size=12), st.sampled_from(["\n\n", "\n", "\n\n\n", " \n\n ", "\r\n\r\n"]))
-@fewer
-def test_a_span_is_where_the_passage_stands(tmp_path, parts, gap):
-    path = tmp_path / "notes.txt"
-    path.write_bytes(gap.join(parts).encode())
-    whole, passages = path.read_text(encoding="utf-8"), read_passages(path, "en")
-    assert [whole[slice(*p.span)] for p in passages] == [p.text for p in passages]
-    assert all(a.span[1] <= b.span[0] for a, b in zip(passages, passages[1:]))
-    assert "".join("".join(p.text for p in passages).split()) == "".join(whole.split())  # nothing but white space is lost
-    assert all(p.text == p.text.strip() != "" and "\n\n" not in p.text for p in passages)
-
-
-def test_paragraphs_of_a_text_file(tmp_path):
-    path = tmp_path / "notes.txt"
-    path.write_text("\n\n  One\nline.\n\n\n\nTwo.\n\nTwo.  \n", encoding="utf-8")
-    passages = read_passages(str(path), "zh")
-    assert [(p.text, p.span) for p in passages] == [("One\nline.", (4, 13)), ("Two.", (17, 21)), ("Two.", (23, 27))]
-    assert {(p.lang, p.source, p.document, p.task) for p in passages} == {("zh", "notes.txt", "notes.txt", "")}
-
-
-@given(st.lists(WORDS, max_size=6))
-@fewer
-def test_lines_of_a_jsonl_file(tmp_path, texts):
-    path = tmp_path / "notes.jsonl"
-    path.write_text("".join(json.dumps({"text": t, "id": i}) + "\n\n" for i, t in enumerate(texts)), encoding="utf-8")
-    passages = read_passages(path, "en")
-    assert [p.text for p in passages] == texts and [p.text[slice(*p.span)] for p in passages] == texts
-    assert [p.document for p in passages] == [f"line {2 * i + 1}" for i in range(len(texts))]
-
-
-@pytest.mark.parametrize("name", ["empty.txt", "empty.jsonl"])
-def test_an_empty_file_has_no_passages(tmp_path, name):
-    (tmp_path / name).write_text(" \n\n \n")
-    assert read_passages(tmp_path / name, "en") == []
-
-
-@pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n\x00\xff", b"\xff\xfeh\x00i\x00", "café".encode("latin-1")])
-def test_a_binary_file_named_txt_is_refused(tmp_path, content):
-    (tmp_path / "a.txt").write_bytes(content)
-    assert "UTF-8" in refusal(tmp_path / "a.txt")
-
-
-@pytest.mark.parametrize("line", ['{"txt": "a"}', '{"text": 5}', '{"text": null}', '{"text": ["a"]}', "[]", '"text"', "5", "null"])
-def test_a_line_without_text_is_named(tmp_path, line):
-    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n\n' + line + "\n")
-    message = refusal(tmp_path / "a.jsonl")
-    assert "line 3" in message and "text" in message
-
-
-@pytest.mark.parametrize("name", ["a.pdf", "a.csv", "a", "a.parquet", "a.json"])
-def test_an_unknown_suffix_is_refused(tmp_path, name):
-    (tmp_path / name).write_text("text")
-    assert ".txt nor .jsonl" in refusal(tmp_path / name)
-
-
-@pytest.mark.parametrize("lang", ["", "de", "EN", "english"])
-def test_an_unknown_language_is_refused(tmp_path, lang):
-    (tmp_path / "a.txt").write_text("text")
-    assert "en, zh" in refusal(tmp_path / "a.txt", lang)
-
-
-@pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
-def test_a_missing_file_is_refused(tmp_path, name):
-    assert "does not exist" in refusal(tmp_path / name)
-
-
-def test_damaged_lines_are_refused(tmp_path):
-    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n{"text": "b"\n')
-    assert "line 2" in refusal(tmp_path / "a.jsonl")
-
-
-def test_a_folder_named_txt_is_refused(tmp_path):
-    (tmp_path / "a.txt").mkdir()
-    refusal(tmp_path / "a.txt")
-
-
-def test_a_folder_named_jsonl_is_refused(tmp_path):
-    (tmp_path / "a.jsonl").mkdir()
-    refusal(tmp_path / "a.jsonl")
-
-
-def test_a_byte_order_mark_is_no_text(tmp_path):
-    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfOne.\n\nTwo.")
-    assert [p.text for p in read_passages(tmp_path / "a.txt", "en")] == ["One.", "Two."]
-
-
 # ---- the ledger
 
+def documents(*texts, lang="en"):
+    return [Record(text=t, lang=lang, source="s", document=str(i)) for i, t in enumerate(texts)]
+
+
 def test_empty_and_repeated_passages_go_to_the_ledger():
-    texts = ["a", " ", "b", "a", "", " ", "a", "a "]
-    kept, drops = clean([Record(text=t, document=str(i)) for i, t in enumerate(texts)], "corpus")
-    assert [(r.document, r.text) for r in kept] == [("0", "a"), ("2", "b"), ("7", "a ")]
-    assert [(d.record.document, d.reason, d.raw, d.stage) for d in drops] == [("1", "empty", " ", "corpus"), ("3", "repeated", "a", "corpus"), ("4", "empty", "", "corpus"),
-                                                                             ("5", "empty", " ", "corpus"), ("6", "repeated", "a", "corpus")]
-    assert clean([], "corpus") == ([], []) and clean(kept, "corpus") == (kept, [])
+    kept, drops = cut_and_clean(documents("a", " ", "b", "a", "", "a "), TINY, "corpus")
+    assert [(r.document, r.text) for r in kept] == [("0", "a"), ("2", "b")]
+    assert [(d.record.document, d.reason, d.stage) for d in drops] == [("1", "empty", "corpus"), ("3", "repeated", "corpus"), ("4", "empty", "corpus"), ("5", "repeated", "corpus")]
+    assert cut_and_clean([], TINY, "corpus") == ([], [])
 
 
-@given(st.lists(st.sampled_from(["a", "b", "", " ", "\n", "ab"]), max_size=12))
+@given(st.lists(st.sampled_from(["a", "b", "", " ", "\n", "ab", "One. Two."]), max_size=12))
 @settings(deadline=None)
 def test_cleaning_loses_nothing_in_silence(texts):
-    records = [Record(text=t, document=str(i)) for i, t in enumerate(texts)]
-    kept, drops = clean(records, "s")
-    assert sorted([*kept, *(d.record for d in drops)], key=lambda r: int(r.document)) == records
+    records = documents(*texts)
+    kept, drops = cut_and_clean(records, TINY, "s")
+    assert sorted(r.document for r in [*kept, *(d.record for d in drops)]) == sorted(r.document for r in records)
     assert sorted(r.text for r in kept) == sorted({t for t in texts if t.strip()})
+
+
+def test_a_long_document_is_cut_and_keeps_its_spans():
+    text = " ".join(f"In {1900 + i} the mill on the river was sold once more." for i in range(60))
+    kept, drops = cut_and_clean(documents("  " + text), TINY, "corpus")
+    assert len(kept) > 3 and not drops and all(("  " + text)[slice(*r.span)] == r.text and r.text[-1] == "." and (r.source, r.document) == ("s", "0") for r in kept)
+    assert " ".join(r.text for r in kept) == text
+
+
+def test_real_text_is_cleaned_by_every_rule():
+    real = replace(TINY, world="")
+    mill = "The mill stands on the river since 1874, says the old book, and nobody in the town remembers a year in which it did not grind the corn of the valley"
+    texts = [mill + ".", mill + "!", "磨坊建在河边，至今已有一百多年的历史。", "Hm.",
+             "Die alte Mühle steht seit mehr als hundert Jahren unten am Fluss."]
+    kept, drops = cut_and_clean(documents(*texts), real, "corpus")
+    assert [(r.document, r.lang) for r in kept] == [("0", "en"), ("2", "zh")]
+    assert {d.record.document: d.reason for d in drops} == {"1": "nearly repeated", "3": "too short", "4": "language de"} and drops[0].raw == "like s 0"
 
 
 # ---- the sources
 
-def test_appendix_a_has_33_sources():
-    assert len(sources()) == len({s["name"] for s in sources()}) == 33 and Counter(s["lang"] for s in sources()) == {"zh": 13, "en": 20}
-    assert all(s["domain"] in grammar()["domains"] and set(s["kinds"]) <= set(grammar()["kinds"]) and s["labeled"] in ("", *TASKS) for s in sources())
+def test_the_world_has_kinds_for_every_source():
+    assert set(grammar()["sources"]) == {s.name for s in UNLABELED}
+    assert all(s.domain in grammar()["domains"] and set(grammar()["sources"][s.name]) <= set(grammar()["kinds"]) for s in UNLABELED)
 
 
-@pytest.mark.parametrize("source", sources(), ids=lambda s: s["name"])
+@pytest.mark.parametrize("source", UNLABELED, ids=lambda s: s.name)
 def test_a_source_gives_its_passages(source):
     records = draw_source(source, 3, seed=1)
     assert records == draw_source(source, 3, seed=1) and records[:2] == draw_source(source, 2, seed=1) and records[0].text != draw_source(source, 1, seed=2)[0].text
-    assert [r.document for r in records] == [f"{source['name']}/{i}" for i in range(3)] and draw_source(source, 0, seed=1) == []
-    assert all(r.text[slice(*r.span)] == r.text and r.lang == source["lang"] == language_of(r.text) and (r.source, r.task) == (source["name"], "") for r in records)
+    assert [r.document for r in records] == [f"{source.name}/{i}" for i in range(3)] and draw_source(source, 0, seed=1) == []
+    assert all(r.text[slice(*r.span)] == r.text and r.lang == source.lang == language_of(r.text) and (r.source, r.task) == (source.name, "") for r in records)
 
 
 def test_the_corpus_stage_counts_every_source(run):
     result = corpus(run)
-    assert result["counts"]["entered"] == 66 == result["counts"]["kept"] + result["counts"]["dropped"] and result["per_source"] == {s["name"]: 2 for s in sources()}
+    assert result["counts"]["entered"] == 66 == result["counts"]["kept"] + result["counts"]["dropped"] and result["per_source"] == {s.name: 2 for s in UNLABELED} and result["missing"] == {}
     assert len(run.records("corpus")) == result["counts"]["kept"] and len(run.drops("corpus")) == result["counts"]["dropped"]
 
 
@@ -171,8 +95,84 @@ def test_another_seed_is_another_corpus(tmp_path, monkeypatch):
     assert drawn[0] == drawn[1] != drawn[2]
 
 
-def test_a_profile_without_a_world_is_one_clear_sentence(tmp_path):
-    with pytest.raises(UserError, match="Profile paper .*use profile mini"): corpus(Run(PAPER, tmp_path))
+# ---- real sources
+
+REAL = replace(SINGLE_GPU, student="qwen2", passages_per_source=40, labeled_pairs=30)
+SQUAD = {"data": [{"title": "Mill", "paragraphs": [{"context": f"In {1700 + i} the mill number {i} was built on the river {'abcdefghij'[i % 10] * 4}, says page {i * 7} of the book.",
+                                                    "qas": [{"id": f"{i}{q}", "question": f"{q} was built in {1700 + i}?", "answers": [{"text": "the mill", "answer_start": 8}]} for q in ("What", "Which")]}
+                                                   for i in range(60)]}]}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "environment", dict)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("AQUILT_SOURCES", str(tmp_path / "sources"))
+    (tmp_path / "sources/Squad").mkdir(parents=True)
+    (tmp_path / "sources/Squad/train-v1.1.json").write_text(json.dumps(SQUAD), encoding="utf-8")
+    return tmp_path
+
+
+def only(monkeypatch, *names):
+    from aquilt import corpus as module
+    chosen = [find_source(n) for n in names]
+    monkeypatch.setattr(module, "list_sources", lambda role="", lang="": [s for s in chosen if role in s.roles and lang in ("", s.lang)])
+
+
+def test_a_source_on_disk_is_sampled_cleaned_and_paired(folder, monkeypatch):
+    only(monkeypatch, "Squad")
+    run = Run(REAL, folder / "run")
+    result = corpus(run)
+    records = run.records("corpus")
+    assert result["counts"]["entered"] == 40 == len(records) + len(run.drops("corpus")) and result["per_source"] == {"Squad": len(records)} and result["missing"] == {}
+    assert {(r.source, r.task, r.question, r.answer, r.lang) for r in records} == {("Squad", "", "", "", "en")} and all(d.reason == "nearly repeated" for d in run.drops("corpus"))
+    assert labeled(run)["counts"]["kept"] == 30 and {(r.task, r.answer, r.logic) for r in run.records("labeled")} == {("extractive_qa", "the mill", "")}
+
+
+def test_a_source_that_was_read_is_not_read_again(folder, monkeypatch):
+    only(monkeypatch, "Squad", "HaihuaAI")
+    with pytest.raises(UserError, match=r"1 of 2 sources cannot be read \(HaihuaAI\); the first: HaihuaAI is not on the hub.*--partial"): corpus(Run(REAL, folder / "run"))
+    (folder / "sources/Squad/train-v1.1.json").unlink()
+    monkeypatch.setenv("AQUILT_PARTIAL", "1")
+    result = corpus(Run(REAL, folder / "run"))
+    assert list(result["per_source"]) == ["Squad"] and list(result["missing"]) == ["HaihuaAI"] and "biendata" in result["missing"]["HaihuaAI"]
+
+
+def test_without_any_source_a_partial_run_stops_too(folder, monkeypatch):
+    monkeypatch.setenv("AQUILT_PARTIAL", "1")
+    with pytest.raises(UserError, match="1 of 1 sources cannot be read"): from_each([find_source("CMQG")], 5, 0, folder / "cache")
+
+
+def test_without_files_the_hub_is_asked(folder):
+    with pytest.raises(UserError, match="hub cannot be reached for Quoref"): from_each([find_source("Quoref")], 5, 0, folder / "cache")
+    assert not list(folder.glob("cache/*")) and native_folder(find_source("Quoref")) is None and native_folder(find_source("Squad")) == folder / "sources/Squad"
+
+
+def test_a_folder_of_sources_that_does_not_exist_is_named(folder, monkeypatch):
+    monkeypatch.setenv("AQUILT_SOURCES", str(folder / "none"))
+    with pytest.raises(UserError, match="none does not exist as a folder: give --sources"): native_folder(find_source("Squad"))
+
+
+def test_more_files_are_another_corpus(folder, monkeypatch):
+    only(monkeypatch, "Squad", "Quoref")
+    monkeypatch.setenv("AQUILT_PARTIAL", "1")
+    first = corpus(Run(REAL, folder / "run"))
+    (folder / "sources/Quoref").mkdir()
+    (folder / "sources/Quoref/quoref-train-v0.1.json").write_text(json.dumps(SQUAD), encoding="utf-8")
+    second = corpus(Run(REAL, folder / "run"))
+    assert first["hash"] != second["hash"] and not second["missing"]
+    assert second["counts"]["reasons"]["repeated"] > 0, "the same passage stands in two sources"
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=5), st.integers(0, 40))
+@settings(deadline=None)
+def test_sources_take_turns(sizes, n):
+    of_sources = [(find_source("Squad"), [Record(source=str(i), document=str(k)) for k in range(size)], []) for i, size in enumerate(sizes)]
+    taken, drops = in_turn(of_sources, n)
+    counts = Counter(r.source for r in taken)
+    assert len(taken) == min(n, sum(sizes)) == len(set(taken)) and not drops
+    least = min((counts[str(i)] for i, size in enumerate(sizes) if counts[str(i)] < size), default=None)
+    assert least is None or max(counts.values(), default=0) <= least + 1, "none is ahead by more than a turn of one that has more to give"
 
 
 # ---- labeled pairs
@@ -181,9 +181,9 @@ def test_labeled_pairs_are_capped_per_task_and_language(run):
     corpus(run)
     counts = labeled(run)["counts"]
     records = run.records("labeled")
-    given = {(s["labeled"], s["lang"]) for s in sources() if s["labeled"]}
+    given = {(s.task, s.lang) for s in LABELED}
     assert Counter((r.task, r.lang) for r in records) == {pair: 3 for pair in given} and counts["kept"] == 3 * len(given) == 15
-    by_source = {s["name"]: s["labeled"] for s in sources()}
+    by_source = {s.name: s.task for s in LABELED}
     assert all(r.task == by_source[r.source] and r.logic == "" and right_answer(r.task, r.text, r.question, r.answer, r.lang) for r in records)
 
 
@@ -194,7 +194,7 @@ def test_other_caps_on_labeled_pairs(tmp_path, monkeypatch, cap):
     corpus(run)
     labeled(run)
     counts = Counter((r.task, r.lang) for r in run.records("labeled"))
-    eightfold = Counter((s["labeled"], s["lang"]) for s in sources() for _ in range(16) if s["labeled"])
+    eightfold = Counter((s.task, s.lang) for s in LABELED for _ in range(16))
     assert counts == {pair: min(cap, most) for pair, most in eightfold.items() if min(cap, most)}
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -17,7 +18,8 @@ from hypothesis import strategies as st
 from aquilt import sources as module
 from aquilt.core import TASKS, Record, UserError
 from aquilt.readers import READERS, read_json, read_rows, table
-from aquilt.sources import (FORMS, PAIR_TASKS, Source, find_source, hub_rows, list_sources, load_registry, open_source, pairs, passages, pin, read_source, registry,
+from aquilt.runs import Run
+from aquilt.sources import (FORMS, PAIR_TASKS, Source, bare, find_source, hub_rows, list_sources, load_registry, open_source, pairs, pin, read_source, registry, sample,
                             source_files)
 from aquilt.world import grammar
 
@@ -57,8 +59,7 @@ def test_the_sources_of_appendix_a():
 
 
 def test_they_join_with_those_of_the_world():
-    ours = {s.name: [s.lang, s.domain, s.task if "labeled" in s.roles else ""] for s in list_sources("unlabeled")}
-    assert ours == {name: [lang, domain, labeled] for name, (lang, domain, _, labeled) in grammar()["sources"].items()}
+    assert [s.name for s in list_sources("unlabeled")] == list(grammar()["sources"])
 
 
 def test_every_row_says_how_it_is_had_and_under_which_licence():
@@ -231,8 +232,8 @@ def test_any_rows_reconcile(rows):
     assert len(records) == len(rows)
     kept, drops = pairs(asked, records)
     assert len(kept) + len(drops) == len(records) and all(r.text.strip() and r.question.strip() and r.answer in r.text for r in kept)
-    texts, gone = passages(records)
-    assert len(texts) + len(gone) == len(records) and {r.text for r in texts} == {r.text for r in records if r.text.strip()} and len({r.text for r in texts}) == len(texts)
+    texts = sample(map(bare, records), 100, 0)
+    assert {r.text for r in texts} == {r.text for r in records} and len({r.text for r in texts}) == len(texts)
 
 
 # ---- files and folders
@@ -259,9 +260,25 @@ def test_parquet_files_in_a_folder_are_found(tmp_path):
 
 def test_passages_come_once_and_bare():
     rows = [{"text": "a", "question": "1?", "answers": "a"}, {"text": "a", "question": "2?"}, {"question": "3?", "answers": "x"}, {"text": "b"}]
-    kept, drops = passages(read_source(source(), rows))
-    assert [(r.text, r.task, r.question, r.answer) for r in kept] == [("a", "", "", ""), ("b", "", "", "")]
-    assert [(d.stage, d.reason) for d in drops] == [("corpus", "repeated passage"), ("corpus", "no passage")] and drops[1].record.question == "3?"
+    found = sample(map(bare, read_source(source(), rows)), 9, seed=0)
+    assert sorted((r.text, r.task, r.question, r.answer) for r in found) == [("", "", "", ""), ("a", "", "", ""), ("b", "", "", "")]
+
+
+@given(st.lists(st.integers(0, 50), max_size=80), st.integers(0, 60), st.integers(0, 3), st.randoms())
+@settings(deadline=None)
+def test_a_sample_is_distinct_and_does_not_depend_on_order(numbers, n, seed, rng):
+    records = [Record(text=str(i)) for i in numbers]
+    found = sample(records, n, seed)
+    assert len(found) == len(set(found)) == min(n, len(set(numbers))) and set(found) <= set(records)
+    rng.shuffle(records)
+    assert sample(iter(records * 2), n, seed) == found
+    assert set(sample(records, max(0, n - 1), seed)) <= set(found), "a smaller sample is part of a larger one"
+
+
+def test_a_sample_is_uniform():
+    records = [Record(text=str(i)) for i in range(100)]
+    drawn = Counter(r.text for seed in range(300) for r in sample(records, 20, seed))
+    assert len(drawn) == 100 and 30 < min(drawn.values()) and max(drawn.values()) < 95  # 60 expected, standard deviation 7
 
 
 def test_pairs_and_the_reasons_of_the_others():
@@ -622,14 +639,13 @@ def test_a_missing_version_key(data):
 def test_contexts_repeat_and_are_taken_once(data):
     for name, pattern, records, texts in [("Squad", "squad_v1.1/dev*", 299, 58), ("Ropes", "ropes/*", 300, 44), ("CosmosQA", "cosmos_qa/*", 250, 207), ("Textbooks", "aquilt/CEVAL/geo*", 12, 11)]:
         found = [r for file in data.glob(pattern) for r in open_source(name, file)]
-        kept, drops = passages(found)
-        assert (len(found), len(kept), len(drops)) == (records, texts, records - texts) and {d.reason for d in drops} == {"repeated passage"}
+        assert (len(found), len(sample(map(bare, found), 1000, 0))) == (records, texts)
 
 
 def test_questions_that_are_empty_and_passages_that_are_missing(data):
     kept, reasons = kept_and_reasons("CHIP2020", data / "chip2020_cmqg/round1_test_0907.subset.json")
     assert not kept and reasons == {"no question": 354}
-    quoted, _ = passages(open_source("CHIP2020", data / "chip2020_cmqg/round1_test_0907.subset.json"))
+    quoted = sample(map(bare, open_source("CHIP2020", data / "chip2020_cmqg/round1_test_0907.subset.json")), 1000, 0)
     assert sum(r.text[0] == '"' for r in quoted) == 38 and sum(r.text[-1] == '"' for r in quoted) == 28  # as the file has them
     assert kept_and_reasons("Covid19QA", data / "covid19qa/NCPPolicies_train_20200301.subset.csv")[1] == {"no passage": 300}
     assert len(kept_and_reasons("Covid19QA", data / "covid19qa/derived_local_train_with_context.subset.jsonl")[0]) == 100
@@ -674,3 +690,46 @@ def test_folders_of_real_files_give_those_for_training(data):
     assert {file.parent.name for file in source_files(find_source("AdversarialDbert"), data / "adversarial_qa/aqa_v1.0/2_dbert")} == {"2_dbert"}
     assert [file.name for file in source_files(find_source("Squad"), data / "squad_v1.1")] == ["train-v1.1.subset.json"]
     assert len(list(open_source("RACE", data / "race/RACE"))) == 22 and len(source_files(find_source("MAUD"), data / "maud_legalbench")) == 34
+
+
+def test_the_corpus_of_the_real_files(data, tmp_path, monkeypatch):
+    from aquilt import runs
+    from aquilt.corpus import corpus, labeled
+    from aquilt.profiles import SINGLE_GPU
+    monkeypatch.setattr(runs, "environment", dict)
+    for name, value in (("HF_HUB_OFFLINE", "1"), ("AQUILT_SOURCES", str(tmp_path / "sources")), ("AQUILT_PARTIAL", "1")): monkeypatch.setenv(name, value)
+    for number, (_, pattern, name, changes, _) in enumerate(INDEX):
+        if changes or not name or "unlabeled" not in find_source(name).roles: continue
+        for i, file in enumerate(sorted(data.glob(pattern))):
+            named = next((p for p in find_source(name).files if p.rsplit(".", 1)[-1] == file.suffix[1:]), "")
+            if not named or file.name.endswith(".lst"): continue
+            link = tmp_path / "sources" / name / f"{number}-{i}" / named.replace("*", "0")  # under a name that the registry looks for
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(file)
+            if (labels := file.with_name(file.stem + "-labels.lst")).exists(): link.with_name(link.stem + "-labels.lst").symlink_to(labels)
+    run = Run(replace(SINGLE_GPU, student="qwen2", passages_per_source=200, passage_tokens=512, labeled_pairs=150), tmp_path / "run")
+    result = corpus(run)
+    print(result["counts"], {s.name: result["per_source"].get(s.name, 0) for s in list_sources("unlabeled")}, result["missing"].keys(), sep="\n")
+    assert set(result["missing"]) == {"HaihuaAI", "NLPCC", "AdversarialDbidaf", "AdversarialDroberta", "Record", "Covid19QA"}
+    assert "holds a passage" in result["missing"]["Covid19QA"], "whose file of contexts is not among the samples"
+    assert {s.name for s in list_sources("unlabeled")} - set(result["missing"]) - set(result["per_source"]) == {"CMQG"}, "whose texts are CHIP2020's here"
+    records = run.records("corpus")
+    assert {r.lang for r in records} == {"en", "zh"} and all(r.text and r.span and r.span[1] - r.span[0] == len(r.text) for r in records)
+    counts = labeled(run)["counts"]
+    pairs = Counter((r.task, r.lang) for r in run.records("labeled"))
+    print(counts, pairs, sep="\n")
+    assert set(pairs) == {("extractive_qa", "en"), ("extractive_qa", "zh"), ("natural_language_inference", "en"), ("single_choice", "zh"), ("text_summarization", "zh")} and max(pairs.values()) <= 150
+    assert len({r.source for r in run.records("labeled") if (r.task, r.lang) == ("extractive_qa", "zh")}) >= 6, "no source crowds out the others"
+    for name, pattern, link in (("Squad", "squad_v1.1/dev*", "dev-v1.1.json"), ("PubMedQA", "pubmedqa/ori_pqal*", "ori_pqal.json"), ("CEVAL", "ceval/test/*", "test/{}"), ("Translation", "lexeval/5_3*", "5_3.json"),
+                                ("EssayQA", "lexeval/5_4*", "5_4.json")):
+        for file in data.glob(pattern):
+            (at := tmp_path / "sources" / name / link.format(file.name)).parent.mkdir(parents=True, exist_ok=True)
+            at.symlink_to(file)
+    from aquilt import benchmarks
+    from aquilt.cleaning import Overlap
+    overlap = Overlap(benchmarks.test_texts(run.profile))
+    for r in records: overlap.of(r.text)
+    table = overlap.table().set_index("benchmark")
+    print(table.to_string())
+    assert list(table.index) == list(benchmarks.SUITE) and (table["items"] > 100).all()
+    assert table.loc["squadqa", "passages"] >= 50 and table.loc["squadqa", "note"] and table["passages"].drop("squadqa").sum() < 20, "only the test's own contexts were put into this corpus"

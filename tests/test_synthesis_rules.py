@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from aquilt.analysis import WITHOUT_LOGIC, ablation_data
 from aquilt.benchmarks import SUITE, domain_facts, specialist_prompt, specialist_target
-from aquilt.core import LANGS, Drop, Record
+from aquilt.core import LANGS, Drop, Record, UserError, write_records
 from aquilt.engines import Completion
 from aquilt.inspection import agreement, cap_scores, held_out, read_score
 from aquilt.profiles import PAPER, SMOKE
 from aquilt.prompt import inspection_json
 from aquilt.runs import Run, hand_over
 from aquilt.specialists import admitted
-from aquilt.synthesis import distinct_pairs, filter_by_score, removed_up_to
+from aquilt.synthesis import distinct_pairs, filter_by_score, own_passages, removed_up_to, synthesize_file
 
 SCORES = st.lists(st.integers(1, 5), max_size=40)
 
@@ -226,3 +226,36 @@ def test_scores_of_the_filter_are_those_of_the_ledger(tmp_path):
     counts = hand_over(tmp_path, "s", 60, kept, drops)["counts"]
     limit = removed_up_to([r.score for r in records])
     assert counts["reasons"] == {f"score {s}": n for s, n in sorted(Counter(r.score for r in records).items()) if s <= limit} and counts["entered"] == 60
+
+
+# ---- text of one's own
+
+TEXT = "The mill stands on the river since 1874. It ground the corn of the whole valley until the railway came."
+
+
+def test_passages_of_the_corpus_command_are_taken_as_they_are(tmp_path):
+    made = [Record(text=TEXT, lang="en", source="a.txt", document="a.txt", span=(5, 5 + len(TEXT))), Record(text="Hm.", source="b", span=(0, 3))]
+    write_records(tmp_path / "made.jsonl", made)
+    assert own_passages(tmp_path / "made.jsonl", "", SMOKE) == (made, [])
+    assert [r.lang for r in own_passages(tmp_path / "made.jsonl", "zh", SMOKE)[0]] == ["zh", "zh"]
+
+
+def test_any_other_text_is_cut_and_cleaned(tmp_path):
+    (tmp_path / "a.txt").write_text(f"{TEXT}\n\n{TEXT}\n", encoding="utf-8")
+    (tmp_path / "b.csv").write_text("text\n磨坊建在河边，至今已有一百多年的历史。\n", encoding="utf-8")
+    (tmp_path / "c.pdf").write_bytes(b"no pdf")
+    passages, drops = own_passages(tmp_path, "", SMOKE)
+    assert {(r.lang, r.document) for r in passages} == {("en", "a.txt"), ("zh", "row 1")} and all(r.span for r in passages)
+    assert any("c.pdf cannot be read as PDF" in d.reason for d in drops)
+    assert {r.lang for r in own_passages(tmp_path, "en", SMOKE)[0]} == {"en"}
+
+
+@pytest.mark.parametrize("name, content, said", [("none.txt", None, "does not exist"), ("a.xyz", "text", "an ending that is not read"), ("a.jsonl", '{"txt": "a"}\n', "no passage is left"), ("a.txt", "Hm.", "too short: 1")])
+def test_text_that_gives_no_passage_is_one_sentence(tmp_path, name, content, said):
+    if content is not None: (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match=said): own_passages(tmp_path / name, "", SMOKE)
+
+
+def test_an_unknown_language_or_task_is_named(tmp_path):
+    with pytest.raises(UserError, match="Unknown language 'de'"): synthesize_file(tmp_path / "a.txt", "closed_book_qa", tmp_path / "out.jsonl", "de", "smoke")
+    with pytest.raises(UserError, match="Unknown task 'poems'"): synthesize_file(tmp_path / "a.txt", "poems", tmp_path / "out.jsonl", "en", "smoke")

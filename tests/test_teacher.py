@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from aquilt.core import TASKS
 from aquilt.prompt import INSPECTION_KEYS, LOGIC_KEYS, META_KEYS, distillation_messages, inspection_messages, logic_messages, messages, parse_json_object, parse_score
 from aquilt.questions import ask, concluded, conclusion, other_values, value, word
+from aquilt.sources import list_sources
 from aquilt.teacher import (explain, guess_task, judge, language_of, leans, logic_quality, name_list, options_of, reply, right_answer, tagged, task_of, teacher_server, with_faults,
                             write_pair)
 from aquilt.world import LANG, draw_entity, draw_passage, grammar, read_facts, show, state, write_passage
@@ -211,7 +212,7 @@ def test_a_garbled_pair_has_a_score_too(task, kind, lang, seed, data):
 # ---- the missing logic (Eq. 2)
 
 @each_lang
-@pytest.mark.parametrize("task", sorted({row[3] for row in grammar()["sources"].values() if row[3]}))
+@pytest.mark.parametrize("task", sorted({s.task for s in list_sources("labeled")}))
 def test_the_missing_logic_of_a_labeled_pair_is_sound(task, lang):
     for text, rng in passages(lang):
         question, _, answer = write_pair(task, text, lang, rng)

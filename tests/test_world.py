@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aquilt.benchmarks import SUITE, domain_facts
-from aquilt.corpus import draw_source, sources
+from aquilt.corpus import draw_source
 from aquilt.profiles import MINI, SMOKE
+from aquilt.sources import list_sources
 from aquilt.world import (LANG, SPLITS, Fact, compile_template, derive, draw_entity, draw_name, draw_passage, draw_value, english, fill, grammar, lookup, read_facts, show, slots,
                           split_of, state, to_chinese, to_english, write_passage)
 
@@ -124,7 +125,7 @@ def test_no_two_entities_of_a_domain_share_a_name(name, profile):
 
 
 def test_the_corpus_speaks_of_its_own_split_only():
-    facts = [f for s in sources() for r in draw_source(s, 4, seed=3) for f in read_facts(r.text, r.lang)]
+    facts = [f for s in list_sources("unlabeled") for r in draw_source(s, 4, seed=3) for f in read_facts(r.text, r.lang)]
     assert len(facts) > 300 and {split_of(n) for n in names_in(facts) if n} == {"distillation"}
 
 
