@@ -27,6 +27,7 @@ class Commands(TyperGroup):
 app = typer.Typer(cls=Commands, name="aquilt", add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 ProfileName = Annotated[str, typer.Option("--profile", help="smoke, mini, single_gpu or paper.")]
 Sources = Annotated[Optional[Path], typer.Option(help="Folder with a folder for each real dataset whose native files you have; the others come from the hub.")]
+Prices = Annotated[Optional[Path], typer.Option(help="A price sheet of yours, in the form of aquilt/data/prices.toml; its rows come first.")]
 RunDir = Annotated[Optional[Path], typer.Option("--run-dir", help="Where the run's files go; runs/PROFILE if not given.")]
 
 
@@ -44,6 +45,14 @@ def read_from(sources: Path | None, partial: bool) -> None:
         os.environ["AQUILT_PARTIAL"] = "1"
 
 
+def pay_by(prices: Path | None, budget: str | None) -> None:
+    "Which price sheet counts from now on, and what a run may spend."
+    if prices:
+        os.environ["AQUILT_PRICES"] = str(prices.absolute())
+    if budget:
+        os.environ["AQUILT_BUDGET"] = budget
+
+
 def show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(aquilt.__version__)
@@ -59,11 +68,24 @@ def options(version: Annotated[bool, typer.Option("--version", callback=show_ver
 def reproduce(profile: ProfileName = "mini",
               only: Annotated[Optional[list[str]], typer.Option(help="A notebook by name, module or number (32b, or 32 for all of section 3.2); may be repeated.")] = None,
               sources: Sources = None, partial: Annotated[bool, typer.Option("--partial", help="Go on without the real sources that cannot be read.")] = False,
-              run_dir: RunDir = None) -> None:
+              budget: Annotated[Optional[str], typer.Option(help="What the teacher's replies may cost in all, in the currency of the price sheet; the run stops there, with all work kept.")] = None,
+              prices: Prices = None, run_dir: RunDir = None) -> None:
     "Run the notebooks in order; make every table and figure, and a report. The same command resumes a run that was stopped."
     from aquilt.reproduce import reproduce
     read_from(sources, partial)
+    pay_by(prices, budget)
     typer.echo(f"Tables, figures and report.html are in {reproduce(profile, only or (), run_dir)}")
+
+
+@app.command()
+def estimate(profile: ProfileName = "mini", requests: Annotated[int, typer.Option(min=2, help="How many requests of each kind to send; they are kept, and not paid for again.")] = 100,
+             prices: Prices = None, run_dir: RunDir = None) -> None:
+    "Say what distillation will cost, from a sample of its requests. Its corpus must be there: `aquilt reproduce --only 31` makes it."
+    from aquilt.distillation import estimate
+    from aquilt.runs import open_run
+    use(run_dir)
+    pay_by(prices, None)
+    typer.echo(estimate(open_run(profile), requests).to_string(index=False))
 
 
 @app.command()

@@ -84,7 +84,7 @@ def teacher_data(run: Run, name: str, seed: int = 0) -> dict:
     def work(folder: Path) -> dict:
         passages = domain_passages(SUITE[name], p)
         chosen = [passages[i % len(passages)] for i in range(p.relevance_samples)]
-        with open_teacher(p, folder / "replies.jsonl") as teacher:
+        with open_teacher(run, folder / "replies.jsonl") as teacher:
             kept, drops = [], []
             for turn in range(0, len(chosen), len(passages)):  # another seed for each turn over the passages
                 batch = chosen[turn:turn + len(passages)]

@@ -15,13 +15,13 @@ from itertools import chain, zip_longest
 from pathlib import Path
 
 from .cleaning import Rules, clean_batches
-from .core import LANGS, TASKS, Drop, Record, UserError, read_records, text_hash, write_records
+from .core import LANGS, TASKS, Drop, Record, UserError, read_records, text_hash, write_records, write_text
 from .documents import Document, normal
 from .engines import model_path
 from .passages import cut, token_counter
 from .profiles import Profile
 from .runs import Run, hand_over
-from .sources import Source, bare, hub_rows, list_sources, pairs, read_source, sample
+from .sources import Source, bare, hub_rows, list_sources, pairs, pin, read_source, sample
 from .teacher import write_pair
 from .world import draw_passage, grammar
 
@@ -37,27 +37,34 @@ def open_rows(source: Source) -> Iterator[Record]:
     from tqdm.auto import tqdm
     yield from tqdm(read_source(source, native_folder(source) or hub_rows(source)), desc=source.name, unit=" rows", leave=False)
 
-def sampled(source: Source, n: int, seed: int, cache: Path, labeled: bool = False) -> list[Record]:
-    "A uniform sample of `n` distinct passages of a source, or of its rows with question and answer; kept in the folder `cache`, so that a stopped run reads nothing twice."
-    where = str(native_folder(source) or source.hub)
-    path = cache / f"{source.name}-{text_hash(source.model_dump(), where, n, seed, labeled)}.jsonl"
-    if path.exists(): return read_records(path)
-    found = sample(open_rows(source) if labeled else map(bare, open_rows(source)), n, seed)
-    if not any(r.text.strip() for r in found): raise UserError(f"No row of {source.name} in {where} holds a passage: get all of its files ({source.get}).")
-    write_records(path, found)
-    return found
+def sampled(source: Source, n: int, seed: int, cache: Path, labeled: bool = False) -> tuple[list[Record], str]:
+    """A uniform sample of `n` distinct passages of a source, or of its rows with question and answer, and where they are from: a folder, or a commit of the hub.
+
+    Both are kept in the folder `cache`, so that a stopped run reads nothing twice."""
+    folder = native_folder(source)
+    path = cache / f"{source.name}-{text_hash(source.model_dump(), str(folder), n, seed, labeled)}.jsonl"
+    if not path.exists():
+        pinned = source if folder else pin(source)
+        found = sample(open_rows(pinned) if labeled else map(bare, open_rows(pinned)), n, seed)
+        origin = str(folder or f"{pinned.hub}@{pinned.revision}")
+        if not any(r.text.strip() for r in found): raise UserError(f"No row of {source.name} in {origin} holds a passage: get all of its files ({source.get}).")
+        write_text(path.with_suffix(".origin"), origin)
+        write_records(path, found)
+    return read_records(path), path.with_suffix(".origin").read_text(encoding="utf-8")
 
 # %% ../nbs/31_corpus.ipynb #10efec6f
-def from_each(chosen: Sequence[Source], n: int, seed: int, cache: Path, labeled: bool = False) -> tuple[dict[str, list[Record]], dict[str, str]]:
-    "The sample of each source, and why the others have none. Raises UserError where a source cannot be read, unless AQUILT_PARTIAL is set and another can."
-    found, missing = {}, {}
+def from_each(chosen: Sequence[Source], n: int, seed: int, cache: Path, labeled: bool = False) -> tuple[dict[str, list[Record]], dict]:
+    """The sample of each source, and `origins` of these and `missing`, why the others have none, for the result.
+
+    Raises UserError where a source cannot be read, unless AQUILT_PARTIAL is set and another can."""
+    found, origins, missing = {}, {}, {}
     for source in chosen:
-        try: found[source.name] = sampled(source, n, seed, cache, labeled)
+        try: found[source.name], origins[source.name] = sampled(source, n, seed, cache, labeled)
         except UserError as e: missing[source.name] = str(e)
     if missing and (not found or not os.environ.get("AQUILT_PARTIAL")):
         first = next(iter(missing.values()))
         raise UserError(f"{len(missing)} of {len(chosen)} sources cannot be read ({', '.join(missing)}); the first: {first} To go on without them: --partial.")
-    return found, missing
+    return found, {"origins": origins, "missing": missing}
 
 # %% ../nbs/31_corpus.ipynb #8901086b
 def draw_source(source: Source, n: int, seed: int) -> list[Record]:
@@ -83,10 +90,10 @@ def corpus(run: Run, seed: int = 0) -> dict:
     "Stage `corpus`: the clean passages of all sources, `passages_per_source` drawn from each."
     p, chosen = run.profile, list_sources("unlabeled")
     def work(folder: Path) -> dict:
-        if p.world: drawn, missing = {s.name: draw_source(s, p.passages_per_source, seed) for s in chosen}, {}
-        else: drawn, missing = from_each(chosen, p.passages_per_source, seed, folder / "sources")
+        if p.world: drawn, told = {s.name: draw_source(s, p.passages_per_source, seed) for s in chosen}, {"missing": {}}
+        else: drawn, told = from_each(chosen, p.passages_per_source, seed, folder / "sources")
         kept, drops = cut_and_clean(list(chain.from_iterable(drawn.values())), p, "corpus")
-        return hand_over(folder, "corpus", len(kept) + len(drops), kept, drops) | {"per_source": dict(Counter(r.source for r in kept)), "missing": missing}
+        return hand_over(folder, "corpus", len(kept) + len(drops), kept, drops) | {"per_source": dict(Counter(r.source for r in kept))} | told
     return run.stage("corpus", work, world=p.world, passages_per_source=p.passages_per_source, passage_tokens=p.passage_tokens, **places(p, chosen), seed=seed)
 
 def places(p: Profile, chosen: Sequence[Source]) -> dict:
@@ -99,11 +106,11 @@ def labeled(run: Run, seed: int = 0) -> dict:
     "Stage `labeled`: (u, q, a, t) records of the labeled sources, at most `labeled_pairs` per task and language."
     p, chosen = run.profile, list_sources("labeled")
     def work(folder: Path) -> dict:
-        if p.world: records, drops, missing = invented_pairs(run.records("corpus"), p.labeled_pairs, seed), [], {}
+        if p.world: records, drops, told = invented_pairs(run.records("corpus"), p.labeled_pairs, seed), [], {"missing": {}}
         else:
-            drawn, missing = from_each(chosen, p.labeled_pairs, seed, folder / "sources", labeled=True)
+            drawn, told = from_each(chosen, p.labeled_pairs, seed, folder / "sources", labeled=True)
             records, drops = in_turn([(s, *pairs(s, drawn[s.name])) for s in chosen if s.name in drawn], p.labeled_pairs)
-        return hand_over(folder, "labeled", len(records) + len(drops), records, drops) | {"missing": missing}
+        return hand_over(folder, "labeled", len(records) + len(drops), records, drops) | told
     return run.stage("labeled", work, inputs=("corpus",), labeled_pairs=p.labeled_pairs, **places(p, chosen), seed=seed)
 
 def in_turn(of_sources: Sequence[tuple[Source, list[Record], list[Drop]]], n: int) -> tuple[list[Record], list[Drop]]:

@@ -12,7 +12,7 @@ __all__ = ['Prompt', 'Sampling', 'Usage', 'Completion', 'Engine', 'derive_seed',
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Protocol
@@ -42,13 +42,15 @@ class Sampling:
 # %% ../nbs/02a_engines.ipynb #33e7377c
 @dataclass(frozen=True)
 class Usage:
-    "Tokens read, tokens written (the closing end-of-text token included) and requests made."
+    "Tokens read, tokens written (the closing end-of-text token included), requests made, tokens read that a server had in its cache, and the price of it all."
     prompt_tokens: int = 0
     completion_tokens: int = 0
     requests: int = 0
+    cached_tokens: int = 0
+    cost: float = 0.0
 
     def __add__(self, other: "Usage") -> "Usage":
-        return Usage(self.prompt_tokens + other.prompt_tokens, self.completion_tokens + other.completion_tokens, self.requests + other.requests)
+        return Usage(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
 # %% ../nbs/02a_engines.ipynb #c394fcc3
 @dataclass(frozen=True)

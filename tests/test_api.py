@@ -1,6 +1,7 @@
 "The API engine against a server on loopback that answers well, badly or not at all."
 import asyncio
 import json
+import math
 import signal
 import socket
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import threading
 import time
 import traceback
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -15,9 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aquilt import api
-from aquilt.api import APIEngine, ReplyStore
+from aquilt.api import APIEngine, ReplyStore, reply_cost
 from aquilt.core import UserError, text_hash
 from aquilt.engines import Completion, Prompt, Sampling, Usage
+from aquilt.prices import Price
 
 KEY = "sk-planted-0123456789"
 PROMPTS = [Prompt(f"question {i} 河") for i in range(8)]
@@ -349,3 +352,57 @@ def test_an_interrupt_ends_the_call_and_keeps_what_was_answered(serve, tmp_path)
     with pytest.raises(KeyboardInterrupt): engine.generate(PROMPTS, Sampling())
     release.set()
     assert time.time() - started < 20 and path.read_bytes().count(b"\n") == 7
+
+
+# ---- money
+
+def priced(cents=27, since="2020-01-01T00:00:00Z"):
+    return (Price.model_validate({"model": "m", "since": since, "input": f"{cents}", "cached": "1", "output": "100", "source": "a test"}),)
+
+
+ONE = Decimal(3 * 27 + 2 * 100) / 1_000_000  # what a reply of the server below costs
+
+
+def test_what_replies_cost_is_added_up_and_survives(serve, tmp_path):
+    engine = APIEngine("m", serve().url, replies=tmp_path / "r.jsonl", prices=priced())
+    usage = sum((c.usage for c in engine.generate(PROMPTS, Sampling())), Usage())
+    assert usage.requests == 8 and abs(usage.cost - float(8 * ONE)) < 1e-12 and engine.store.spent == 8 * ONE
+    again = APIEngine("m", engine.base_url, replies=tmp_path / "r.jsonl", prices=priced())
+    assert again.generate(PROMPTS, Sampling())[0].usage.cost == float(ONE) and again.store.spent == 8 * ONE
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+@pytest.mark.parametrize("of", [0, 1, 3.5, 7])
+def test_a_budget_stops_the_call_with_all_work_kept(serve, tmp_path, of, concurrency):
+    server, many = serve(), [Prompt(f"question {i}") for i in range(16)]
+    engine = lambda **more: APIEngine("m", server.url, replies=tmp_path / "r.jsonl", prices=priced(), concurrency=concurrency, **more)
+    with pytest.raises(UserError, match=r"The budget of .* is spent .*of 16 requests are answered and kept") as caught: engine(budget=Decimal(str(of)) * ONE).generate(many, Sampling())
+    answered = len(server.asked)
+    assert math.ceil(of) <= answered <= math.ceil(of) + concurrency - 1 and f"{answered} of 16" in str(caught.value), "over by no more than what was under way"
+    assert len((tmp_path / "r.jsonl").read_text().splitlines()) == answered
+    assert len(engine(budget=Decimal(1)).generate(many, Sampling())) == 16 == len(server.asked), "nothing was paid twice"
+    assert len(engine(budget=Decimal(0)).generate(many, Sampling())) == 16, "what is answered costs nothing more"
+
+
+def test_what_was_spent_elsewhere_counts(serve, tmp_path):
+    with pytest.raises(UserError, match="0 of 8"): APIEngine("m", serve().url, replies=tmp_path / "r.jsonl", prices=priced(), budget=Decimal(5), spent=Decimal(5)).generate(PROMPTS, Sampling())
+
+
+def test_a_budget_needs_a_price_and_a_file(serve, tmp_path):
+    with pytest.raises(UserError, match="no price for m, so .*--prices"): APIEngine("m", serve().url, replies=tmp_path / "r.jsonl", budget=Decimal(1))
+    with pytest.raises(UserError, match="needs a file of replies"): APIEngine("m", serve().url, prices=priced(), budget=Decimal(1))
+
+
+@pytest.mark.parametrize("usage, cached", [({"prompt_cache_hit_tokens": 2}, 2), ({"prompt_tokens_details": {"cached_tokens": 1}}, 1), ({"prompt_tokens_details": None}, 0), ({"prompt_tokens_details": {}}, 0), ({"prompt_cache_hit_tokens": 99}, 3)])
+def test_input_from_the_cache(serve, tmp_path, usage, cached):
+    def behave(body, n):
+        status, reply = good(body)
+        return status, reply | {"usage": reply["usage"] | usage}
+    [completion] = APIEngine("m", serve(behave).url, prices=priced()).generate(PROMPTS[:1], Sampling())
+    assert completion.usage.cached_tokens == cached and abs(completion.usage.cost - ((3 - cached) * 27 + cached + 200) / 1e6) < 1e-15
+
+
+@pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": "many"}, {"prompt_tokens": None}, []])
+def test_a_server_that_reports_no_usage_costs_nothing(usage):
+    reply = {"choices": [{"message": {"content": "x"}}], "usage": usage}
+    assert reply_cost("m", reply, priced()) == 0

@@ -45,7 +45,7 @@ def command(*arguments, **environment):
 def test_version_and_help(call):
     assert call("--version").stdout.strip() == aquilt.__version__
     text = call("--help").stdout
-    assert all(name in text for name in ("reproduce", "report", "doctor", "pretrain", "corpus", "synthesize"))
+    assert all(name in text for name in ("reproduce", "estimate", "report", "doctor", "pretrain", "corpus", "synthesize"))
     assert call("no-such-command").exit_code == 2
 
 
@@ -89,6 +89,20 @@ def test_where_real_sources_are_is_told_by_the_environment(call, monkeypatch, tm
     calls = replaced(monkeypatch, "reproduce", "reproduce", value=tmp_path)
     assert call("reproduce", "--profile", "single_gpu", "--sources", tmp_path, "--partial").exit_code == 0
     assert calls == [(("single_gpu", (), None), {})] and (os.environ["AQUILT_SOURCES"], os.environ["AQUILT_PARTIAL"]) == (str(tmp_path), "1")
+
+
+def test_money_is_told_by_the_environment(call, monkeypatch, tmp_path):
+    for name in ("AQUILT_BUDGET", "AQUILT_PRICES"): monkeypatch.setenv(name, "")
+    replaced(monkeypatch, "reproduce", "reproduce", value=tmp_path)
+    assert call("reproduce", "--budget", "12.50", "--prices", tmp_path / "mine.toml").exit_code == 0
+    assert (os.environ["AQUILT_BUDGET"], os.environ["AQUILT_PRICES"]) == ("12.50", str(tmp_path / "mine.toml"))
+
+
+def test_estimate_prints_a_table(call, monkeypatch, tmp_path):
+    import pandas
+    calls = replaced(monkeypatch, "distillation", "estimate", value=pandas.DataFrame([{"equation": "Eq. 1", "estimate": 12.5}]))
+    done = call("estimate", "--profile", "smoke", "--requests", 7, "--run-dir", tmp_path)
+    assert done.exit_code == 0 and "Eq. 1" in done.stdout and "12.5" in done.stdout and calls[0][0][1] == 7
 
 
 def test_instruct_hands_on(call, monkeypatch, tmp_path):

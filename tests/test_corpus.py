@@ -124,7 +124,8 @@ def test_a_source_on_disk_is_sampled_cleaned_and_paired(folder, monkeypatch):
     run = Run(REAL, folder / "run")
     result = corpus(run)
     records = run.records("corpus")
-    assert result["counts"]["entered"] == 40 == len(records) + len(run.drops("corpus")) and result["per_source"] == {"Squad": len(records)} and result["missing"] == {}
+    assert result["counts"]["entered"] == 40 == len(records) + len(run.drops("corpus")) and result["per_source"] == {"Squad": len(records)}
+    assert result["missing"] == {} and result["origins"] == {"Squad": str(folder / "sources/Squad")}
     assert {(r.source, r.task, r.question, r.answer, r.lang) for r in records} == {("Squad", "", "", "", "en")} and all(d.reason == "nearly repeated" for d in run.drops("corpus"))
     assert labeled(run)["counts"]["kept"] == 30 and {(r.task, r.answer, r.logic) for r in run.records("labeled")} == {("extractive_qa", "the mill", "")}
 

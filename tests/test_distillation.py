@@ -1,6 +1,7 @@
 """Teacher replies read into records or ledger rows, and the stage: it reconciles, keeps every reply, and repeats without asking again."""
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -8,16 +9,21 @@ import sys
 import time
 from collections import Counter
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import aquilt
 from aquilt import runs, teacher
-from aquilt.core import Drop, Record, text_hash
+from aquilt.api import stored_cost
+from aquilt.core import Drop, Record, UserError, text_hash
 from aquilt.corpus import associate, corpus, labeled
-from aquilt.distillation import ask_teacher, distillation, open_teacher, read_pair
+from aquilt.distillation import ask_teacher, cost_table, distillation, estimate, open_teacher, read_pair, total_from
 from aquilt.engines import Completion, Usage
+from aquilt.prices import load_prices
 from aquilt.profiles import SMOKE
 from aquilt.prompt import LOGIC_KEYS, META_KEYS, distillation_messages, logic_messages
 from aquilt.runs import Run
@@ -83,20 +89,20 @@ def test_every_record_is_kept_or_in_the_ledger_in_its_order():
     engine = Scripted(Completion(said(), "stop", Usage(5, 2, 1)), Completion("no", "stop", Usage(5, 1, 1)), Completion("", "error", error="late"), Completion(said(answer="b"), "stop", Usage(4, 2, 1)))
     records = [Record(text=t) for t in "abcd"]
     sent = [[{"role": "system", "content": "write"}, {"role": "user", "content": r.text}] for r in records]
-    kept, drops, usage = ask_teacher(engine, records, sent, META_KEYS, "s", 7, "")
-    assert [r.text for r in kept] == ["a", "d"] and [d.record.text for d in drops] == ["b", "c"] and usage == Usage(14, 5, 3)
+    kept, drops, used = ask_teacher(engine, [r.with_(task="xy"[r.text > "b"]) for r in records], sent, META_KEYS, "s", 7, "")
+    assert [r.text for r in kept] == ["a", "d"] and [d.record.text for d in drops] == ["b", "c"] and used == {"x": Usage(10, 3, 2), "y": Usage(4, 2, 1)}
     assert {(r.model, r.seed, r.prompt_hash) for r in (*kept, *(d.record for d in drops))} == {("scripted", 7, text_hash("write"))}
     assert [p.content for p in engine.prompts] == sent and (engine.sampling.seed, engine.sampling.temperature) == (7, 1.0)
 
 
 def test_nobody_is_asked_for_no_records():
-    assert ask_teacher(Scripted(), [], [], META_KEYS, "s", 0, "") == ([], [], Usage())
+    assert ask_teacher(Scripted(), [], [], META_KEYS, "s", 0, "") == ([], [], {})
 
 
 def test_the_profile_says_who_the_teacher_is(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "key")
-    with open_teacher(replace(SMOKE, teacher="big", teacher_url="https://far.example/v1"), tmp_path / "r.jsonl") as far: assert (far.model, far.base_url) == ("big", "https://far.example/v1")
-    with open_teacher(SMOKE) as near: assert near.model == "miniature-teacher" and near.base_url.startswith("http://127.0.0.1:")
+    with open_teacher(Run(replace(SMOKE, teacher="big", teacher_url="https://far.example/v1"), tmp_path), tmp_path / "r.jsonl") as far: assert (far.model, far.base_url) == ("big", "https://far.example/v1")
+    with open_teacher(Run(SMOKE, tmp_path)) as near: assert near.model == "miniature-teacher" and near.base_url.startswith("http://127.0.0.1:")
 
 
 # ---- the stage
@@ -144,11 +150,13 @@ def copied(tmp_path, done, asked):
 def test_whatever_enters_is_kept_or_in_the_ledger(done):
     run, result, received = done
     kept, drops, counts = run.records("distillation"), run.drops("distillation"), result["counts"]
-    assert counts["entered"] == ASKED == len(received) == result["requests"] == len(kept) + len(drops) and (counts["kept"], counts["dropped"]) == (len(kept), len(drops))
+    assert counts["entered"] == ASKED == len(received) == len(kept) + len(drops) and (counts["kept"], counts["dropped"]) == (len(kept), len(drops))
     assert 0 < len(drops) < ASKED / 3 and counts["reasons"] == dict(Counter(d.reason for d in drops)) and all(d.raw and d.reason.startswith("unreadable") for d in drops)
     entered = associate(run.records("corpus"), 3, 0) + run.records("labeled")
     assert Counter((r.text, r.task, r.document) for r in entered) == Counter((r.text, r.task, r.document) for r in (*kept, *(d.record for d in drops)))
-    assert result["prompt_tokens"] > result["completion_tokens"] > 0
+    bill = cost_table(run)
+    assert bill["prompt_tokens"].iloc[-1] > bill["completion_tokens"].iloc[-1] > 0 == bill["cost"].iloc[-1] and bill["requests"].iloc[-1] == result["counts"]["entered"]
+    assert {*bill["equation"]} == {"Eq. 1", "Eq. 2", "all"} and abs(bill["at deepseek-chat"].iloc[-1] - bill["at deepseek-chat"][:-1].sum()) < 1e-3
 
 
 def test_a_record_says_how_it_was_made(done):
@@ -239,3 +247,77 @@ def test_a_killed_distillation_repeated_ends_as_one_that_was_not_disturbed(tmp_p
     assert data(run) == data(done[0]) and result | {"seconds": 0} == done[1] | {"seconds": 0}
     keys = [{json.loads(line)["key"] for line in (r.folder("distillation") / "replies.jsonl").open()} for r in (run, done[0])]
     assert keys[0] == keys[1]
+
+
+# ---- money
+
+SHEET = """[[price]]
+model = "miniature-teacher"
+since = 2020-01-01T00:00:00Z
+input = 100.0
+cached = 10.0
+output = 400.0
+source = "a test"
+"""
+
+
+@pytest.fixture
+def sheet(tmp_path, monkeypatch):
+    (tmp_path / "prices.toml").write_text(SHEET)
+    monkeypatch.setenv("AQUILT_PRICES", str(tmp_path / "prices.toml"))
+    return monkeypatch
+
+
+def test_a_run_stops_at_its_budget_and_a_larger_one_goes_on(tmp_path, sheet, asked):
+    sheet.setenv("AQUILT_BUDGET", "0.5")
+    before = len(asked)
+    with pytest.raises(UserError, match=r"The budget of 0.5 is spent .* To go on, repeat the command with a larger --budget"): pipeline(tmp_path / "run")
+    first = len(asked) - before
+    sheet.setenv("AQUILT_BUDGET", "500")
+    run, result = pipeline(tmp_path / "run")
+    assert 0 < first < result["counts"]["entered"] == len(asked) - before, "nothing is paid for twice"
+    total = cost_table(run)["cost"].iloc[-1]
+    rates = cost_table(run).iloc[-1]
+    assert abs(total - (rates.prompt_tokens * 100 + rates.completion_tokens * 400) / 1e6) < 1e-3
+    assert 0.5 <= float(stored_cost(tmp_path / "run/distillation/replies.jsonl", tuple(load_prices(tmp_path / "prices.toml")))) == pytest.approx(total, abs=1e-3)
+
+
+def test_other_stages_count_towards_the_budget(tmp_path, sheet):
+    run, _ = pipeline(tmp_path / "run")
+    sheet.setenv("AQUILT_BUDGET", "0.01")
+    with open_teacher(run, tmp_path / "run/later/replies.jsonl") as teacher: assert teacher.spent > 0.01 and teacher.budget == Decimal("0.01")
+
+
+@pytest.mark.parametrize("given", ["much", "-1", "nan", "inf", "1,5"])
+def test_a_budget_that_is_no_amount(tmp_path, sheet, given):
+    sheet.setenv("AQUILT_BUDGET", given)
+    with pytest.raises(UserError, match="is no amount"), open_teacher(Run(SMOKE, tmp_path), tmp_path / "r.jsonl"): pass
+
+
+def test_an_estimate_is_kept_and_holds_the_cost(tmp_path, sheet, asked):
+    run = Run(TINY, tmp_path / "run")
+    corpus(run)
+    labeled(run)
+    before = len(asked)
+    expected = estimate(run, 20)
+    assert len(asked) - before == expected.groupby("equation")["sample"].first().sum()
+    _, result = pipeline(tmp_path / "run")
+    assert len(asked) - before == result["counts"]["entered"], "the sample is not asked again"
+    rows = expected[expected["what"] == "cost"]
+    assert rows["from"].sum() <= cost_table(run)["cost"].iloc[-1] <= rows["to"].sum()
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=20, deadline=None)
+def test_the_interval_holds_the_total_in_nine_cases_of_ten(start):
+    held = 0
+    for seed in range(start, start + 40):
+        rng = random.Random(seed)
+        costs = [rng.lognormvariate(0, 0.4) for _ in range(2000)]
+        _, low, high = total_from(rng.sample(costs, 100), len(costs))
+        held += low <= sum(costs) <= high
+    assert held >= 33  # 38 are expected; below 33 of 40 in one case of thousands
+
+
+def test_a_sample_of_all_has_no_doubt():
+    assert total_from([1.0, 3.0], 2) == (4.0, 4.0, 4.0) and total_from([2.0], 5)[2] == float("inf") and total_from([], 0) == (0, 0.0, float("inf"))
