@@ -88,6 +88,34 @@ def estimate(profile: ProfileName = "mini", requests: Annotated[int, typer.Optio
     typer.echo(estimate(open_run(profile), requests).to_string(index=False))
 
 
+replies = typer.Typer(cls=TyperGroup, no_args_is_help=True, rich_markup_mode=None, help="The teacher's replies that a run has kept.")
+app.add_typer(replies, name="replies")
+Store = Annotated[Path, typer.Argument(help="A file replies.jsonl, or a folder that holds some, such as runs/mini.")]
+
+
+@replies.command("list")
+def list_(store: Store, prices: Prices = None) -> None:
+    "Say what the stores hold, and what it cost."
+    from aquilt.prices import load_prices
+    from aquilt.replies import list_replies
+    typer.echo(list_replies(store, tuple(load_prices(prices)) if prices else ()).to_string(index=False))
+
+
+@replies.command()
+def export(store: Store, out: Annotated[Path, typer.Option(help="JSON Lines of model, messages, text and finish_reason.")]) -> None:
+    "Write the replies as plain JSON Lines."
+    from aquilt.replies import export_replies
+    typer.echo(f"{out}: {export_replies(store, out)} replies")
+
+
+@replies.command()
+def prune(store: Store, model: Annotated[str, typer.Option(help="Remove this model's replies.")] = "",
+          cut_off: Annotated[bool, typer.Option("--cut-off", help="Remove replies that ended at the token limit.")] = False) -> None:
+    "Remove replies, so that their requests are sent again."
+    from aquilt.replies import prune_replies
+    typer.echo(f"{prune_replies(store, model, cut_off)} replies removed from {store}")
+
+
 @app.command()
 def report(profile: ProfileName = "mini", run_dir: RunDir = None) -> None:
     "Make the report of a run again from its results, tables and figures."

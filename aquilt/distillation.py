@@ -16,12 +16,13 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .api import APIEngine, stored_cost
+from .api import APIEngine
 from .core import Drop, Record, UserError, text_hash
 from .corpus import associate
 from .engines import Completion, Prompt, Sampling, Usage
 from .prices import cost, load_prices, price_of
 from .prompt import LOGIC_KEYS, META_KEYS, distillation_messages, logic_messages, parse_json_object
+from .replies import stored_cost
 from .runs import Run, hand_over
 from .teacher import teacher_server
 

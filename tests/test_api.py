@@ -17,10 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aquilt import api
-from aquilt.api import APIEngine, ReplyStore, reply_cost
+from aquilt.api import APIEngine, Pace, retry_after
 from aquilt.core import UserError, text_hash
 from aquilt.engines import Completion, Prompt, Sampling, Usage
 from aquilt.prices import Price
+from aquilt.replies import ReplyStore, reply_cost
 
 KEY = "sk-planted-0123456789"
 PROMPTS = [Prompt(f"question {i} 河") for i in range(8)]
@@ -406,3 +407,71 @@ def test_input_from_the_cache(serve, tmp_path, usage, cached):
 def test_a_server_that_reports_no_usage_costs_nothing(usage):
     reply = {"choices": [{"message": {"content": "x"}}], "usage": usage}
     assert reply_cost("m", reply, priced()) == 0
+
+
+# ---- the pace
+
+class Refused(Exception):
+    def __init__(self, said): self.response = type("Response", (), {"headers": {"retry-after": said}})
+
+
+@pytest.mark.parametrize("said, seconds", [("3", 3), ("0", 0), ("2.5", 2.5), ("86400", 600), ("-5", None), ("soon", None), ("", None), ("Sat, 01 Jan 2000 00:00:00 GMT", 0), ("Fri, 01 Jan 2100 00:00:00 GMT", 600)])
+def test_what_a_refusal_asks_for(said, seconds): assert retry_after(Refused(said)) == seconds
+
+
+def test_an_error_without_a_response_asks_for_nothing(): assert retry_after(ValueError("x")) is None
+
+
+def paced(n, hold, **limits):
+    "Run `n` requests of `hold` seconds at a pace; the times they began, and the most that were under way."
+    async def main():
+        pace, begun, most = Pace(**limits), [], 0
+        async def one():
+            nonlocal most
+            await pace.start()
+            begun.append(time.monotonic())
+            most = max(most, pace.under_way)
+            await asyncio.sleep(hold)
+            await pace.end(tokens=10)
+        await asyncio.wait_for(asyncio.gather(*(one() for _ in range(n))), 20)
+        return [b - begun[0] for b in begun], most
+    return asyncio.run(main())
+
+
+def test_no_more_at_once_than_allowed():
+    begun, most = paced(20, 0.01, most=3)
+    assert most == 3 and len(begun) == 20
+
+
+def test_requests_a_minute():
+    begun, _ = paced(11, 0, most=50, requests_per_minute=1200)
+    assert 0.45 <= begun[-1] < 2 and all(b >= 0.045 * i for i, b in enumerate(begun))
+
+
+def test_tokens_a_minute():
+    begun, _ = paced(21, 0, most=1, tokens_per_minute=6000)  # 100 a second, and as many to begin with
+    assert len(begun) == 21 and 0.0 <= begun[9] < 0.5 and 0.9 <= begun[-1] < 4
+
+
+def test_a_busy_server_is_asked_less_and_everything_is_answered(serve, monkeypatch):
+    monkeypatch.setattr(api, "backoff_seconds", lambda attempt: 0.02)
+    holder = {}
+    def behave(body, n):
+        if holder["server"].now > 4: return 429, {"error": {"message": "busy"}}
+        time.sleep(0.01)
+        return good(body)
+    holder["server"] = server = serve(behave)
+    many = [Prompt(f"question {i}") for i in range(120)]
+    completions = APIEngine("m", server.url, concurrency=32, retries=50).generate(many, Sampling())
+    assert all(c.finish_reason == "stop" for c in completions)
+    refused = len(server.asked) - len(many)
+    assert refused < 3 * len(many), "the pace fell: 32 at once against 4 places would be refused far more often"
+
+
+def test_other_failures_do_not_slow_the_others(serve, monkeypatch):
+    monkeypatch.setattr(api, "backoff_seconds", lambda attempt: 0.01)
+    paces = []
+    monkeypatch.setattr(api, "Pace", lambda *limits: paces.append(Pace(*limits)) or paces[-1])
+    server = serve(lambda body, n: (500, {}) if n < 3 else good(body))
+    APIEngine("m", server.url, concurrency=8).generate(PROMPTS, Sampling())
+    assert paces[0].limit == 8 and paces[0].under_way == 0 and len(server.asked) == 24

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 import aquilt
 from aquilt import runs, teacher
-from aquilt.api import stored_cost
 from aquilt.core import Drop, Record, UserError, text_hash
 from aquilt.corpus import associate, corpus, labeled
 from aquilt.distillation import ask_teacher, cost_table, distillation, estimate, open_teacher, read_pair, total_from
@@ -26,6 +25,7 @@ from aquilt.engines import Completion, Usage
 from aquilt.prices import load_prices
 from aquilt.profiles import SMOKE
 from aquilt.prompt import LOGIC_KEYS, META_KEYS, distillation_messages, logic_messages
+from aquilt.replies import stored_cost
 from aquilt.runs import Run
 from aquilt.teacher import judge
 

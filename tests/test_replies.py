@@ -1,0 +1,52 @@
+"What the stores of replies hold, their export, and what is pruned is asked again."
+import json
+
+import pytest
+
+from aquilt.core import UserError
+from aquilt.replies import ReplyStore, export_replies, list_replies, prune_replies, stored, stores
+
+
+def reply(text, reason="stop"):
+    return {"choices": [{"message": {"content": text}, "finish_reason": reason}], "usage": {"prompt_tokens": 10, "completion_tokens": 5}}
+
+
+@pytest.fixture
+def run(tmp_path):
+    for stage, rows in (("one", [("a", "deepseek-chat", "stop"), ("b", "deepseek-chat", "length"), ("c", "other", "stop")]), ("two", [("d", "other", "length")])):
+        with ReplyStore(tmp_path / stage / "replies.jsonl").writing() as store:
+            for key, model, reason in rows: store.put(key, {"model": model, "messages": [{"role": "user", "content": key}]}, reply(f"said {key}", reason))
+    return tmp_path
+
+
+def keys(run): return [row["key"] for file in stores(run) for row in stored(file)]
+
+
+def test_a_list_of_stores_and_models(run):
+    table = list_replies(run)
+    assert table[["model", "replies", "cut off", "prompt_tokens"]].values.tolist() == [["deepseek-chat", 2, 1, 20], ["other", 1, 0, 10], ["other", 1, 1, 10]]
+    assert [c > 0 for c in table["cost"]] == [True, False, False], "only a model with a price costs something"
+
+
+def test_an_export_is_plain(run, tmp_path):
+    assert export_replies(run, tmp_path / "out.jsonl") == 4
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert rows[1] == {"model": "deepseek-chat", "messages": [{"role": "user", "content": "b"}], "text": "said b", "finish_reason": "length"}
+
+
+@pytest.mark.parametrize("which, left", [({"model": "other"}, ["a", "b"]), ({"cut_off": True}, ["a", "c"]), ({"model": "other", "cut_off": True}, ["a", "b", "c"]), ({"model": "unheard of"}, ["a", "b", "c", "d"])])
+def test_what_is_pruned(run, which, left):
+    assert prune_replies(run, **which) == 4 - len(left) and keys(run) == left
+    with ReplyStore(run / "one/replies.jsonl").writing() as store: assert store.get("b") == (reply("said b", "length") if "b" in left else None)
+
+
+def test_bad_input(run, tmp_path):
+    with pytest.raises(UserError, match="Say which replies go"): prune_replies(run)
+    with pytest.raises(UserError, match="holds no store of replies"): list_replies(tmp_path / "none")
+    with ReplyStore(run / "one/replies.jsonl").writing(), pytest.raises(UserError, match="written by another process"): prune_replies(run, model="other")
+    with (run / "one/replies.jsonl").open("a") as file: file.write("torn")
+    assert len(keys(run)) == 4, "a torn last line is no reply"
+    with (run / "one/replies.jsonl").open("a") as file: file.write(" line\n")
+    with pytest.raises(UserError, match="replies.jsonl, line 4: not a stored reply"): list_replies(run)
+    (run / "two/replies.jsonl").write_text("")
+    with pytest.raises(UserError, match="the stores are empty"): list_replies(run / "two")
