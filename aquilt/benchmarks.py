@@ -41,7 +41,7 @@ SUITE = {b.name: b for b in (
     Benchmark("ceval", ("zh",), ("topic",), "exam", "single_choice", "CEVAL"),
     Benchmark("translation", ("en", "zh"), ("statute", "clause"), "legal", "closed_book_qa", "Translation",
               (("Translate into Chinese: ", "译成英文："), ("Say in Chinese: ", "用英文说："))),
-    Benchmark("essayqa", ("zh",), ("statute",), "legal", "open_book_qa", "EssayQA", (("Please analyze the following essay question: ", "请分析下面的论述题："),), passage_slot="material"))}
+    Benchmark("essayqa", ("zh",), ("statute",), "legal", "open_book_qa", "EssayQA", (("Explain in full: ", "请详细说明："),), passage_slot="material"))}
 
 # %% ../nbs/41_benchmarks.ipynb #ef7afabc
 def domain_facts(benchmark: Benchmark, n: int, part: str = "domain") -> list[tuple[list[Fact], str]]:

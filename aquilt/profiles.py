@@ -80,7 +80,7 @@ MINI = replace(PAPER, name="mini", purpose="CPU, offline, the invented world, th
                student="qwen2", specialist_bases=("qwen2-instruct", "llama-instruct"), engine="transformers", embedder="qwen2", world="miniature",
                passages_per_source=60, passage_tokens=160, pairs_per_task=160, labeled_pairs=200, teacher_faults=0.06, learning_rate=1e-3, batch_size=16, dtype="float32", max_length=640,
                inspected=700, inspection_cap=250, inspection_learning_rate=2e-3, inspection_epochs=3, samples=300, max_tokens=240,
-               specialist_learning_rate=3e-3, specialist_batch_size=8, specialist_epochs=8, specialist_cap=100, domain_passages=12, test_items=48, answer_tokens=120,
+               specialist_learning_rate=3e-3, specialist_batch_size=8, specialist_epochs=16, specialist_cap=100, domain_passages=12, test_items=48, answer_tokens=120,
                seeds=(0, 1, 2), relevance_samples=150)
 SMOKE = replace(MINI, name="smoke", purpose="CPU, offline, minutes: proves the plumbing, and no number from it is evidence.", passages_per_source=4, pairs_per_task=16, labeled_pairs=16,
                 batch_size=8, inspected=72, inspection_epochs=4, samples=16, low_score=0, specialist_epochs=1, specialist_cap=16, domain_passages=8, test_items=8, seeds=(0,), relevance_samples=16)

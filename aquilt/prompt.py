@@ -6,13 +6,15 @@
 __all__ = ['FOLDER', 'SLOT', 'META_KEYS', 'LOGIC_KEYS', 'QA_KEYS', 'INSPECTION_KEYS', 'prompt_names', 'template',
            'checked_template', 'fill', 'render', 'messages', 'prompt_hash', 'requirements', 'check_task',
            'distillation_messages', 'logic_messages', 'qa_json', 'inspection_messages', 'synthesis_prompt',
-           'completion_json', 'forced_prefix', 'self_inspection_prompt', 'inspection_json', 'first_object', 'plain_key',
-           'plain_text', 'parse_json_object', 'parse_score', 'evaluation_prompt']
+           'completion_json', 'forced_prefix', 'self_inspection_prompt', 'inspection_json', 'as_it_stands',
+           'first_object', 'rung', 'correction', 'plain_key', 'plain_text', 'parse_json_object', 'parse_score',
+           'evaluation_prompt']
 
 # %% ../nbs/01_prompts.ipynb #9d83286e
 import json
 import re
 import tomllib
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -162,15 +164,22 @@ def inspection_json(analysis: str, score: int) -> str:
     return "```json\n" + json.dumps({"analysis_steps": analysis, "score": str(score)}, ensure_ascii=False) + "\n```"
 
 # %% ../nbs/01_prompts.ipynb #082b1d25
-def first_object(text: str) -> dict[str, Any]:
-    "The first JSON object in a reply, read as it stands (control characters allowed), else repaired. Raises `ValueError` where there is none."
+def as_it_stands(text: str) -> dict[str, Any] | None:
+    "The first JSON object in a reply, bare, in a fence or among words, control characters allowed; None where none can be read."
     fence = max(text.find("```json"), 0)
-    starts = [at for at in (text.find("{"), text.find("{", fence)) if at >= 0]
-    for at in starts:
+    for at in (text.find("{"), text.find("{", fence)):
         try:
-            return json.JSONDecoder(strict=False).raw_decode(text, at)[0]
+            return json.JSONDecoder(strict=False).raw_decode(text, at)[0] if at >= 0 else None
         except (ValueError, RecursionError):
             continue
+    return None
+
+
+def first_object(text: str) -> dict[str, Any]:
+    "The first JSON object in a reply, as it stands, else repaired. Raises `ValueError` where there is none."
+    if (found := as_it_stands(text)) is not None:
+        return found
+    starts = [at for at in (text.find("{"), text.find("{", max(text.find("```json"), 0))) if at >= 0]
     try:
         found = json_repair.loads(text[starts[-1] :].split("\n```")[0]) if starts else None
     except (ValueError, RecursionError):
@@ -178,6 +187,21 @@ def first_object(text: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError("the reply holds no readable JSON object")
     return found
+
+# %% ../nbs/01_prompts.ipynb #1c0a0002
+def rung(text: str) -> str:
+    "How a reply can be read: `strict` where it is one JSON object and nothing else, `inside` where one stands in a fence or among words, else `repaired`."
+    try:
+        if isinstance(json.loads(text), dict):
+            return "strict"
+    except (ValueError, RecursionError):
+        pass
+    return "repaired" if as_it_stands(text) is None else "inside"
+
+# %% ../nbs/01_prompts.ipynb #1c0a0005
+def correction(reply: str, problem: str, keys: Sequence[str]) -> list[dict[str, str]]:
+    "What goes on a conversation after a reply that cannot be used: the reply itself, and the request to write it again."
+    return [{"role": "assistant", "content": reply}, *messages("correction", problem=problem, keys=", ".join(keys))]
 
 # %% ../nbs/01_prompts.ipynb #2d101115
 def plain_key(key: str) -> str:
