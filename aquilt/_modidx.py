@@ -167,6 +167,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'aquilt.distillation.read_budget': ('distillation.html#read_budget', 'aquilt/distillation.py'),
                                      'aquilt.distillation.read_pair': ('distillation.html#read_pair', 'aquilt/distillation.py'),
                                      'aquilt.distillation.requests': ('distillation.html#requests', 'aquilt/distillation.py'),
+                                     'aquilt.distillation.sorted_out': ('distillation.html#sorted_out', 'aquilt/distillation.py'),
                                      'aquilt.distillation.total_from': ('distillation.html#total_from', 'aquilt/distillation.py')},
             'aquilt.documents': { 'aquilt.documents.Document': ('documents.html#document', 'aquilt/documents.py'),
                                   'aquilt.documents._Counted': ('documents.html#_counted', 'aquilt/documents.py'),

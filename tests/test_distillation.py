@@ -20,7 +20,7 @@ import aquilt
 from aquilt import runs, teacher
 from aquilt.core import Drop, Record, UserError, text_hash
 from aquilt.corpus import associate, corpus, labeled
-from aquilt.distillation import ask_teacher, cost_table, distillation, estimate, open_teacher, read_pair, total_from
+from aquilt.distillation import ask_teacher, cost_table, distillation, estimate, open_teacher, read_pair, sorted_out, total_from
 from aquilt.engines import Completion, Usage
 from aquilt.prices import load_prices
 from aquilt.profiles import SMOKE
@@ -78,25 +78,38 @@ class Scripted:
     "An engine that gives one completion after another."
     model = "scripted"
 
-    def __init__(self, *completions): self.completions = completions
+    def __init__(self, *completions): self.completions, self.calls = list(completions), []
 
     def generate(self, prompts, sampling, adapter=None, desc=""):
-        self.prompts, self.sampling = prompts, sampling
-        return list(self.completions[:len(prompts)])
+        self.calls.append([p.content for p in prompts])
+        self.sampling = sampling
+        return [self.completions.pop(0) for _ in prompts]
 
 
 def test_every_record_is_kept_or_in_the_ledger_in_its_order():
-    engine = Scripted(Completion(said(), "stop", Usage(5, 2, 1)), Completion("no", "stop", Usage(5, 1, 1)), Completion("", "error", error="late"), Completion(said(answer="b"), "stop", Usage(4, 2, 1)))
+    engine = Scripted(Completion(said(), "stop", Usage(5, 2, 1)), Completion("no", "stop", Usage(5, 1, 1)), Completion("", "error", error="late"), Completion(said(answer="b"), "stop", Usage(4, 2, 1)),
+                      Completion("still no", "stop", Usage(7, 1, 1)))
     records = [Record(text=t) for t in "abcd"]
     sent = [[{"role": "system", "content": "write"}, {"role": "user", "content": r.text}] for r in records]
-    kept, drops, used = ask_teacher(engine, [r.with_(task="xy"[r.text > "b"]) for r in records], sent, META_KEYS, "s", 7, "")
-    assert [r.text for r in kept] == ["a", "d"] and [d.record.text for d in drops] == ["b", "c"] and used == {"x": Usage(10, 3, 2), "y": Usage(4, 2, 1)}
+    outcomes = ask_teacher(engine, records, sent, META_KEYS, "s", 7, "")
+    kept, drops = sorted_out(outcomes)
+    assert [r.text for r in kept] == ["a", "d"] and [d.record.text for d in drops] == ["b", "c"]
+    assert [usage for _, usage in outcomes] == [Usage(5, 2, 1), Usage(12, 2, 2), Usage(), Usage(4, 2, 1)]
+    assert drops[0].raw == "still no" and [len(call) for call in engine.calls] == [4, 1], "what is unreadable is asked for once more, and not twice"
+    assert engine.calls[1][0][:3] == [*sent[1], {"role": "assistant", "content": "no"}] and "holds no readable JSON object" in engine.calls[1][0][3]["content"]
     assert {(r.model, r.seed, r.prompt_hash) for r in (*kept, *(d.record for d in drops))} == {("scripted", 7, text_hash("write"))}
-    assert [p.content for p in engine.prompts] == sent and (engine.sampling.seed, engine.sampling.temperature) == (7, 1.0)
+    assert engine.calls[0] == sent and (engine.sampling.seed, engine.sampling.temperature) == (7, 1.0)
+
+
+@pytest.mark.parametrize("problem", [Completion(said()[:20], "length"), Completion("", "error", error="The server is out of order.")])
+def test_what_a_second_try_cannot_mend_is_not_asked_again(problem):
+    engine = Scripted(problem)
+    kept, drops = sorted_out(ask_teacher(engine, [Record(text="a")], [[{"role": "user", "content": "a"}]], META_KEYS, "s", 0, ""))
+    assert len(engine.calls) == 1 and not kept and len(drops) == 1
 
 
 def test_nobody_is_asked_for_no_records():
-    assert ask_teacher(Scripted(), [], [], META_KEYS, "s", 0, "") == ([], [], {})
+    assert ask_teacher(Scripted(), [], [], META_KEYS, "s", 0, "") == []
 
 
 def test_the_profile_says_who_the_teacher_is(tmp_path, monkeypatch):
@@ -131,6 +144,9 @@ def data(run):
     return [(run.folder("distillation") / name).read_bytes() for name in ("records.jsonl", "dropped.jsonl")]
 
 
+def again(received): return sum(len(messages) > 2 for messages in received)
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory, asked):
     "A finished run, its result, and what its teacher was asked."
@@ -150,12 +166,13 @@ def copied(tmp_path, done, asked):
 def test_whatever_enters_is_kept_or_in_the_ledger(done):
     run, result, received = done
     kept, drops, counts = run.records("distillation"), run.drops("distillation"), result["counts"]
-    assert counts["entered"] == ASKED == len(received) == len(kept) + len(drops) and (counts["kept"], counts["dropped"]) == (len(kept), len(drops))
-    assert 0 < len(drops) < ASKED / 3 and counts["reasons"] == dict(Counter(d.reason for d in drops)) and all(d.raw and d.reason.startswith("unreadable") for d in drops)
+    assert counts["entered"] == ASKED == len(kept) + len(drops) and len(received) == ASKED + again(received) and (counts["kept"], counts["dropped"]) == (len(kept), len(drops))
+    assert 0 < len(drops) <= again(received) < ASKED / 3 and counts["reasons"] == dict(Counter(d.reason for d in drops)) and all(d.raw and d.reason.startswith("unreadable") for d in drops)
     entered = associate(run.records("corpus"), 3, 0) + run.records("labeled")
     assert Counter((r.text, r.task, r.document) for r in entered) == Counter((r.text, r.task, r.document) for r in (*kept, *(d.record for d in drops)))
     bill = cost_table(run)
-    assert bill["prompt_tokens"].iloc[-1] > bill["completion_tokens"].iloc[-1] > 0 == bill["cost"].iloc[-1] and bill["requests"].iloc[-1] == result["counts"]["entered"]
+    assert bill["prompt_tokens"].iloc[-1] > bill["completion_tokens"].iloc[-1] > 0 == bill["cost"].iloc[-1] and bill["requests"].iloc[-1] == len(received)
+    assert sum(result["read_as"].values()) == len(kept) and set(result["read_as"]) <= {"strict", "inside", "repaired"}
     assert {*bill["equation"]} == {"Eq. 1", "Eq. 2", "all"} and abs(bill["at deepseek-chat"].iloc[-1] - bill["at deepseek-chat"][:-1].sum()) < 1e-3
 
 
@@ -179,9 +196,11 @@ def test_without_faults_everything_is_kept_and_right(tmp_path):
 
 def test_every_reply_is_stored_by_its_request(done):
     lines = [json.loads(line) for line in (done[0].folder("distillation") / "replies.jsonl").read_bytes().splitlines()]
-    assert len(lines) == len({line["key"] for line in lines}) == ASKED and all(line["key"] == text_hash(line["request"]) for line in lines)
+    assert len(lines) == len({line["key"] for line in lines}) == len(done[2]) and all(line["key"] == text_hash(line["request"]) for line in lines)
     said = {r.raw for r in done[0].records("distillation")} | {d.raw for d in done[0].drops("distillation")}
-    assert {line["reply"]["choices"][0]["message"]["content"] for line in lines} == said
+    told = {line["reply"]["choices"][0]["message"]["content"]: line["request"]["messages"] for line in lines}
+    replaced = {messages[2]["content"] for messages in told.values() if len(messages) > 2}
+    assert set(told) == said | replaced and not replaced & {r.raw for r in done[0].records("distillation")}
 
 
 def test_repeated_from_its_replies_it_asks_nobody(done, copied, asked):
@@ -196,11 +215,11 @@ def test_repeated_from_its_replies_it_asks_nobody(done, copied, asked):
 def test_more_pairs_ask_only_for_the_new_ones(done, copied, asked):
     result = distillation(Run(replace(TINY, pairs_per_task=4), copied.root))
     before = [text_hash(m) for m in done[2]]
-    assert result["counts"]["entered"] == 2 * 9 * 4 + 15 and 0 < len(asked) <= 2 * 9 * 4 and not {text_hash(m) for m in asked} & set(before)
+    assert result["counts"]["entered"] == 2 * 9 * 4 + 15 and 0 < len(asked) - again(asked) <= 2 * 9 * 4 and not {text_hash(m) for m in asked} & set(before)
 
 
 def test_another_seed_asks_again_and_writes_other_pairs(done, copied, asked):
-    assert distillation(copied, seed=1)["counts"]["entered"] == len(asked) == ASKED and data(copied) != data(done[0])
+    assert distillation(copied, seed=1)["counts"]["entered"] == len(asked) - again(asked) == ASKED and data(copied) != data(done[0])
 
 
 def test_a_server_that_answers_nonsense_costs_its_records_and_no_more(tmp_path, monkeypatch):
@@ -243,7 +262,7 @@ def test_a_killed_distillation_repeated_ends_as_one_that_was_not_disturbed(tmp_p
     kept = replies.read_bytes().count(b"\n")
     asked.clear()
     run, result = pipeline(tmp_path / "run")
-    assert 0 < kept < ASKED and len(asked) == ASKED - kept
+    assert 0 < kept < ASKED and len(asked) == len(done[2]) - kept
     assert data(run) == data(done[0]) and result | {"seconds": 0} == done[1] | {"seconds": 0}
     keys = [{json.loads(line)["key"] for line in (r.folder("distillation") / "replies.jsonl").open()} for r in (run, done[0])]
     assert keys[0] == keys[1]
@@ -275,7 +294,7 @@ def test_a_run_stops_at_its_budget_and_a_larger_one_goes_on(tmp_path, sheet, ask
     first = len(asked) - before
     sheet.setenv("AQUILT_BUDGET", "500")
     run, result = pipeline(tmp_path / "run")
-    assert 0 < first < result["counts"]["entered"] == len(asked) - before, "nothing is paid for twice"
+    assert 0 < first < result["counts"]["entered"] == len(asked) - before - again(asked[before:]), "nothing is paid for twice"
     total = cost_table(run)["cost"].iloc[-1]
     rates = cost_table(run).iloc[-1]
     assert abs(total - (rates.prompt_tokens * 100 + rates.completion_tokens * 400) / 1e6) < 1e-3
@@ -300,9 +319,9 @@ def test_an_estimate_is_kept_and_holds_the_cost(tmp_path, sheet, asked):
     labeled(run)
     before = len(asked)
     expected = estimate(run, 20)
-    assert len(asked) - before == expected.groupby("equation")["sample"].first().sum()
+    assert len(asked) - before - again(asked[before:]) == expected.groupby("equation")["sample"].first().sum()
     _, result = pipeline(tmp_path / "run")
-    assert len(asked) - before == result["counts"]["entered"], "the sample is not asked again"
+    assert len(asked) - before - again(asked[before:]) == result["counts"]["entered"], "the sample is not asked again"
     rows = expected[expected["what"] == "cost"]
     assert rows["from"].sum() <= cost_table(run)["cost"].iloc[-1] <= rows["to"].sum()
 
