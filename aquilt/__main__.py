@@ -1,4 +1,5 @@
 """The command `aquilt`: each subcommand is one call of the package. What a user can put right is one line, without a stack trace."""
+import json
 import os
 from pathlib import Path
 from typing import Annotated, Optional
@@ -28,6 +29,7 @@ app = typer.Typer(cls=Commands, name="aquilt", add_completion=False, no_args_is_
 ProfileName = Annotated[str, typer.Option("--profile", help="smoke, mini, single_gpu or paper.")]
 Sources = Annotated[Optional[Path], typer.Option(help="Folder with a folder for each real dataset whose native files you have; the others come from the hub.")]
 Prices = Annotated[Optional[Path], typer.Option(help="A price sheet of yours, in the form of aquilt/data/prices.toml; its rows come first.")]
+Settings = Annotated[Optional[list[str]], typer.Option("--set", metavar="NAME=VALUE", help="A setting of your own in the profile, like teacher=my-model; may be repeated. The run is then PROFILE-own.")]
 RunDir = Annotated[Optional[Path], typer.Option("--run-dir", help="Where the run's files go; runs/PROFILE if not given.")]
 
 
@@ -53,6 +55,12 @@ def pay_by(prices: Path | None, budget: str | None) -> None:
         os.environ["AQUILT_BUDGET"] = budget
 
 
+def change(settings: list[str] | None) -> None:
+    "Change the profile from now on."
+    if settings:
+        os.environ["AQUILT_SET"] = json.dumps(settings)
+
+
 def show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(aquilt.__version__)
@@ -69,22 +77,24 @@ def reproduce(profile: ProfileName = "mini",
               only: Annotated[Optional[list[str]], typer.Option(help="A notebook by name, module or number (32b, or 32 for all of section 3.2); may be repeated.")] = None,
               sources: Sources = None, partial: Annotated[bool, typer.Option("--partial", help="Go on without the real sources that cannot be read.")] = False,
               budget: Annotated[Optional[str], typer.Option(help="What the teacher's replies may cost in all, in the currency of the price sheet; the run stops there, with all work kept.")] = None,
-              prices: Prices = None, run_dir: RunDir = None) -> None:
+              prices: Prices = None, settings: Settings = None, run_dir: RunDir = None) -> None:
     "Run the notebooks in order; make every table and figure, and a report. The same command resumes a run that was stopped."
     from aquilt.reproduce import reproduce
     read_from(sources, partial)
     pay_by(prices, budget)
+    change(settings)
     typer.echo(f"Tables, figures and report.html are in {reproduce(profile, only or (), run_dir)}")
 
 
 @app.command()
 def estimate(profile: ProfileName = "mini", requests: Annotated[int, typer.Option(min=2, help="How many requests of each kind to send; they are kept, and not paid for again.")] = 100,
-             prices: Prices = None, run_dir: RunDir = None) -> None:
+             prices: Prices = None, settings: Settings = None, run_dir: RunDir = None) -> None:
     "Say what distillation will cost, from a sample of its requests. Its corpus must be there: `aquilt reproduce --only 31` makes it."
     from aquilt.distillation import estimate
     from aquilt.runs import open_run
     use(run_dir)
     pay_by(prices, None)
+    change(settings)
     typer.echo(estimate(open_run(profile), requests).to_string(index=False))
 
 
@@ -193,10 +203,11 @@ def synthesize(file: Annotated[Path, typer.Argument(help="Passages that `aquilt 
                task: Annotated[str, typer.Option(help=f"One of {', '.join(TASKS)}.")],
                out: Annotated[Path, typer.Option(help="The records, .jsonl or .parquet.")],
                lang: Annotated[str, typer.Option(help=f"Language of the text, {' or '.join(LANGS)}; found out for each passage if not given.")] = "",
-               profile: ProfileName = "mini", run_dir: RunDir = None) -> None:
+               profile: ProfileName = "mini", settings: Settings = None, run_dir: RunDir = None) -> None:
     "Make inspected instruction data from your own text with the synthesiser of a run."
     from aquilt.synthesis import synthesize_file
     use(run_dir)
+    change(settings)
     counts = synthesize_file(file, task, out, lang, profile)
     typer.echo(f"{out}: {counts['kept']} of {counts['entered']} passages became records that passed inspection")
 

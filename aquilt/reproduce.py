@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['find_notebooks', 'choose', 'check_parameters', 'check_profile', 'environment_with', 'for_kernels', 'failure',
-           'execute', 'code_hash', 'at_hand', 'record', 'pending', 'expected_seconds', 'Progress', 'run_notebooks',
+           'execute', 'code_hash', 'told', 'record', 'pending', 'expected_seconds', 'Progress', 'run_notebooks',
            'reproduce', 'machine', 'gpu_need', 'obstacles', 'doctor']
 
 # %% ../nbs/99_reproduce.ipynb #c79f748a
@@ -104,15 +104,15 @@ def code_hash() -> str:
     paths = sorted(p for p in package.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
     return text_hash([(p.relative_to(package).as_posix(), sha256(p.read_bytes()).hexdigest()) for p in paths])
 
-def at_hand() -> list[str]:
-    "What the environment says of the real sources: those with native files, and whether some may be missing."
+def told() -> list[str]:
+    "What the environment tells a run beyond its profile: settings of one's own, the real sources with native files, and whether some may be missing."
     folder = os.environ.get("AQUILT_SOURCES", "")
-    return [folder, *sorted(p.name for p in Path(folder).glob("*") if folder), os.environ.get("AQUILT_PARTIAL", "")]
+    return [*(os.environ.get(name, "") for name in ("AQUILT_SET", "AQUILT_PARTIAL")), folder, *sorted(p.name for p in Path(folder).glob("*") if folder)]
 
 def record(notebook: Path, run: Run, figures: Path, code: str) -> dict:
     "What the state of a finished notebook rests on: a hash of all that went in, and the files that are there now."
     paths = [run.root / "notebooks" / notebook.name, *run.root.rglob("result.json"), *figures.glob("*")]
-    return {"inputs": text_hash(notebook.read_text(encoding="utf-8"), run.profile.name, str(figures.absolute()), at_hand(), code),
+    return {"inputs": text_hash(notebook.read_text(encoding="utf-8"), run.profile.name, str(figures.absolute()), told(), code),
             "files": sorted(Path(os.path.relpath(p, run.root)).as_posix() for p in paths)}
 
 def pending(notebooks: Sequence[Path], run: Run, figures: Path, done: dict, code: str) -> list[Path]:

@@ -98,6 +98,15 @@ def test_money_is_told_by_the_environment(call, monkeypatch, tmp_path):
     assert (os.environ["AQUILT_BUDGET"], os.environ["AQUILT_PRICES"]) == ("12.50", str(tmp_path / "mine.toml"))
 
 
+def test_settings_are_told_by_the_environment(call, monkeypatch, tmp_path):
+    from aquilt.profiles import get_profile
+    monkeypatch.setenv("AQUILT_SET", "")
+    replaced(monkeypatch, "reproduce", "reproduce", value=tmp_path)
+    assert call("reproduce", "--profile", "single_gpu", "--set", "teacher=mine", "--set", "teacher_url=http://localhost:8000/v1").exit_code == 0
+    own = get_profile("single_gpu")
+    assert (own.name, own.teacher, own.teacher_url) == ("single_gpu-own", "mine", "http://localhost:8000/v1") == (get_profile("single_gpu-own").name, *("mine", "http://localhost:8000/v1"))
+
+
 def test_estimate_prints_a_table(call, monkeypatch, tmp_path):
     import pandas
     calls = replaced(monkeypatch, "distillation", "estimate", value=pandas.DataFrame([{"equation": "Eq. 1", "estimate": 12.5}]))

@@ -4,7 +4,7 @@ from dataclasses import FrozenInstanceError, asdict, fields, replace
 import pytest
 
 from aquilt.core import UserError
-from aquilt.profiles import MINI, PAPER, PROFILES, SINGLE_GPU, SMOKE, Profile, departures, get_profile
+from aquilt.profiles import MINI, PAPER, PROFILES, SINGLE_GPU, SMOKE, Profile, departures, get_profile, with_settings
 from aquilt.runs import open_run
 
 OTHERS = (SINGLE_GPU, MINI, SMOKE)
@@ -85,3 +85,26 @@ def test_departures_may_start_from_another_profile():
 
 def test_offline_profiles_name_no_server():
     for profile in (MINI, SMOKE): assert profile.teacher_url == "" and profile.world == "miniature" and "/" not in profile.student + profile.embedder and profile.engine == "transformers"
+
+
+# ---- settings of one's own
+
+@pytest.mark.parametrize("given, name, value", [("teacher=a=b", "teacher", "a=b"), ("teacher_url=", "teacher_url", ""), ("epochs=3", "epochs", 3), ("top_p=1", "top_p", 1.0), ("seeds=4,5", "seeds", (4, 5)),
+                                                ("specialist_bases=org/a,org/b", "specialist_bases", ("org/a", "org/b")), ("specialist_bases=org/a", "specialist_bases", ("org/a",)), ("learning_rate=1e-5", "learning_rate", 1e-5)])
+def test_a_setting_has_the_type_of_its_field(given, name, value):
+    own = with_settings(SINGLE_GPU, [given])
+    assert getattr(own, name) == value and type(getattr(own, name)) is type(getattr(SINGLE_GPU, name)) and own.name == "single_gpu-own"
+    assert {f.name for f in fields(own) if getattr(own, f.name) != getattr(SINGLE_GPU, f.name)} <= {name, "name"}
+
+
+@pytest.mark.parametrize("given, said", [("teachr=x", "Unknown setting 'teachr=x'.*teacher, "), ("teacher", "NAME=VALUE"), ("name=mini", "Unknown setting"), ("epochs=two", "epochs is int .like 2., and 'two' is not"), ("seeds=a", "seeds is tuple"), ("=", "Unknown setting")])
+def test_a_setting_that_does_not_fit_is_one_sentence(given, said):
+    with pytest.raises(UserError, match=said): with_settings(SINGLE_GPU, [given])
+
+
+def test_no_settings_are_no_change(): assert with_settings(SINGLE_GPU, []) is SINGLE_GPU and with_settings(with_settings(SINGLE_GPU, ["epochs=1"]), ["epochs=2"]).name == "single_gpu-own"
+
+
+def test_an_own_run_is_found_by_its_name(monkeypatch):
+    monkeypatch.delenv("AQUILT_SET", raising=False)
+    assert get_profile("mini-own").name == "mini-own" and get_profile("mini").name == "mini"
