@@ -28,6 +28,7 @@ class Profile:
     # models and engines
     teacher: str = setting("deepseek-chat", "3.2: DeepSeek-V3")
     teacher_url: str = setting("https://api.deepseek.com", "4.3: official API; empty: the miniature's teacher on loopback")
+    teachers: tuple[str, ...] = setting((), "Limitations (the paper uses one): several teachers instead of one, each MODEL@URL*WEIGHT|VARIABLE; weight 1 and the key in OPENAI_API_KEY where these are left out")
     student: str = setting("Qwen/Qwen2.5-7B", "4.1: Qwen2.5-7B-Base; a name without a slash is a model shipped with the package")
     specialist_bases: tuple[str, ...] = setting(("Qwen/Qwen2.5-7B-Instruct", "meta-llama/Meta-Llama-3-8B-Instruct"), "4.2")
     engine: str = setting("vllm", "4.2: vLLM")

@@ -20,7 +20,7 @@ import aquilt
 from aquilt import runs, teacher
 from aquilt.core import Drop, Record, UserError, text_hash
 from aquilt.corpus import associate, corpus, labeled
-from aquilt.distillation import ask_teacher, cost_table, distillation, estimate, open_teacher, read_pair, sorted_out, total_from
+from aquilt.distillation import ask_teacher, cost_table, distillation, estimate, open_teacher, read_pair, read_teacher, sorted_out, total_from
 from aquilt.engines import Completion, Usage
 from aquilt.prices import load_prices
 from aquilt.profiles import SMOKE
@@ -80,6 +80,8 @@ class Scripted:
 
     def __init__(self, *completions): self.completions, self.calls = list(completions), []
 
+    def of(self, prompt): return self
+
     def generate(self, prompts, sampling, adapter=None, desc=""):
         self.calls.append([p.content for p in prompts])
         self.sampling = sampling
@@ -114,8 +116,8 @@ def test_nobody_is_asked_for_no_records():
 
 def test_the_profile_says_who_the_teacher_is(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "key")
-    with open_teacher(Run(replace(SMOKE, teacher="big", teacher_url="https://far.example/v1"), tmp_path), tmp_path / "r.jsonl") as far: assert (far.model, far.base_url) == ("big", "https://far.example/v1")
-    with open_teacher(Run(SMOKE, tmp_path)) as near: assert near.model == "miniature-teacher" and near.base_url.startswith("http://127.0.0.1:")
+    with open_teacher(Run(replace(SMOKE, teacher="big", teacher_url="https://far.example/v1"), tmp_path), tmp_path / "r.jsonl") as far: assert (far.engines[0].model, far.engines[0].base_url) == ("big", "https://far.example/v1")
+    with open_teacher(Run(SMOKE, tmp_path)) as near: assert near.engines[0].model == "miniature-teacher" and near.engines[0].base_url.startswith("http://127.0.0.1:")
 
 
 # ---- the stage
@@ -304,7 +306,7 @@ def test_a_run_stops_at_its_budget_and_a_larger_one_goes_on(tmp_path, sheet, ask
 def test_other_stages_count_towards_the_budget(tmp_path, sheet):
     run, _ = pipeline(tmp_path / "run")
     sheet.setenv("AQUILT_BUDGET", "0.01")
-    with open_teacher(run, tmp_path / "run/later/replies.jsonl") as teacher: assert teacher.spent > 0.01 and teacher.budget == Decimal("0.01")
+    with open_teacher(run, tmp_path / "run/later/replies.jsonl") as teacher: assert teacher.engines[0].spent > 0.01 and teacher.engines[0].budget == Decimal("0.01")
 
 
 @pytest.mark.parametrize("given", ["much", "-1", "nan", "inf", "1,5"])
@@ -340,3 +342,28 @@ def test_the_interval_holds_the_total_in_nine_cases_of_ten(start):
 
 def test_a_sample_of_all_has_no_doubt():
     assert total_from([1.0, 3.0], 2) == (4.0, 4.0, 4.0) and total_from([2.0], 5)[2] == float("inf") and total_from([], 0) == (0, 0.0, float("inf"))
+
+
+# ---- several teachers
+
+def test_several_teachers_share_the_work_by_weight_and_each_record_names_its_own(tmp_path, asked):
+    with teacher.teacher_server() as url:
+        run, result = pipeline(tmp_path, replace(TINY, teachers=(f"small@{url}*1", f"large@{url}*3")))
+        by = Counter(r.model for r in run.records("distillation"))
+        assert set(by) == {"small", "large"} and by["large"] > 1.5 * by["small"] and result["counts"]["kept"] == ASKED
+        bill = cost_table(run)
+        assert set(bill["teacher"]) == {"small", "large", ""} and bill["requests"].iloc[-1] == ASKED
+        assert sum(usage for usage in bill["requests"][:-1][bill["teacher"][:-1] == "large"]) == by["large"]
+        asked.clear()
+        (run.folder("distillation") / "result.json").unlink()
+        assert distillation(run)["bill"] == result["bill"] and asked == [], "the same prompt has the same teacher"
+
+
+@pytest.mark.parametrize("text, read", [("m@http://localhost:8000/v1", ("m", "http://localhost:8000/v1", 1, "OPENAI_API_KEY")), ("org/m@https://x.example*2.5", ("org/m", "https://x.example", 2.5, "OPENAI_API_KEY")),
+                                        ("m@https://x.example*2|OTHER_KEY", ("m", "https://x.example", 2, "OTHER_KEY")), ("m@https://x.example|K", ("m", "https://x.example", 1, "K"))])
+def test_how_a_teacher_is_written(text, read): assert read_teacher(text) == read
+
+
+@pytest.mark.parametrize("text", ["", "m", "@https://x", "m@", "m@https://x*", "m@https://x*0", "m@https://x*-1", "m@https://x*two"])
+def test_what_is_no_teacher(text):
+    with pytest.raises(UserError, match="is no teacher: write MODEL@URL"): read_teacher(text)
