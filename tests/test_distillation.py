@@ -1,4 +1,5 @@
 """Teacher replies read into records or ledger rows, and the stage: it reconciles, keeps every reply, and repeats without asking again."""
+import csv
 import json
 import os
 import random
@@ -20,7 +21,7 @@ import aquilt
 from aquilt import runs, teacher
 from aquilt.core import Drop, Record, UserError, text_hash
 from aquilt.corpus import associate, corpus, labeled
-from aquilt.distillation import ask_teacher, cost_table, distillation, estimate, open_teacher, read_pair, read_teacher, sorted_out, total_from
+from aquilt.distillation import QUESTIONS, ask_teacher, cost_table, distillation, estimate, open_teacher, read_pair, read_teacher, review, sorted_out, total_from, write_review
 from aquilt.engines import Completion, Usage
 from aquilt.prices import load_prices
 from aquilt.profiles import SMOKE
@@ -367,3 +368,46 @@ def test_how_a_teacher_is_written(text, read): assert read_teacher(text) == read
 @pytest.mark.parametrize("text", ["", "m", "@https://x", "m@", "m@https://x*", "m@https://x*0", "m@https://x*-1", "m@https://x*two"])
 def test_what_is_no_teacher(text):
     with pytest.raises(UserError, match="is no teacher: write MODEL@URL"): read_teacher(text)
+
+
+# ---- the review of logic
+
+def filled(sheet, answers):
+    "The sheet with `answers(record, question)` filled in, under another name."
+    with sheet.open(encoding="utf-8-sig", newline="") as file: rows = list(csv.DictReader(file))
+    for row in rows: row |= {q: answers(int(row["record"]), q) for q in QUESTIONS}
+    path = sheet.with_name(f"filled{random.random()}.csv")
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+SAID = [Record(text=f"passage {i}, 河", question="q\nq", logic='"l", l', answer="a") for i in range(30)]
+
+
+def test_a_sheet_is_a_random_sample_with_room_for_answers(tmp_path):
+    sheet = write_review(SAID, tmp_path / "review.csv", 10, seed=1)
+    with sheet.open(encoding="utf-8-sig", newline="") as file: rows = list(csv.DictReader(file))
+    assert len(rows) == 10 and all(SAID[int(r["record"])].text == r["passage"] and r["logic"] == '"l", l' and not any(r[q] for q in QUESTIONS) for r in rows)
+    assert sheet.read_bytes() == write_review(SAID, tmp_path / "again.csv", 10, seed=1).read_bytes() != write_review(SAID, tmp_path / "other.csv", 10, seed=2).read_bytes()
+    assert len(list(csv.reader(write_review(SAID[:3], tmp_path / "few.csv", 10).open(encoding="utf-8-sig")))) >= 4
+
+
+def test_shares_and_agreement_follow_from_the_filled_sheets(tmp_path):
+    sheet = write_review(SAID, tmp_path / "review.csv", 30)
+    one = filled(sheet, lambda i, q: "yes" if i % 3 else "no")
+    two = filled(sheet, lambda i, q: " YES " if i % 3 else ("no" if i % 2 else "yes"))
+    alone, both = review(one), review(one, two)
+    assert alone["yes"].tolist() == [2 / 3] * 3 and alone["kappa"].tolist() == [None] * 3
+    assert both["answers"].tolist() == [60] * 3 and both["agreement"].tolist() == [25 / 30] * 3 and all(0.4 < k < 0.7 for k in both["kappa"])
+
+
+def test_a_sheet_that_cannot_be_used_is_one_sentence(tmp_path):
+    sheet = write_review(SAID, tmp_path / "review.csv", 5)
+    with pytest.raises(UserError, match="is not filled in"): review(sheet)
+    with pytest.raises(UserError, match="'maybe' is neither yes nor no"): review(filled(sheet, lambda i, q: "maybe"))
+    with pytest.raises(UserError, match="cannot be read as a sheet"): review(tmp_path / "none.csv")
+    (tmp_path / "gb.csv").write_bytes("记录".encode("gb18030"))
+    with pytest.raises(UserError, match="save it as CSV in UTF-8"): review(tmp_path / "gb.csv")
