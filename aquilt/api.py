@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from .core import UserError, text_hash
+from .core import UserError, causes, text_hash
 from .engines import Completion, Prompt, Sampling
 from .prices import Price, price_of
 from .replies import ReplyStore, read_reply, read_tokens, reply_cost, request_bodies
@@ -123,6 +123,8 @@ def explain(error: Exception, server: str) -> tuple[str, bool]:
     status = getattr(error, "status_code", None)
     if status in FATAL: return f"{server} {FATAL[status]} (status {status}).", True
     if isinstance(error, openai.APITimeoutError): return f"{server} did not answer in time.", False
+    if isinstance(error, openai.APIConnectionError) and causes(error)[0] & {"SSLError", "SSLCertVerificationError"} or "CERTIFICATE_VERIFY_FAILED" in causes(error)[1]:
+        return f"{server} shows a certificate that is not trusted: correct base_url, or name the file of its authority in SSL_CERT_FILE.", True
     if isinstance(error, openai.APIConnectionError): return f"{server} cannot be reached: start it, or correct base_url.", True
     if status is None: return f"The reply of {server} is not a chat completion: {error}.", False
     said = error.body.get("message", error.body) if isinstance(error.body, dict) else error.body

@@ -142,8 +142,10 @@ class ReplyStore:
     def put(self, key: str, request: dict[str, Any], reply: Any) -> None:
         "Append a reply; when this returns, the operating system has it."
         line = json.dumps({"key": key, "request": request, "reply": reply}, ensure_ascii=False).encode() + b"\n"
-        self.file.write(line)
-        self.file.flush()
+        try:
+            self.file.write(line)
+            self.file.flush()
+        except OSError as e: raise UserError(f"Cannot write {self.path} any further: {e.strerror}. Make room; the replies up to here are kept, and the same command goes on.") from e
         self.places[key], self.end, self.lines = self.end, self.end + len(line), self.lines + 1
         self.spent += reply_cost(request.get("model", ""), reply, self.sheet)
 

@@ -2,8 +2,10 @@
 import asyncio
 import json
 import math
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -475,3 +477,38 @@ def test_other_failures_do_not_slow_the_others(serve, monkeypatch):
     server = serve(lambda body, n: (500, {}) if n < 3 else good(body))
     APIEngine("m", server.url, concurrency=8).generate(PROMPTS, Sampling())
     assert paces[0].limit == 8 and paces[0].under_way == 0 and len(server.asked) == 24
+
+
+# ---- more that can go wrong
+
+def test_a_full_disk_is_one_sentence_and_the_replies_up_to_then_are_kept(serve, tmp_path, monkeypatch):
+    engine = APIEngine("m", serve().url, replies=tmp_path / "r.jsonl", concurrency=1)
+    real, written = ReplyStore.put, []
+    def put(store, key, request, reply):
+        if len(written) == 3:
+            class Full:
+                def write(self, line): raise OSError(28, "No space left on device")
+            store.file, whole = Full(), store.file
+            try: return real(store, key, request, reply)
+            finally: store.file = whole
+        written.append(key)
+        return real(store, key, request, reply)
+    monkeypatch.setattr(ReplyStore, "put", put)
+    with pytest.raises(UserError, match="r.jsonl any further: No space left on device. Make room"): engine.generate(PROMPTS, Sampling())
+    assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 3
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed, which makes the certificate")
+def test_a_certificate_that_is_not_trusted_is_one_sentence(serve, tmp_path):
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1", "-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem"], check=True, capture_output=True)
+    server = serve()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    with pytest.raises(UserError, match="certificate that is not trusted: correct base_url"): APIEngine("m", server.url.replace("http:", "https:"), retries=0).generate(PROMPTS[:1], Sampling())
+
+
+def test_a_context_that_is_too_long_costs_one_record_and_is_not_tried_again(serve):
+    server = serve(lambda body, n: (400, {"error": {"message": "maximum context length is 8 tokens"}}) if "3" in body["messages"][0]["content"] else good(body))
+    completions = APIEngine("m", server.url).generate(PROMPTS, Sampling())
+    assert [c.finish_reason for c in completions].count("error") == 1 and "maximum context length" in completions[3].error and len(server.asked) == 8
