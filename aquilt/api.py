@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 from .core import UserError, causes, text_hash
 from .engines import Completion, Prompt, Sampling
 from .prices import Price, price_of
-from .replies import ReplyStore, read_reply, read_tokens, reply_cost, request_bodies
+from .replies import ReplyStore, read_reply, read_tokens, reply_cost, request_bodies, structured
 
 # %% ../nbs/02c_api.ipynb #aadfa17f
 def worth_retrying(error: Exception) -> bool:
@@ -172,6 +172,7 @@ class APIEngine:
         self.model, self.base_url, self.api_key_env = model, base_url, api_key_env
         self.concurrency, self.timeout, self.retries = concurrency, timeout, retries
         self.requests_per_minute, self.tokens_per_minute = requests_per_minute, tokens_per_minute
+        self.unstructured = False  # whether the server refused a schema
         self.prices, self.budget, self.spent = prices, budget, spent
         self.store = ReplyStore(replies, prices) if replies else None
         if budget is not None and not self.store: raise UserError("A budget needs a file of replies, by which what was spent is known.")
@@ -190,8 +191,9 @@ class APIEngine:
         completion = read_reply(reply, prefix)
         return replace(completion, usage=replace(completion.usage, cost=float(reply_cost(body["model"], reply, self.prices))))
 
-    async def _answer(self, client: Any, body: dict[str, Any], prefix: str, pace: Pace) -> Completion | None:
+    async def _answer(self, client: Any, plain: dict[str, Any], prefix: str, pace: Pace, keys: Sequence[str] = ()) -> Completion | None:
         import openai
+        body = structured(plain, () if self.unstructured or prefix else keys)
         key = text_hash(body)
         if self.store and (kept := self.store.get(key)): return self._read(body, kept, prefix)
         if self.budget is not None and self.spent + self.store.spent >= self.budget: return None
@@ -200,18 +202,23 @@ class APIEngine:
             completion = self._read(body, reply, prefix)
             if self.store: self.store.put(key, body, reply)
             return completion
+        except openai.BadRequestError as e:
+            if body != plain and re.search("response_format|json_schema", str(e)):
+                self.unstructured = True
+                return await self._answer(client, plain, prefix, pace)
+            sentence, fatal = explain(e, f"{self.base_url} (model {body['model']})")
         except (openai.APIError, ValueError) as e: sentence, fatal = explain(e, f"{self.base_url} (model {body['model']})")
         sentence = sentence.replace(client.api_key, "***")[:500]  # some servers repeat the key; and some answer with a whole page
         if fatal: raise UserError(sentence)
         return Completion("", "error", error=sentence)
 
-    async def _answer_all(self, model: str, prompts: Sequence[Prompt], sampling: Sampling, bar: Any) -> list[Completion]:
+    async def _answer_all(self, model: str, prompts: Sequence[Prompt], sampling: Sampling, bar: Any, keys: Sequence[str]) -> list[Completion]:
         done, line = {}, enumerate(zip(request_bodies(model, prompts, sampling), prompts))
         pace = Pace(self.concurrency, self.requests_per_minute, self.tokens_per_minute)
 
         async def worker(client: Any) -> None:
             for i, (body, prompt) in line:
-                done[i] = await self._answer(client, body, prompt.prefix, pace)
+                done[i] = await self._answer(client, body, prompt.prefix, pace, keys)
                 bar.update()
 
         async with self._client() as client: await asyncio.gather(*(worker(client) for _ in range(min(self.concurrency, len(prompts)))))
@@ -219,8 +226,10 @@ class APIEngine:
             raise UserError(f"The budget of {self.budget} is spent ({self.spent + self.store.spent:.4f}): {len(prompts) - left} of {len(prompts)} requests are answered and kept. To go on, repeat the command with a larger --budget.")
         return [done[i] for i in range(len(prompts))]
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, adapter: str | Path | None = None, desc: str = "") -> list[Completion]:
-        "As `Engine.generate`; `adapter` is the server's name for the adapted model. Raises UserError where no request can succeed; replies up to then are in the store."
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, adapter: str | Path | None = None, desc: str = "", keys: Sequence[str] = ()) -> list[Completion]:
+        """As `Engine.generate`; `adapter` is the server's name for the adapted model. With `keys`, the server is held to a JSON object of these, if it can be.
+
+        Raises UserError where no request can succeed; replies up to then are in the store."""
         from tqdm.auto import tqdm
         with self.store.writing() if self.store else nullcontext(), tqdm(total=len(prompts), desc=desc, disable=not desc) as bar:
-            return run_async(self._answer_all(str(adapter or self.model), prompts, sampling, bar))
+            return run_async(self._answer_all(str(adapter or self.model), prompts, sampling, bar, keys))

@@ -44,12 +44,12 @@ class Teachers:
         "The teacher that a prompt goes to."
         return random.Random(text_hash(prompt.content[:2])).choices(self.engines, self.weights)[0]
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, desc: str = "") -> list[Completion]:
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, desc: str = "", keys: Sequence[str] = ()) -> list[Completion]:
         "The completions of the prompts in their order; one teacher is asked after the other."
         chosen, found = [self.of(p) for p in prompts], {}
         for engine in self.engines:
             mine = [i for i, e in enumerate(chosen) if e is engine]
-            if mine: found |= zip(mine, engine.generate([prompts[i] for i in mine], sampling, desc=desc if len(self.engines) == 1 else f"{desc}: {engine.model}"))
+            if mine: found |= zip(mine, engine.generate([prompts[i] for i in mine], sampling, desc=desc if len(self.engines) == 1 else f"{desc}: {engine.model}", keys=keys))
         return [found[i] for i in range(len(prompts))]
 
 TEACHER = re.compile(r"(?P<model>[^@*|]+)@(?P<url>[^*|]+)(?:\*(?P<weight>\d+(?:\.\d+)?))?(?:\|(?P<key>\w+))?")
@@ -101,7 +101,7 @@ def ask_teacher(teacher: Teachers, records: Sequence[Record], messages: Sequence
     "Send one request per record and read the replies, asking once more where one cannot be read: for each record what became of it, and what it used."
     known = [r.with_(prompt_hash=text_hash(m[0]["content"]), model=teacher.of(Prompt(m)).model, seed=seed) for r, m in zip(records, messages)]
     def answers(which: Sequence[int], sent: Sequence[list[dict]], desc: str) -> dict[int, tuple[Record | Drop, Usage]]:
-        completions = teacher.generate([Prompt(m) for m in sent], Sampling(temperature=1.0, top_p=1.0, seed=seed), desc=desc)
+        completions = teacher.generate([Prompt(m) for m in sent], Sampling(temperature=1.0, top_p=1.0, seed=seed), desc=desc, keys=keys)
         return {i: (read_pair(known[i], c, keys, stage), c.usage) for i, c in zip(which, completions)}
     first = answers(range(len(records)), messages, desc)
     again = {i: o for i, (o, _) in first.items() if isinstance(o, Drop) and o.reason.startswith(UNREADABLE)}

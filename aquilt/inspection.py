@@ -59,7 +59,7 @@ def inspection_data(run: Run, variant: str = "", seed: int = 1) -> dict:
         written, unread = write_data(engine, passages, Sampling(p.temperature, p.top_p, p.max_tokens, seed), folder / "completions.jsonl", stage=name)
         with open_teacher(run, folder / "replies.jsonl") as teacher:
             messages = [inspection_messages(r.text, r.question, r.logic, r.answer, r.lang) for r in written]
-            scored = [read_score(r, c, name) for r, c in zip(written, teacher.generate([Prompt(m) for m in messages], Sampling(temperature=0.0, top_p=1.0), desc="Eq. 4"))]
+            scored = [read_score(r, c, name) for r, c in zip(written, teacher.generate([Prompt(m) for m in messages], Sampling(temperature=0.0, top_p=1.0), desc="Eq. 4", keys=INSPECTION_KEYS))]
         kept, capped = cap_scores([s for s in scored if isinstance(s, Record)], p.inspection_cap, name)
         drops = unread + [s for s in scored if isinstance(s, Drop)] + capped
         scores = Counter(f"{r.lang} {r.score}" for r in kept)

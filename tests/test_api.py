@@ -512,3 +512,30 @@ def test_a_context_that_is_too_long_costs_one_record_and_is_not_tried_again(serv
     server = serve(lambda body, n: (400, {"error": {"message": "maximum context length is 8 tokens"}}) if "3" in body["messages"][0]["content"] else good(body))
     completions = APIEngine("m", server.url).generate(PROMPTS, Sampling())
     assert [c.finish_reason for c in completions].count("error") == 1 and "maximum context length" in completions[3].error and len(server.asked) == 8
+
+
+# ---- structured output
+
+def test_a_server_is_held_to_a_schema_where_it_can_be(serve, tmp_path):
+    server = serve()
+    engine = APIEngine("m", server.url, replies=tmp_path / "r.jsonl")
+    engine.generate(PROMPTS[:2], Sampling(), keys=("question", "thought process"))
+    assert all(b["response_format"]["json_schema"]["schema"]["required"] == ["question", "thought process"] for b in server.asked)
+    engine.generate(PROMPTS[:2], Sampling())
+    assert len(server.asked) == 4, "another demand is another request"
+
+
+@pytest.mark.parametrize("message", ["This response_format type is unavailable now", "json_schema is not supported"])
+def test_a_server_that_cannot_is_asked_plainly_and_its_replies_are_found_again(serve, tmp_path, message):
+    behave = lambda body, n: (400, {"error": {"message": message}}) if "response_format" in body else good(body)
+    server = serve(behave)
+    engine = lambda: APIEngine("m", server.url, replies=tmp_path / "r.jsonl", concurrency=2)
+    first = engine().generate(PROMPTS, Sampling(), keys=("a",))
+    assert all(c.finish_reason == "stop" for c in first) and sum("response_format" in b for b in server.asked) <= 2
+    asked = len(server.asked)
+    assert engine().generate(PROMPTS, Sampling(), keys=("a",)) == first and all("response_format" in b for b in server.asked[asked:])
+
+
+def test_another_refusal_is_no_matter_of_the_schema(serve):
+    server = serve(lambda body, n: (400, {"error": {"message": "too long"}}))
+    assert all(c.finish_reason == "error" for c in APIEngine("m", server.url).generate(PROMPTS, Sampling(), keys=("a",))) and len(server.asked) == 8

@@ -83,7 +83,7 @@ class Scripted:
 
     def of(self, prompt): return self
 
-    def generate(self, prompts, sampling, adapter=None, desc=""):
+    def generate(self, prompts, sampling, desc="", keys=()):
         self.calls.append([p.content for p in prompts])
         self.sampling = sampling
         return [self.completions.pop(0) for _ in prompts]
