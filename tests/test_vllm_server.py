@@ -26,7 +26,8 @@ def server(tmp_path_factory):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = tmp_path_factory.mktemp("vllm") / "log.txt"
-    command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", model_path("qwen2-instruct"), "--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(port),
+    # the module and not `vllm serve`, which looks for a distribution called vllm: the CPU build has another name
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model_path("qwen2-instruct"), "--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(port),
                "--dtype", "float32", "--enforce-eager", "--max-model-len", "512"]
     env = os.environ | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
     with log.open("wb") as out: process = subprocess.Popen(command, env=env, stdout=out, stderr=out, start_new_session=True)
@@ -39,7 +40,7 @@ def server(tmp_path_factory):
             except (urllib.error.URLError, OSError): time.sleep(0.5)
         yield f"http://127.0.0.1:{port}/v1"
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        if process.poll() is None: os.killpg(process.pid, signal.SIGTERM)
         try: process.wait(60)
         except subprocess.TimeoutExpired: os.killpg(process.pid, signal.SIGKILL)
 
