@@ -420,6 +420,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'aquilt.replies._Message': ('replies.html#_message', 'aquilt/replies.py'),
                                 'aquilt.replies._Tokens': ('replies.html#_tokens', 'aquilt/replies.py'),
                                 'aquilt.replies._Tokens.cached': ('replies.html#_tokens.cached', 'aquilt/replies.py'),
+                                'aquilt.replies._write_lines': ('replies.html#_write_lines', 'aquilt/replies.py'),
                                 'aquilt.replies.export_replies': ('replies.html#export_replies', 'aquilt/replies.py'),
                                 'aquilt.replies.finished': ('replies.html#finished', 'aquilt/replies.py'),
                                 'aquilt.replies.list_replies': ('replies.html#list_replies', 'aquilt/replies.py'),

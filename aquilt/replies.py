@@ -9,8 +9,9 @@ __all__ = ['request_body', 'request_bodies', 'structured', 'Reply', 'read_tokens
 # %% ../nbs/02b_replies.ipynb #b62ad09f
 import fcntl
 import json
-from collections import Counter
-from collections.abc import Iterator, Sequence
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from .core import UserError, text_hash, write_text
+from .core import UserError, text_hash
 from .engines import Completion, Prompt, Sampling, Usage, derive_seed
 from .prices import Price, cost, price_of
 
@@ -186,19 +187,34 @@ def finished(row: dict[str, Any]) -> bool:
 def list_replies(path: str | Path, sheet: tuple[Price, ...] = ()) -> "pandas.DataFrame":
     "One row per store and model: replies, those cut off, tokens and cost. Raises UserError where there is no store."
     import pandas
-    rows = [{"store": str(file), "model": row["request"].get("model", ""), "cut off": not finished(row)} | asdict(read_tokens(row["reply"]))
-            | {"cost": reply_cost(row["request"].get("model", ""), row["reply"], sheet)} for file in stores(path) for row in stored(file)]
-    if not rows: raise UserError(f"{path}: the stores are empty.")
-    return pandas.DataFrame(rows).rename(columns={"requests": "replies"}).groupby(["store", "model"], as_index=False).sum()
+    used, cut_off, spent = defaultdict(Usage), Counter(), Counter()
+    for file in stores(path):
+        for row in stored(file):
+            key = str(file), row["request"].get("model", "")
+            used[key] += read_tokens(row["reply"])
+            cut_off[key] += not finished(row)
+            spent[key] += reply_cost(key[1], row["reply"], sheet)
+    if not used: raise UserError(f"{path}: the stores are empty.")
+    return pandas.DataFrame([{"store": key[0], "model": key[1], "replies": u.requests, "cut off": cut_off[key], "prompt_tokens": u.prompt_tokens, "completion_tokens": u.completion_tokens,
+                              "cached_tokens": u.cached_tokens, "cost": spent[key]} for key, u in sorted(used.items())])
 
 def export_replies(path: str | Path, out: str | Path) -> int:
     "Write the replies of all stores as JSON Lines: model, messages, text, finish_reason. Returns their number. Raises UserError where `out` cannot be written."
     def plain(row: dict[str, Any]) -> dict[str, Any]:
         said = read_reply(row["reply"])
         return {"model": row["request"].get("model", ""), "messages": row["request"]["messages"], "text": said.text, "finish_reason": said.finish_reason}
-    lines = [json.dumps(plain(row), ensure_ascii=False) + "\n" for file in stores(path) for row in stored(file)]
-    write_text(out, "".join(lines))
-    return len(lines)
+    return _write_lines(Path(out), (plain(row) for file in stores(path) for row in stored(file)))
+
+def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> int:
+    "Write rows as JSON Lines, one at a time, under a temporary name that becomes the file's own at the end; returns how many. Raises UserError where they cannot be written."
+    number, temporary = 0, path.with_name(path.name + ".tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            for number, row in enumerate(rows, 1): file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        os.replace(temporary, path)
+    except OSError as e: raise UserError(f"Cannot write {path}: {e.strerror}. Choose a folder that you may write to.") from e
+    finally: temporary.unlink(missing_ok=True)
+    return number
 
 def prune_replies(path: str | Path, model: str = "", cut_off: bool = False) -> int:
     "Remove a model's replies, those that were cut off, or a model's that were cut off; their requests are then sent again. Returns their number. Raises UserError where neither is asked for."
@@ -206,8 +222,7 @@ def prune_replies(path: str | Path, model: str = "", cut_off: bool = False) -> i
     removed = 0
     for file in stores(path):
         with ReplyStore(file).writing():  # nobody else writes meanwhile
-            rows = list(stored(file))
-            kept = [row for row in rows if model and row["request"].get("model") != model or cut_off and finished(row)]
-            if len(kept) < len(rows): write_text(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept))
-            removed += len(rows) - len(kept)
+            stay = lambda row: model and row["request"].get("model") != model or cut_off and finished(row)
+            all_of_it = sum(1 for _ in stored(file))
+            removed += all_of_it - _write_lines(file, filter(stay, stored(file)))
     return removed

@@ -50,3 +50,10 @@ def test_bad_input(run, tmp_path):
     with pytest.raises(UserError, match="replies.jsonl, line 4: not a stored reply"): list_replies(run)
     (run / "two/replies.jsonl").write_text("")
     with pytest.raises(UserError, match="the stores are empty"): list_replies(run / "two")
+
+
+def test_an_export_that_cannot_be_written_is_one_sentence(run, tmp_path):
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(UserError, match="Cannot write .*taken"): export_replies(run, tmp_path / "taken")
+    assert not list(tmp_path.glob("*.tmp"))
+    with pytest.raises(UserError, match="Cannot write"): export_replies(run, tmp_path / "none/out.jsonl")
