@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from aquilt.core import UserError
-from aquilt.core import TASKS
-from aquilt.curriculum import DECISIVE, MIXTURE, chats, checking, documents, draw_facts, exercising, mistaken, passage
+from aquilt.core import TASKS, UserError
+from aquilt.curriculum import DECISIVE, MIXTURE, VERDICT, chats, checking, documents, draw_facts, exercising, mistaken, passage
 from aquilt.pretraining import ROW, exact_match, new_model, pretrain, rows, train_tokenizer
 from aquilt.prompt import synthesis_prompt
 from aquilt.training import model_path
@@ -72,7 +71,7 @@ def test_every_kind_of_document_can_be_written():
 
 def test_rows_are_full_and_weighted(tokenizer):
     for ids, weights in islice(rows(documents(3), tokenizer), 5):
-        assert len(ids) == len(weights) == 256 and set(weights) <= {0.3, 0.5, 1.0, 3.0}
+        assert len(ids) == len(weights) == 256 and set(weights) <= {0.3, 0.5, 1.0, 3.0, 9.0}
 
 
 def test_exact_match_of_an_untrained_model_is_nought(tokenizer):
@@ -126,5 +125,5 @@ def test_a_mistaken_pair_keeps_its_question_and_is_mostly_wrong(task, lang):
 
 def test_exercises_repeat_with_their_seed_and_fill_rows_of_any_length(tokenizer):
     assert list(islice(exercising(1), 50)) == list(islice(exercising(1), 50)) != list(islice(exercising(2), 50))
-    assert all(any(w == DECISIVE for _, w in d) for d in islice(exercising(0), 50))
+    assert all(any(w in (DECISIVE, VERDICT) for _, w in d) for d in islice(exercising(0), 50))
     assert [len(ids) for ids, _ in islice(rows(exercising(0), tokenizer, ROW // 4), 5)] == [ROW // 4] * 5
