@@ -182,12 +182,14 @@ def corpus(paths: Annotated[list[str], typer.Argument(help="Files (txt, md, json
            remove_overlap: Annotated[bool, typer.Option("--remove-overlap", help="Drop the passages that overlap with test items; otherwise they are only counted.")] = False,
            workers: Annotated[int, typer.Option(min=0, help="Processes that examine passages.")] = 0) -> None:
     "Make passages of your own text: read, cut at sentences, cleaned, compared with the test items; what is dropped is listed with its reason."
-    from aquilt.benchmarks import test_texts
     from aquilt.cleaning import Rules, make_corpus, read_tests
     from aquilt.engines import model_path
-    from aquilt.profiles import get_profile
-    read_from(sources, False)
-    items = test_texts(get_profile(profile)) if profile else {}
+    items = {}
+    if profile:
+        from aquilt.benchmarks import test_texts
+        from aquilt.profiles import get_profile
+        read_from(sources, False)
+        items = test_texts(get_profile(profile))
     for path in tests or ():
         for name, texts in read_tests(path).items(): items[name] = [*items.get(name, ()), *texts]
     langs = () if lang and "any" in lang else tuple(lang or LANGS)

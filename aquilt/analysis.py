@@ -14,7 +14,7 @@ from statistics import mean
 
 from .benchmarks import SUITE, domain_passages
 from .core import Record
-from .distillation import ask_teacher, open_teacher, sorted_out
+from .distillation import ask_teacher, open_teacher, several_teachers, sorted_out
 from .engines import model_path
 from .inspection import inspection_data, inspector
 from .paper import paper_table
@@ -91,7 +91,7 @@ def teacher_data(run: Run, name: str, seed: int = 0) -> dict:
                 k, d = sorted_out(ask_teacher(teacher, batch, [messages(f"general/{name}", text=r.text) for r in batch], META_KEYS, stage, seed + turn, stage))
                 kept, drops = kept + k, drops + d
         return hand_over(folder, stage, len(chosen), kept, drops)
-    return run.stage(stage, work, samples=p.relevance_samples, passages=p.domain_passages, teacher=p.teacher, faults=p.teacher_faults, seed=seed)
+    return run.stage(stage, work, samples=p.relevance_samples, passages=p.domain_passages, teacher=p.teacher, **several_teachers(p), faults=p.teacher_faults, seed=seed)
 
 # %% ../nbs/50_analysis.ipynb #26f8582c
 def embed(texts: Sequence[str], model: str, batch: int = 64):

@@ -105,7 +105,8 @@ async def _try(client: Any, body: dict[str, Any], pace: Pace, wait: float) -> tu
     try:
         # the path itself: `chat.completions.create` looks up the type of every field of every message, a fifth of the time
         reply = json.loads(await client.post("/chat/completions", cast_to=str, body={k: v for k, v in body.items() if k != "extra_body"} | body.get("extra_body", {})))
-        used = read_tokens(reply).prompt_tokens + read_tokens(reply).completion_tokens
+        tokens = read_tokens(reply)
+        used = tokens.prompt_tokens + tokens.completion_tokens
     except openai.APIError as e:
         error, asked = e, retry_after(e)
         wait = wait if asked is None else asked
@@ -123,9 +124,11 @@ def explain(error: Exception, server: str) -> tuple[str, bool]:
     status = getattr(error, "status_code", None)
     if status in FATAL: return f"{server} {FATAL[status]} (status {status}).", True
     if isinstance(error, openai.APITimeoutError): return f"{server} did not answer in time.", False
-    if isinstance(error, openai.APIConnectionError) and causes(error)[0] & {"SSLError", "SSLCertVerificationError"} or "CERTIFICATE_VERIFY_FAILED" in causes(error)[1]:
-        return f"{server} shows a certificate that is not trusted: correct base_url, or name the file of its authority in SSL_CERT_FILE.", True
-    if isinstance(error, openai.APIConnectionError): return f"{server} cannot be reached: start it, or correct base_url.", True
+    if isinstance(error, openai.APIConnectionError):
+        names, words = causes(error)
+        if names & {"SSLError", "SSLCertVerificationError"} or "CERTIFICATE_VERIFY_FAILED" in words:
+            return f"{server} shows a certificate that is not trusted: correct base_url, or name the file of its authority in SSL_CERT_FILE.", True
+        return f"{server} cannot be reached: start it, or correct base_url.", True
     if status is None: return f"The reply of {server} is not a chat completion: {error}.", False
     said = error.body.get("message", error.body) if isinstance(error.body, dict) else error.body
     return f"{server} answered with status {status}: {' '.join(str(said).split())}", False

@@ -18,7 +18,7 @@ from .corpus import open_rows
 from .profiles import Profile
 from .prompt import evaluation_prompt
 from .questions import Asked, answer_check, ask, ask_check, choices, value
-from .sources import find_source, as_test
+from .sources import as_test, find_source
 from .teacher import options_of
 from .world import LANG, OTHER, Fact, draw_entity, grammar, show, state, write_passage
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from .core import TASKS
 from .questions import Asked, answer_check, ask, ask_check, choices, concluded, conclusion, derived, evidence, other_values, value, word
-from .teacher import Pair, own_answer, right_answer, write_pair
+from .teacher import Pair, other_class, own_answer, right_answer, write_pair
 from .world import LANG, OTHER, SPACE, Fact, draw_entity, grammar, lookup, read_facts, show, slots, state, write_passage
 
 # %% ../nbs/03d_curriculum.ipynb #c944eccc
@@ -184,7 +184,7 @@ def mistaken(task: str, pair: Pair, text: str, lang: str, rng: random.Random) ->
     said = [f for f in facts + derived(facts) if value(f, lang) in answer]
     old, new = answer, write_pair(task, text, lang, rng)[2]
     if task == "natural_language_inference": new = rng.choice([v for v in verdicts if v != answer])
-    elif task == "text_classification": new = rng.choice([n[LANG[lang]] for n in grammar()["nouns"].values() if n[LANG[lang]] in question and n[LANG[lang]] != answer])
+    elif task == "text_classification": new = other_class(question, answer, lang, rng)
     elif said and rng.random() < 0.8:
         fact = rng.choice(said)
         old, new = value(fact, lang), show(other_values(fact, facts, rng, 1)[0], fact.spec.type, lang)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .core import TASKS, Drop, Record, text_hash
 from .corpus import associate
-from .distillation import open_teacher, read_pair
+from .distillation import open_teacher, read_pair, several_teachers
 from .engines import Completion, Engine, Prompt, Sampling, generate_resumable, open_engine
 from .prompt import INSPECTION_KEYS, QA_KEYS, inspection_json, inspection_messages, parse_json_object, parse_score, self_inspection_prompt, synthesis_prompt
 from .runs import Run, hand_over
@@ -64,7 +64,7 @@ def inspection_data(run: Run, variant: str = "", seed: int = 1) -> dict:
         drops = unread + [s for s in scored if isinstance(s, Drop)] + capped
         scores = Counter(f"{r.lang} {r.score}" for r in kept)
         return hand_over(folder, name, len(passages), kept, drops) | {"scores": dict(sorted(scores.items()))}
-    return run.stage(name, work, inputs=("corpus", variant + "synthesiser"), inspected=p.inspected, cap=p.inspection_cap, teacher=p.teacher, temperature=p.temperature,
+    return run.stage(name, work, inputs=("corpus", variant + "synthesiser"), inspected=p.inspected, cap=p.inspection_cap, teacher=p.teacher, **several_teachers(p), temperature=p.temperature,
                      top_p=p.top_p, max_tokens=p.max_tokens, seed=seed)
 
 # %% ../nbs/33_inspection.ipynb #c2ee4a7d

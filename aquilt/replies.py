@@ -79,7 +79,6 @@ class Reply(BaseModel):
     "The part of a chat completion that is used."
     choices: list[_Choice] = Field(min_length=1)
     usage: _Tokens | None = None
-    created: int = 0
 
 def read_tokens(reply: Any) -> Usage:
     "The usage that a reply reports, without a price; no tokens where it reports nothing that can be read."
@@ -100,14 +99,22 @@ def read_reply(reply: Any, prefix: str = "") -> Completion:
 # %% ../nbs/02b_replies.ipynb #2b0c0a02
 def reply_cost(model: str, reply: Any, sheet: tuple[Price, ...] = ()) -> Decimal:
     "What a stored reply of a model cost, by its own report of tokens and time; 0 where there is no price or no report."
-    try: parsed = Reply.model_validate(reply)
-    except ValidationError: return Decimal(0)
-    moment = datetime.fromtimestamp(parsed.created, timezone.utc) if parsed.created > 0 else None
+    created = reply.get("created") if isinstance(reply, dict) else None
+    moment = datetime.fromtimestamp(created, timezone.utc) if isinstance(created, int | float) and 0 < created < 1e11 else None
     price = price_of(model, moment, sheet)
-    if not price or not parsed.usage: return Decimal(0)
-    return cost(price.at(moment), parsed.usage.prompt_tokens, parsed.usage.completion_tokens, parsed.usage.cached)
+    if not price: return Decimal(0)
+    used = read_tokens(reply)
+    return cost(price.at(moment), used.prompt_tokens, used.completion_tokens, used.cached_tokens)
 
 # %% ../nbs/02b_replies.ipynb #a4c3b6e0
+def _stored_row(line: bytes, path: Path, number: int) -> dict[str, Any]:
+    "Key, request and reply of a line of a store. Raises UserError that names the file and the line where it is none."
+    try:
+        row = json.loads(line)
+        return {name: row[name] for name in ("key", "request", "reply")}
+    except (ValueError, KeyError, TypeError) as e:
+        raise UserError(f"{path}, line {number}: not a stored reply ({e}). Delete the line; its request is sent again.") from e
+
 class ReplyStore:
     "Replies by request hash in an append-only file of JSON lines; `get` and `put` work inside `writing`. `spent` is what they cost together, by the price sheet."
 
@@ -132,12 +139,9 @@ class ReplyStore:
         self.file.seek(self.end)
         for line in self.file:
             if not line.endswith(b"\n"): return
-            try:
-                row = json.loads(line)
-                self.places[row["key"]] = self.end
-                self.spent += reply_cost(row["request"].get("model", ""), row["reply"], self.sheet)
-            except (ValueError, KeyError, TypeError) as e:
-                raise UserError(f"{self.path}, line {self.lines + 1}: not a stored reply ({e}). Delete the line; its request is sent again.") from e
+            row = _stored_row(line, self.path, self.lines + 1)
+            self.places[row["key"]] = self.end
+            self.spent += reply_cost(row["request"].get("model", ""), row["reply"], self.sheet)
             self.end, self.lines = self.end + len(line), self.lines + 1
 
     def get(self, key: str) -> Any | None:
@@ -169,11 +173,7 @@ def stored(path: Path) -> Iterator[dict[str, Any]]:
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.endswith(b"\n"): return
-            try:
-                row = json.loads(line)
-                yield {name: row[name] for name in ("key", "request", "reply")}
-            except (ValueError, KeyError, TypeError) as e:
-                raise UserError(f"{path}, line {number}: not a stored reply ({e}). Delete the line; its request is sent again.") from e
+            yield _stored_row(line, path, number)
 
 def stored_cost(path: Path, sheet: tuple[Price, ...] = ()) -> Decimal:
     "What the replies in a store cost together."
@@ -219,10 +219,8 @@ def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> int:
 def prune_replies(path: str | Path, model: str = "", cut_off: bool = False) -> int:
     "Remove a model's replies, those that were cut off, or a model's that were cut off; their requests are then sent again. Returns their number. Raises UserError where neither is asked for."
     if not model and not cut_off: raise UserError("Say which replies go: those of a --model, those --cut-off at the token limit, or both.")
+    def stays(row: dict[str, Any]) -> bool: return bool(model) and row["request"].get("model") != model or cut_off and finished(row)
     removed = 0
     for file in stores(path):
-        with ReplyStore(file).writing():  # nobody else writes meanwhile
-            stay = lambda row: model and row["request"].get("model") != model or cut_off and finished(row)
-            all_of_it = sum(1 for _ in stored(file))
-            removed += all_of_it - _write_lines(file, filter(stay, stored(file)))
+        with ReplyStore(file).writing() as store: removed += store.lines - _write_lines(file, filter(stays, stored(file)))  # nobody else writes meanwhile
     return removed

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['Pair', 'ABOUT_TEXT', 'WRITERS', 'about', 'write_answerable', 'write_restatement', 'write_inference', 'write_choice',
            'write_statements', 'write_about_text', 'name_list', 'write_pair', 'leans', 'options_of', 'right_answer',
-           'logic_quality', 'own_answer', 'judge', 'with_faults', 'tagged', 'task_of', 'write_translation',
-           'language_of', 'reply', 'guess_task', 'explain', 'teacher_server']
+           'logic_quality', 'own_answer', 'judge', 'other_class', 'with_faults', 'tagged', 'task_of',
+           'write_translation', 'language_of', 'reply', 'guess_task', 'explain', 'teacher_server']
 
 # %% ../nbs/03c_teacher.ipynb #8c9ca65b
 import json
@@ -231,13 +231,17 @@ def judge(task: str, text: str, question: str, logic: str, answer: str, lang: st
     return score, "".join(reasons).strip()
 
 # %% ../nbs/03c_teacher.ipynb #4b02ffe7
+def other_class(question: str, answer: str, lang: str, rng: random.Random) -> str:
+    "Another of the classes that a classification question offers."
+    return rng.choice([n[LANG[lang]] for n in grammar()["nouns"].values() if n[LANG[lang]] in question and n[LANG[lang]] != answer])
+
 def with_faults(task: str, pair: Pair, text: str, lang: str, rate: float, rng: random.Random) -> Pair:
     "The pair with the teacher's faults."
     question, logic, answer = pair
     if rng.random() < rate:  # a wrong answer: another pair's
         answer = write_pair(task, text, lang, rng)[2]
         if task == "single_choice": answer = rng.choice([o for o in options_of(question).values() if _plain(o) != _plain(pair[2])])
-        if task == "text_classification": answer = rng.choice([n[LANG[lang]] for n in grammar()["nouns"].values() if n[LANG[lang]] in question and n[LANG[lang]] != answer])
+        if task == "text_classification": answer = other_class(question, answer, lang, rng)
     if rng.random() < rate: logic = concluded(answer, lang)
     prefix = word("lean", lang) if rng.random() < rate else word("favourite", lang) if task == "closed_book_qa" and rng.random() < 4 * rate else ""
     return prefix + (question[0].lower() + question[1:] if prefix and question[1:2].islower() else question), logic, answer

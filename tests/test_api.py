@@ -539,3 +539,9 @@ def test_a_server_that_cannot_is_asked_plainly_and_its_replies_are_found_again(s
 def test_another_refusal_is_no_matter_of_the_schema(serve):
     server = serve(lambda body, n: (400, {"error": {"message": "too long"}}))
     assert all(c.finish_reason == "error" for c in APIEngine("m", server.url).generate(PROMPTS, Sampling(), keys=("a",))) and len(server.asked) == 8
+
+
+@pytest.mark.parametrize("created", [None, "yesterday", -1, 1.5, 10**20])
+def test_a_strange_time_spoils_no_reply(serve, created):
+    [completion] = APIEngine("m", serve(lambda body, n: (200, good(body)[1] | {"created": created})).url, prices=priced()).generate(PROMPTS[:1], Sampling())
+    assert completion.finish_reason == "stop" and completion.usage.cost == float(ONE)
