@@ -18,10 +18,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .api import APIEngine
+from .batches import BatchEngine
 from .core import Drop, Record, UserError, text_hash, write_text
 from .corpus import associate
 from .engines import Completion, Prompt, Sampling, Usage
@@ -69,15 +71,15 @@ def several_teachers(p: Profile) -> dict:
 def open_teacher(run: Run, replies: Path | None = None) -> Iterator[Teachers]:
     """The run's teacher or teachers, started and stopped where it is the miniature's; replies are kept in the file `replies`.
 
-    AQUILT_PRICES names a price sheet, AQUILT_BUDGET what all replies of the run may cost together; raises UserError where either cannot be used."""
+    AQUILT_PRICES names a price sheet, AQUILT_BUDGET what all replies of the run may cost together, AQUILT_BATCH says that they come in batches; raises UserError where one cannot be used."""
     p, sheet, budget = run.profile, tuple(load_prices(file)) if (file := os.environ.get("AQUILT_PRICES")) else (), read_budget() if replies else None
     others = [path for path in run.root.rglob("replies.jsonl") if path != replies] if budget is not None else []
     money = {"prices": sheet, "budget": budget, "spent": sum((stored_cost(path, sheet) for path in others), Decimal(0))}
-    if several := [read_teacher(text) for text in p.teachers]:
-        yield Teachers([APIEngine(model, url, key, replies=replies, **money) for model, url, _, key in several], [weight for *_, weight, _ in several])
-    elif p.teacher_url: yield Teachers([APIEngine(p.teacher, p.teacher_url, replies=replies, **money)], [1])
+    engine = partial(BatchEngine if os.environ.get("AQUILT_BATCH") else APIEngine, replies=replies, **money)
+    if several := [read_teacher(text) for text in p.teachers]: yield Teachers([engine(model, url, key) for model, url, _, key in several], [weight for *_, weight, _ in several])
+    elif p.teacher_url: yield Teachers([engine(p.teacher, p.teacher_url)], [1])
     else:
-        with teacher_server(p.teacher_faults) as url: yield Teachers([APIEngine(p.teacher, url, replies=replies, **money)], [1])
+        with teacher_server(p.teacher_faults) as url: yield Teachers([engine(p.teacher, url)], [1])
 
 def read_budget() -> Decimal | None:
     "The budget of AQUILT_BUDGET, or None where it is not set. Raises UserError where it is no amount."

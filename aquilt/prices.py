@@ -40,6 +40,7 @@ class Price(Rates):
     model: str = Field(min_length=1)
     since: datetime
     currency: str = "USD"
+    batch: Decimal = Field(default=Decimal(1), ge=0, le=1)
     source: str = Field(min_length=1)
     off_peak: OffPeak | None = None
 

@@ -30,12 +30,11 @@ if TYPE_CHECKING:
 
 # %% ../nbs/02b_replies.ipynb #72345fb7
 def request_body(model: str, prompt: Prompt, sampling: Sampling) -> dict[str, Any]:
-    "The arguments of a chat completion: all that decides the reply, and nothing (address, key, time limits) that does not."
+    "The body of a request for a chat completion: all that decides the reply, and nothing (address, key, time limits) that does not."
     messages = [{"role": "user", "content": prompt.content}] if isinstance(prompt.content, str) else list(prompt.content)
     body = {"model": model, "messages": messages, **asdict(sampling)}
     if not prompt.prefix: return body
-    carry_on = {"add_generation_prompt": False, "continue_final_message": True}
-    return body | {"messages": [*messages, {"role": "assistant", "content": prompt.prefix}], "extra_body": carry_on}
+    return body | {"messages": [*messages, {"role": "assistant", "content": prompt.prefix}], "add_generation_prompt": False, "continue_final_message": True}
 
 # %% ../nbs/02b_replies.ipynb #81dfd25a
 def request_bodies(model: str, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[dict[str, Any]]:
@@ -98,13 +97,14 @@ def read_reply(reply: Any, prefix: str = "") -> Completion:
 
 # %% ../nbs/02b_replies.ipynb #2b0c0a02
 def reply_cost(model: str, reply: Any, sheet: tuple[Price, ...] = ()) -> Decimal:
-    "What a stored reply of a model cost, by its own report of tokens and time; 0 where there is no price or no report."
-    created = reply.get("created") if isinstance(reply, dict) else None
+    "What a stored reply of a model cost, by its own report of tokens and time, and by its `batch` where it came in one; 0 where there is no price or no report."
+    if not isinstance(reply, dict): return Decimal(0)
+    created = reply.get("created")
     moment = datetime.fromtimestamp(created, timezone.utc) if isinstance(created, int | float) and 0 < created < 1e11 else None
     price = price_of(model, moment, sheet)
     if not price: return Decimal(0)
     used = read_tokens(reply)
-    return cost(price.at(moment), used.prompt_tokens, used.completion_tokens, used.cached_tokens)
+    return cost(price.at(moment), used.prompt_tokens, used.completion_tokens, used.cached_tokens) * (price.batch if reply.get("batch") else 1)
 
 # %% ../nbs/02b_replies.ipynb #a4c3b6e0
 def _stored_row(line: bytes, path: Path, number: int) -> dict[str, Any]:

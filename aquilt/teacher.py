@@ -330,9 +330,12 @@ def _handler(faults: float) -> type[BaseHTTPRequestHandler]:
 
         def log_message(self, *args) -> None: pass
 
-        def do_GET(self) -> None: self._send({"object": "list", "data": [{"id": "miniature-teacher", "object": "model"}]})
+        def do_GET(self) -> None:
+            if self.path == "/v1/models": self._send({"object": "list", "data": [{"id": "miniature-teacher", "object": "model"}]})
+            else: self.send_error(404)
 
         def do_POST(self) -> None:
+            if self.path != "/v1/chat/completions": return self.send_error(404)
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             text = reply(request["messages"], faults, request.get("seed") or 0)
             read = sum(len(m["content"]) for m in request["messages"])

@@ -121,6 +121,14 @@ def test_the_profile_says_who_the_teacher_is(tmp_path, monkeypatch):
     with open_teacher(Run(SMOKE, tmp_path)) as near: assert near.engines[0].model == "miniature-teacher" and near.engines[0].base_url.startswith("http://127.0.0.1:")
 
 
+def test_the_teacher_can_be_asked_in_batches(tmp_path, monkeypatch):
+    from aquilt.batches import BatchEngine
+    monkeypatch.setenv("AQUILT_BATCH", "1")
+    monkeypatch.setenv("OPENAI_API_KEY", "key")
+    with open_teacher(Run(replace(SMOKE, teacher="big", teacher_url="https://far.example/v1"), tmp_path), tmp_path / "r.jsonl") as far: assert type(far.engines[0]) is BatchEngine
+    with pytest.raises(UserError, match="has no batch API"): pipeline(tmp_path / "run")  # the miniature's teacher
+
+
 # ---- the stage
 
 @pytest.fixture(scope="module", autouse=True)

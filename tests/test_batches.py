@@ -1,0 +1,259 @@
+"Batches against a provider on loopback that finishes them, lets them expire, refuses them, or is killed between any two steps."
+import json
+import re
+import socket
+import threading
+from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from aquilt import batches
+from aquilt.api import APIEngine
+from aquilt.batches import BatchEngine, complaint
+from aquilt.core import UserError
+from aquilt.engines import Prompt, Sampling
+from aquilt.prices import Price
+from aquilt.replies import ReplyStore, list_replies, reply_cost, stored, stored_cost
+
+KEY = "sk-planted-0123456789"
+PROMPTS = [Prompt(f"question {i} 河") for i in range(8)]
+KEYS = ("question", "answer")
+
+
+class Provider(ThreadingHTTPServer):
+    "`outcome(body)` gives status and reply for a request, None for one whose turn does not come; `ends` is what a batch ends as, `dies` the step at which connections break, `deaths` how many."
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files, self.batches, self.calls, self.answered = {}, {}, [], []
+        self.outcome, self.ends, self.looks, self.dies, self.deaths, self.keys = self.well, "completed", 1, "", 9, set()
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    @property
+    def url(self): return f"http://127.0.0.1:{self.server_port}/v1"
+
+    def well(self, body):
+        return 200, {"created": 1_770_000_000, "choices": [{"message": {"content": f"answer to {body['messages'][-1]['content']}"}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 100, "completion_tokens": 50}}
+
+    def handle_error(self, *args): pass
+
+    def finish(self, batch):
+        good, bad = [], []
+        for line in map(json.loads, self.files[batch["input_file_id"]]):
+            if not (found := self.outcome(line["body"])): continue
+            self.answered.append(line["body"]["messages"][-1]["content"])
+            (good if found[0] == 200 else bad).append(json.dumps({"id": "x", "custom_id": line["custom_id"], "response": {"status_code": found[0], "request_id": "r", "body": found[1]}, "error": None}).encode())
+        batch["status"] = self.ends
+        for name, lines in (("output", good), ("error", bad)):
+            if lines: self.files[f"{batch['id']}-{name}"], batch[f"{name}_file_id"] = lines, f"{batch['id']}-{name}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        body, server = self.rfile.read(int(self.headers["Content-Length"])), self.server
+        server.keys.add(self.headers["Authorization"])
+        if self.path == "/v1/files":
+            name = f"file-{len(server.files)}"
+            server.files[name] = re.findall(rb'^{"custom_id".*}', body, re.MULTILINE)
+            return self.say("upload", {"id": name, "object": "file"})
+        if self.path == "/v1/chat/completions": return self.say("chat", server.well(json.loads(body))[1])
+        asked, name = json.loads(body), f"batch-{len(server.batches)}"
+        server.batches[name] = asked | {"id": name, "status": "in_progress", "seen": 0}
+        if server.ends == "failed": server.batches[name] |= {"status": "failed", "errors": {"data": [{"code": "x", "message": "Enqueued token limit reached."}]}}
+        self.say("create", server.batches[name])
+
+    def do_GET(self):
+        server, path = self.server, self.path.partition("?")[0].removeprefix("/v1/").split("/")
+        if path == ["batches"]:  # one to a page, the newest first
+            names = list(server.batches)[::-1]
+            place = names.index(after[1]) + 1 if (after := re.search(r"after=([\w-]+)", self.path)) else 0
+            return self.say("list", {"data": [server.batches[name] for name in names[place:place + 1]], "has_more": place + 1 < len(names)})
+        if path[0] == "files": return self.say("content", b"\n".join(server.files[path[1]]) + b"\n")
+        batch = server.batches[path[1]]
+        batch["seen"] += 1
+        if batch["seen"] > server.looks and batch["status"] == "in_progress": server.finish(batch)
+        self.say("retrieve", batch)
+
+    def say(self, step, reply):
+        self.server.calls.append(step)
+        if self.server.dies == step and self.server.deaths:
+            self.server.deaths, self.close_connection = self.server.deaths - 1, True
+            return self.connection.shutdown(socket.SHUT_RDWR)
+        data = reply if isinstance(reply, bytes) else json.dumps(reply).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *args): pass
+
+
+@pytest.fixture
+def provider(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setattr(batches, "EVERY", 0.01)
+    server = Provider()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def store(tmp_path): return tmp_path / "replies.jsonl"
+
+
+def engine(provider, store, **settings): return BatchEngine("m", provider.url, replies=store, **{"retries": 0} | settings)
+
+
+def test_the_replies_are_those_of_single_requests(provider, store, tmp_path):
+    batch = engine(provider, store).generate(PROMPTS, Sampling(), keys=KEYS)
+    live = APIEngine("m", provider.url, replies=tmp_path / "live" / "replies.jsonl").generate(PROMPTS, Sampling(), keys=KEYS)
+    assert [c.text for c in batch] == [c.text for c in live] and [c.usage.completion_tokens for c in batch] == [50] * 8
+    assert {row["key"] for row in stored(store)} == {row["key"] for row in stored(tmp_path / "live" / "replies.jsonl")}
+    assert all(row["reply"]["batch"] == "batch-0" and row["request"]["response_format"] for row in stored(store))
+    assert provider.keys == {f"Bearer {KEY}"} and not list(engine(provider, store).folder.iterdir())
+
+
+def test_what_is_stored_is_not_sent_again_by_either_engine(provider, store):
+    APIEngine("m", provider.url, replies=store).generate(PROMPTS[:3], Sampling())
+    engine(provider, store).generate(PROMPTS, Sampling())
+    assert sorted(provider.answered) == [p.content for p in PROMPTS[3:]]
+    calls = len(provider.calls)
+    engine(provider, store).generate(PROMPTS, Sampling())
+    APIEngine("m", provider.url, replies=store).generate(PROMPTS, Sampling())
+    assert len(provider.calls) == calls
+
+
+@pytest.mark.parametrize("step", ["upload", "create", "list", "retrieve", "content"])
+def test_a_break_at_any_step_pays_nothing_twice(provider, store, step):
+    provider.dies = step
+    with pytest.raises(UserError, match="the same command finds it") as broken: engine(provider, store).generate(PROMPTS, Sampling())
+    assert KEY not in str(broken.value) and "\n" not in str(broken.value)
+    provider.dies = ""
+    completions = engine(provider, store).generate(PROMPTS, Sampling())
+    assert [c.text for c in completions] == [f"answer to {p.content}" for p in PROMPTS]
+    assert len(provider.batches) == 1 and sorted(provider.answered) == [p.content for p in PROMPTS]
+
+
+def test_a_kill_while_replies_are_stored_pays_nothing_twice(provider, store, monkeypatch):
+    put, left = ReplyStore.put, [3]
+    def die(self, *row):
+        if not left[0]: raise MemoryError
+        left[0] -= 1
+        put(self, *row)
+    with monkeypatch.context() as patch:
+        patch.setattr(ReplyStore, "put", die)
+        with pytest.raises(MemoryError): engine(provider, store).generate(PROMPTS, Sampling())
+    assert len(list(stored(store))) == 3
+    assert all(c.text for c in engine(provider, store).generate(PROMPTS, Sampling()))
+    assert len(provider.batches) == 1 and len(list(stored(store))) == 8
+
+
+def test_passing_failures_are_tried_again(provider, store):
+    provider.dies, provider.deaths = "retrieve", 2
+    assert all(c.text for c in engine(provider, store, retries=2).generate(PROMPTS, Sampling())) and len(provider.batches) == 1
+
+
+@pytest.mark.parametrize("ends", ["expired", "cancelled"])
+def test_what_was_not_reached_is_an_error_now_and_asked_the_next_time(provider, store, ends):
+    provider.ends, provider.outcome = ends, lambda body: provider.well(body) if "question 2" in body["messages"][0]["content"] else None
+    completions = engine(provider, store).generate(PROMPTS, Sampling())
+    assert [c.finish_reason for c in completions].count("stop") == 1 and f"ended as {ends} before its turn" in completions[0].error
+    provider.ends, provider.outcome = "completed", provider.well
+    assert all(c.text for c in engine(provider, store).generate(PROMPTS, Sampling())) and len(provider.answered) == 8
+
+
+def test_a_batch_that_is_refused_is_one_sentence(provider, store):
+    provider.ends = "failed"
+    with pytest.raises(UserError, match="refused the batch batch-0 of m: Enqueued token limit reached"): engine(provider, store).generate(PROMPTS, Sampling())
+    provider.ends = "completed"
+    assert all(c.text for c in engine(provider, store).generate(PROMPTS, Sampling()))
+
+
+def test_a_refused_request_costs_one_record(provider, store):
+    provider.outcome = lambda body: (400, {"error": {"message": f"too long\n for {KEY}"}}) if "question 2" in body["messages"][0]["content"] else provider.well(body)
+    completions = engine(provider, store).generate(PROMPTS, Sampling())
+    assert [i for i, c in enumerate(completions) if c.finish_reason == "error"] == [2] and "status 400: too long" in completions[2].error and "\n" not in completions[2].error
+    assert KEY not in completions[2].error and len(provider.batches) == 1
+
+
+def test_a_server_that_refuses_a_schema_is_asked_plainly(provider, store):
+    provider.outcome = lambda body: (400, {"error": {"message": "response_format is not supported"}}) if "response_format" in body else provider.well(body)
+    assert all(c.text for c in engine(provider, store).generate(PROMPTS, Sampling(), keys=KEYS)) and len(provider.batches) == 2
+    assert all(c.text for c in engine(provider, store).generate(PROMPTS, Sampling(), keys=KEYS)) and len(provider.batches) == 2
+
+
+def test_equal_prompts_are_different_requests(provider, store):
+    assert len(engine(provider, store).generate([PROMPTS[0]] * 3, Sampling())) == 3 and len(provider.answered) == 3
+
+
+def test_many_requests_go_in_several_files(provider, store, monkeypatch):
+    monkeypatch.setattr(batches, "MOST", 3)
+    engine(provider, store).generate(PROMPTS, Sampling())
+    assert len(provider.batches) == 3
+    monkeypatch.setattr(batches, "BYTES", 1)
+    engine(provider, store).generate([Prompt("other"), Prompt("more")], Sampling())
+    assert len(provider.batches) == 5
+
+
+# ---- money
+
+SHEET = (Price(model="m", since="2020-01-01T00:00:00Z", input=1000, cached=100, output=2000, batch="0.5", source="a test"),)
+
+
+def test_a_reply_in_a_batch_has_the_price_of_a_batch(provider, store):
+    completions = engine(provider, store, prices=SHEET).generate(PROMPTS, Sampling())
+    assert [c.usage.cost for c in completions] == [0.1] * 8 and stored_cost(store, SHEET) == Decimal("0.8") and list_replies(store, SHEET)["cost"].sum() == Decimal("0.8")
+    reply = next(stored(store))["reply"]
+    assert reply_cost("m", {k: v for k, v in reply.items() if k != "batch"}, SHEET) == Decimal("0.2")
+
+
+def test_a_budget_is_kept_by_sending_fewer(provider, store):
+    APIEngine("m", provider.url, replies=store, prices=SHEET).generate([Prompt("a sample")], Sampling())  # costs 0.2
+    with pytest.raises(UserError, match=r"The budget of 0.62 is spent \(0.5000\): 3 of 8 requests are answered"): engine(provider, store, prices=SHEET, budget=Decimal("0.62")).generate(PROMPTS, Sampling())
+    assert [len(provider.files[b["input_file_id"]]) for b in provider.batches.values()] == [2, 1], "of 0.42, two at 0.2; of 0.22, one at 0.4/3; 0.12 is less than 0.5/4"
+    assert all(c.text for c in engine(provider, store, prices=SHEET, budget=Decimal(2)).generate(PROMPTS, Sampling())) and len(provider.answered) == 8
+
+
+def test_without_a_sample_the_dearest_request_counts(provider, store):
+    with pytest.raises(UserError, match="The budget of 0.01 is spent"): engine(provider, store, prices=SHEET, budget=Decimal("0.01")).generate(PROMPTS, Sampling())
+    assert not provider.answered
+
+
+# ---- bad input
+
+def test_a_server_without_batches_is_one_sentence(monkeypatch, store):
+    from test_api import Server
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    server = Server()
+    server.RequestHandlerClass.do_GET = lambda self: self.send_error(404)
+    try:
+        with pytest.raises(UserError, match="has no batch API"): engine(server, store).generate(PROMPTS, Sampling())
+    finally:
+        del server.RequestHandlerClass.do_GET
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("page", [b"<html>hello</html>", b'"no"', b'{"object": "list", "data": [{"id": "a-model", "object": "model"}]}'])
+def test_a_server_that_answers_everything_is_no_batch_api(provider, store, page):
+    def refuse(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_error(405)
+    provider.RequestHandlerClass = type("Other", (Handler,), {"do_GET": lambda self: self.say("list", page), "do_POST": refuse})
+    with pytest.raises(UserError, match="batch API"): engine(provider, store).generate(PROMPTS, Sampling())
+
+
+def test_replies_need_a_file(provider):
+    with pytest.raises(UserError, match="Batches need a file"): BatchEngine("m", provider.url).generate(PROMPTS, Sampling())
+
+
+@pytest.mark.parametrize("row, said", [({"response": {"status_code": 200, "body": {"choices": []}}}, "not a chat completion"), ({"response": {"status_code": 200}}, "not a chat completion"),
+                                       ({"error": {"code": "batch_expired", "message": "too\nlate"}}, "too late"), ({"response": None}, "status none"),
+                                       ({"response": {"status_code": 500, "body": {"error": "sorry"}}}, "status 500: sorry")])
+def test_what_a_line_complains_of(row, said): assert said in complaint(row) and "\n" not in complaint(row)
