@@ -47,12 +47,14 @@ def read_from(sources: Path | None, partial: bool) -> None:
         os.environ["AQUILT_PARTIAL"] = "1"
 
 
-def pay_by(prices: Path | None, budget: str | None) -> None:
-    "Which price sheet counts from now on, and what a run may spend."
+def pay_by(prices: Path | None, budget: str | None = None, batch: bool = False) -> None:
+    "Which price sheet counts from now on, what a run may spend, and whether it asks in batches."
     if prices:
         os.environ["AQUILT_PRICES"] = str(prices.absolute())
     if budget:
         os.environ["AQUILT_BUDGET"] = budget
+    if batch:
+        os.environ["AQUILT_BATCH"] = "1"
 
 
 def change(settings: list[str] | None) -> None:
@@ -77,11 +79,12 @@ def reproduce(profile: ProfileName = "mini",
               only: Annotated[Optional[list[str]], typer.Option(help="A notebook by name, module or number (32b, or 32 for all of section 3.2); may be repeated.")] = None,
               sources: Sources = None, partial: Annotated[bool, typer.Option("--partial", help="Go on without the real sources that cannot be read.")] = False,
               budget: Annotated[Optional[str], typer.Option(help="What the teacher's replies may cost in all, in the currency of the price sheet; the run stops there, with all work kept.")] = None,
+              batch: Annotated[bool, typer.Option("--batch", help="Ask the teacher by its provider's batch API: cheaper, and slower by hours.")] = False,
               prices: Prices = None, settings: Settings = None, run_dir: RunDir = None) -> None:
     "Run the notebooks in order; make every table and figure, and a report. The same command resumes a run that was stopped."
     from aquilt.reproduce import reproduce
     read_from(sources, partial)
-    pay_by(prices, budget)
+    pay_by(prices, budget, batch)
     change(settings)
     typer.echo(f"Tables, figures and report.html are in {reproduce(profile, only or (), run_dir)}")
 
@@ -93,7 +96,7 @@ def estimate(profile: ProfileName = "mini", requests: Annotated[int, typer.Optio
     from aquilt.distillation import estimate
     from aquilt.runs import open_run
     use(run_dir)
-    pay_by(prices, None)
+    pay_by(prices)
     change(settings)
     typer.echo(estimate(open_run(profile), requests).to_string(index=False))
 
@@ -198,6 +201,25 @@ def corpus(paths: Annotated[list[str], typer.Argument(help="Files (txt, md, json
     if result["overlap"] is not None: typer.echo(result["overlap"].to_string(index=False))
     counts = result["counts"]
     typer.echo(f"{out}: {counts['kept']} of {counts['entered']} passages kept; the {counts['dropped']} others, each with its reason, are in {out}.dropped.jsonl")
+
+
+@app.command("filter")
+def filter_(source: Annotated[Path, typer.Argument(metavar="IN", help="Records as JSON Lines (.gz too): question, answer and what else a record has; other fields stay as they are.")],
+            out: Annotated[Path, typer.Argument(metavar="OUT", help="The lines that stay; the ledger of what was dropped goes beside it.")],
+            profile: ProfileName = "paper", seed: int = 0,
+            task: Annotated[str, typer.Option(help="The task type of records that name none; closed_book_qa says that their questions must make sense alone.")] = "",
+            lang: Annotated[str, typer.Option(help="The language of records that name none; en if not given.")] = "",
+            workers: Annotated[int, typer.Option(min=0, help="Processes that examine records.")] = 0, settings: Settings = None) -> None:
+    "Filter anyone's records: questions that lean on a passage, over-used words, caps; what is dropped is listed with its reason."
+    from aquilt.filtering import filter_file, frequent_words, waterfall
+    from aquilt.profiles import get_profile
+    change(settings)
+    result = filter_file(source, out, get_profile(profile), seed, task, lang, workers=workers)
+    typer.echo(waterfall(result).to_string())
+    for code in LANGS:
+        if len(words := frequent_words(result, code)): typer.echo(f"\nThe most frequent words ({code}), as shares of the task's questions:\n{words.round(3).to_string(index=False)}")
+    counts = result["counts"]
+    typer.echo(f"\n{out}: {counts['kept']} of {counts['entered']} records kept; the {counts['dropped']} others, each with its reason, are in {out}.dropped.jsonl")
 
 
 @app.command()

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SAMPLE', 'HAN', 'SLOTS', 'BANDS', 'GRAM', 'SHORTEST', 'DELIBERATE', 'TOKEN', 'Rules', 'language', 'too_short',
-           'shingles', 'minhashes', 'Nearest', 'Exact', 'examine', 'Verdict', 'clean_batches', 'Writer', 'writing',
-           'clean_file', 'tokens', 'Overlap', 'read_tests', 'make_corpus']
+           'shingles', 'minhashes', 'Nearest', 'Exact', 'examine', 'in_order', 'Verdict', 'clean_batches',
+           'clean_records', 'Writer', 'writing', 'clean_file', 'tokens', 'Overlap', 'read_tests', 'make_corpus']
 
 # %% ../nbs/30e_cleaning.ipynb #a76b2ab2
 import json
@@ -16,6 +16,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -135,16 +136,17 @@ def examine(texts: Sequence[str], rules: Rules) -> tuple[list[str], list[str], l
     hashes = iter(minhashes(stay) if stay else ())
     return texts, reasons, langs, [None if reason or not rules.near else next(hashes) for reason in reasons]
 
-def _examined(batches: Iterable[tuple[list, Any]], rules: Rules, workers: int) -> Iterator[tuple[Any, tuple]]:
+def in_order(function: Callable[[Any], Any], items: Iterable[tuple[Any, Any]], workers: int) -> Iterator[tuple[Any, Any]]:
+    "For each item (argument, payload), in order: the payload and the function's value, by so many processes; few items are held at once."
     if workers < 2:
-        yield from ((payload, examine(texts, rules)) for texts, payload in batches)
+        yield from ((payload, function(argument)) for argument, payload in items)
         return
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         waiting: deque = deque()
-        for texts, payload in batches:
-            waiting.append((payload, pool.submit(examine, texts, rules)))
+        for argument, payload in items:
+            waiting.append((payload, pool.submit(function, argument)))
             if len(waiting) > 2 * workers: yield (first := waiting.popleft())[0], first[1].result()
         while waiting: yield (first := waiting.popleft())[0], first[1].result()
 
@@ -160,7 +162,7 @@ def clean_batches(batches: Iterable[tuple[list[str], Any]], rules: Rules = Rules
                   name: Callable[[Any, int], str] = lambda payload, i: str(i)) -> Iterator[tuple[Any, list[Verdict]]]:
     "For each batch (texts, payload), in order: the payload and the verdicts. Duplicates are those of earlier texts of the stream; `name(payload, i)` names a text."
     exact, nearest = Exact(), Nearest(rules.near, rules.window) if rules.near else None
-    for payload, (texts, reasons, langs, hashes) in _examined(batches, rules, workers):
+    for payload, (texts, reasons, langs, hashes) in in_order(partial(examine, rules=rules), batches, workers):
         likes = [""] * len(texts)
         stay = [i for i, reason in enumerate(reasons) if not reason] if any(reasons) else range(len(reasons))
         for i, seen in zip(stay, exact.seen([texts[i] for i in stay])):
@@ -169,11 +171,19 @@ def clean_batches(batches: Iterable[tuple[list[str], Any]], rules: Rules = Rules
             elif nearest: nearest.add(hashes[i], name(payload, i))
         yield payload, list(map(Verdict, texts, reasons, langs, likes))
 
+# %% ../nbs/30e_cleaning.ipynb #30e5c1ea
+def clean_records(records: Iterable[Record], rules: Rules = Rules(), workers: int = 0) -> Iterator[tuple[Record, Verdict]]:
+    "Each passage, in order, in the language that was found, and its verdict."
+    stream = iter(records)
+    batches = (([r.text for r in batch], batch) for batch in iter(lambda: list(islice(stream, 1000)), []))
+    judged = clean_batches(batches, rules, workers, lambda batch, i: f"{batch[i].source} {batch[i].document} {batch[i].span}")
+    for record, verdict in chain.from_iterable(zip(*pair) for pair in judged): yield record.with_(lang=verdict.lang or record.lang), verdict
+
 # %% ../nbs/30e_cleaning.ipynb #9d0794b7
 class Writer:
-    "Writes kept lines or records to `out`, and drops to `out.dropped.jsonl`, as they come, and counts them."
-    def __init__(self, out: Path):
-        self.out, self.ledger = out, out.with_name(out.name + ".dropped.jsonl")
+    "Writes kept lines or records to `out`, and drops to `ledger`, else `out.dropped.jsonl`, as they come, and counts them."
+    def __init__(self, out: Path, ledger: Path | None = None):
+        self.out, self.ledger = out, ledger or out.with_name(out.name + ".dropped.jsonl")
         self.entered, self.kept, self.reasons, self.rows, self.parquet = 0, 0, Counter(), [], None
         out.parent.mkdir(parents=True, exist_ok=True)
         self.tabular = out.suffix == ".parquet"
@@ -209,10 +219,10 @@ class Writer:
         return reconcile(stage, self.entered, range(self.kept), [drop for reason, n in self.reasons.items() for drop in [Drop(stage=stage, reason=reason)] * n])
 
 @contextmanager
-def writing(out: str | Path) -> Iterator[Writer]:
+def writing(out: str | Path, ledger: str | Path | None = None) -> Iterator[Writer]:
     "A Writer whose files appear whole at the end, or not at all. Raises UserError where they cannot be written."
     try:
-        writer = Writer(Path(out))
+        writer = Writer(Path(out), ledger and Path(ledger))
         try:
             yield writer
             if writer.tabular: writer._flush()
@@ -350,14 +360,9 @@ def make_corpus(paths: Sequence[str | Path], out: str | Path, model: str | Path,
                 else:
                     writer.entered += 1
                     writer.drop(Drop(stage="documents", reason="empty", raw=f"{d.source}, {d.name}"))
-        def batches() -> Iterator[tuple[list[str], list[Record]]]:
-            stream = passages()
-            while records := list(islice(stream, 1000)): yield [r.text for r in records], records
-        judged = clean_batches(batches(), rules, workers, lambda records, i: f"{records[i].source} {records[i].document} {records[i].span}")
-        for record, v in chain.from_iterable(zip(records, verdicts) for records, verdicts in judged):
+        for record, v in clean_records(passages(), rules, workers):
             names = found.of(v.text) if found and not v.reason else []
             reason = v.reason or (f"overlaps with the test items of {', '.join(names)}" if names and remove else "")
-            record = record.with_(lang=v.lang or record.lang)
             if reason: writer.drop(Drop(stage="cleaning", reason=reason, raw=f"like {v.like}" if v.like else "", record=record))
             else: writer.keep(record)
             bar.update()

@@ -35,7 +35,7 @@ TASKS = ("extractive_qa", "natural_language_inference", "single_choice", "multi_
 LANGS = ("en", "zh")
 
 # %% ../nbs/00_core.ipynb #82a6ffe0
-Text = Annotated[str, AfterValidator(lambda text: text.encode("utf-8", "replace").decode())]  # half a surrogate pair, which no file can hold, becomes "?"
+Text = Annotated[str, AfterValidator(lambda text: text if text.isascii() else text.encode("utf-8", "replace").decode())]  # half a surrogate pair, which no file can hold, becomes "?"
 
 class Record(BaseModel):
     "One piece of data: the paper's (u, t, q, l, a, i) and its provenance. Unknown fields and wrong types are refused on reading."

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
 
-from .cleaning import Rules, clean_batches
+from .cleaning import Rules, clean_records
 from .core import LANGS, TASKS, Drop, Record, UserError, read_records, text_hash, write_records, write_text
 from .documents import Document, normal
 from .engines import model_path
@@ -77,12 +77,10 @@ def cut_and_clean(documents: Sequence[Record], p: Profile, stage: str) -> tuple[
     "Documents as clean passages of at most `passage_tokens` tokens of the student, in their language, and the ledger of what went."
     count, rules = token_counter(model_path(p.student)), Rules(least=0, langs=(), near=0) if p.world else Rules()
     passages = [passage for d in documents for passage in cut(Document(normal(d.text), d.source, d.document), p.passage_tokens, count, lang=d.lang) or [d]]
-    batches = (([r.text for r in batch], batch) for i in range(0, len(passages), 1000) if (batch := passages[i : i + 1000]))
-    judged = clean_batches(batches, rules, name=lambda batch, i: f"{batch[i].source} {batch[i].document}")
     kept, drops = [], []
-    for r, v in chain.from_iterable(zip(*pair) for pair in judged):
+    for r, v in clean_records(passages, rules):
         if v.reason: drops.append(Drop(stage=stage, reason=v.reason, raw=f"like {v.like}" if v.like else "", record=r))
-        else: kept.append(r.with_(lang=v.lang or r.lang))
+        else: kept.append(r)
     return kept, drops
 
 # %% ../nbs/31_corpus.ipynb #ec8317a5

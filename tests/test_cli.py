@@ -92,10 +92,21 @@ def test_where_real_sources_are_is_told_by_the_environment(call, monkeypatch, tm
 
 
 def test_money_is_told_by_the_environment(call, monkeypatch, tmp_path):
-    for name in ("AQUILT_BUDGET", "AQUILT_PRICES"): monkeypatch.setenv(name, "")
+    for name in ("AQUILT_BUDGET", "AQUILT_PRICES", "AQUILT_BATCH"): monkeypatch.setenv(name, "")
     replaced(monkeypatch, "reproduce", "reproduce", value=tmp_path)
-    assert call("reproduce", "--budget", "12.50", "--prices", tmp_path / "mine.toml").exit_code == 0
-    assert (os.environ["AQUILT_BUDGET"], os.environ["AQUILT_PRICES"]) == ("12.50", str(tmp_path / "mine.toml"))
+    assert call("reproduce").exit_code == 0 and not os.environ["AQUILT_BATCH"]
+    assert call("reproduce", "--budget", "12.50", "--prices", tmp_path / "mine.toml", "--batch").exit_code == 0
+    assert (os.environ["AQUILT_BUDGET"], os.environ["AQUILT_PRICES"], os.environ["AQUILT_BATCH"]) == ("12.50", str(tmp_path / "mine.toml"), "1")
+
+
+def test_filter_prints_its_report(call, tmp_path):
+    (tmp_path / "in.jsonl").write_text("".join(f'{{"question": "{"Crucially, who" if i % 3 else "Who"} is {chr(97 + i)}{chr(97 + i)}?", "id": {i}}}\n' for i in range(26)) + '{"question": "According to the text, who?"}\n')
+    done = call("filter", tmp_path / "in.jsonl", tmp_path / "out.jsonl", "--task", "closed_book_qa")
+    assert done.exit_code == 0 and "crucially" in done.stdout and "leans on the passage" in done.stdout
+    assert f"{tmp_path / 'out.jsonl'}: 10 of 27 records kept; the 17 others" in done.stdout
+    harsh = call("filter", tmp_path / "in.jsonl", tmp_path / "harsh.jsonl", "--task", "closed_book_qa", "--set", "over_used=remove")
+    assert "9 of 27 records kept" in harsh.stdout
+    assert call("filter", tmp_path / "none.jsonl", tmp_path / "out2.jsonl").exit_code == 2 and not (tmp_path / "out2.jsonl").exists()
 
 
 def test_settings_are_told_by_the_environment(call, monkeypatch, tmp_path):

@@ -62,7 +62,7 @@ def test_real_text_is_cleaned_by_every_rule():
              "Die alte Mühle steht seit mehr als hundert Jahren unten am Fluss."]
     kept, drops = cut_and_clean(documents(*texts), real, "corpus")
     assert [(r.document, r.lang) for r in kept] == [("0", "en"), ("2", "zh")]
-    assert {d.record.document: d.reason for d in drops} == {"1": "nearly repeated", "3": "too short", "4": "language de"} and drops[0].raw == "like s 0"
+    assert {d.record.document: d.reason for d in drops} == {"1": "nearly repeated", "3": "too short", "4": "language de"} and drops[0].raw == "like s 0 (0, 149)"
 
 
 # ---- the sources

@@ -1,4 +1,6 @@
 """Relevance-aware filtering at its edges: what leans, what is a word, what thinning promises, caps, and odd input."""
+import json
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -6,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aquilt.core import TASKS, Record, UserError
-from aquilt.filtering import (dependence, drop_reasons, filter_records, filtering, frequent_words, leaning_phrase, most_allowed, plot_frequencies, protected_words, table_1,
-                              tally, thin, waterfall, word_lists, words, world_words)
+from aquilt.core import TASKS, Record, UserError, read_lines, read_records, write_records
+from aquilt.filtering import (card, dependence, drop_reasons, filter_file, filter_records, filtering, frequent_words, leaning, leaning_cases, most_allowed, phrase_quality, plot_frequencies,
+                              protected_words, remove, surplus, table_1, tally, thin, waterfall, word_lists, words, world_words)
 from aquilt.profiles import MINI, PAPER, SMOKE
 from aquilt.runs import Run, hand_over
 from aquilt.world import LANG
@@ -22,36 +24,62 @@ ALONE = dependence()["stand_alone"]
     "According to the text, who ruled?", "What does THE\n  CONTEXT say?", "In (the passage) above, who ruled?", "Who ruled, as mentioned above?", "Ｗhat does ｔｈｅ ｔｅｘｔ say?",
     "What does the context of the passage say?", "In the context of trade, what does the text say?", "the text", "Per the text's author, who ruled?"])
 def test_leaning_english(text):
-    assert leaning_phrase(text, "en")
+    assert leaning(text, "en")
 
 
 @pytest.mark.parametrize("text", [
     "Who ruled?", "", "What is the context of the Cold War?", "What did the text message say?", "Who wrote the text of the treaty?", "What is contextual about the textbook?",
     "The passage of time heals what?", "Which other texts exist?", "Is soothe text a word pair?", "根据上文"])
 def test_innocent_english(text):
-    assert leaning_phrase(text, "en") is None
+    assert leaning(text, "en") is None
 
 
 @pytest.mark.parametrize("text", ["根据上文，谁是国王？", "請根據上文回答", "文中的国王是谁？", "谁是这段话的作者？", "The text：根据文章，谁？"])
 def test_leaning_chinese(text):
-    assert leaning_phrase(text, "zh")
+    assert leaning(text, "zh")
 
 
 @pytest.mark.parametrize("text", ["谁是国王？", "", "课文中谁是国王？", "论文中常见的错误是什么？", "上文县在哪里？", "中文中有多少个声调？", "What does the text say?"])
 def test_innocent_chinese(text):
-    assert leaning_phrase(text, "zh") is None
+    assert leaning(text, "zh") is None
 
 
-def test_the_phrase_is_named_as_the_list_has_it():
-    assert leaning_phrase("What does THE  Context say of the text?", "en") == "the context"
+def test_the_phrase_is_named_with_its_place():
+    text = "What does THE  Context say of the text?"
+    phrase, first, end = leaning(text, "en")
+    assert (phrase, text[first:end]) == ("the context", "THE  Context")
+    assert leaning("Ｗho？ 根據上文，誰？", "zh")[1:] == (5, 9)
+
+
+def written_out(phrase, forms):
+    "The phrase with the first and with the last of each of its forms."
+    for place in (0, -1):
+        yield re.sub(r"\{(\w+)\}", lambda m: forms[m[1]][place], phrase)
 
 
 @pytest.mark.parametrize("lang", list(LANG))
 def test_every_listed_phrase_is_found(lang):
-    for phrase in word_lists(lang)["leaning"]:
-        assert leaning_phrase(phrase, lang), phrase
-    for phrase in word_lists(lang)["innocent"]:
-        assert leaning_phrase(phrase, lang) is None, phrase
+    lists = word_lists(lang)
+    for phrase in (p for listed in lists["leaning"] for p in written_out(listed, lists["forms"])):
+        assert leaning(f"x {phrase} y", lang), phrase
+    for phrase in (p for listed in lists["innocent"] for p in written_out(listed, lists["forms"])):
+        assert leaning(phrase + "y" * phrase.endswith('"'), lang) is None, phrase
+
+
+@pytest.mark.parametrize("lang", list(LANG))
+def test_every_form_is_used(lang):
+    lists = word_lists(lang)
+    named = {name for kind in ("leaning", "innocent") for phrase in lists[kind] for name in re.findall(r"\{(\w+)\}", phrase)}
+    assert named == set(lists["forms"])
+
+
+def test_the_phrases_are_as_good_as_the_page_says():
+    quality = phrase_quality(leaning_cases())
+    assert (quality["lean"] == 160).all() and (quality["do not"] == 160).all()
+    held_out = quality.xs("held out", level="half")
+    print(held_out)
+    assert (held_out["precision"] >= 0.9).all() and (held_out["recall"] >= 0.8).all()
+    assert len({(c["lang"], c["question"]) for c in leaning_cases()}) == 1280
 
 
 def test_the_lists_name_known_tasks():
@@ -111,6 +139,37 @@ def test_exactly_at_the_limit_nothing_goes(n):
     assert len(thin([frozenset({"style"}), *at[:-1]], 0.1)) > 0
 
 
+@given(st.integers(0, 60), st.integers(0, 60), st.sampled_from([0.1, 0.25, 1.0]))
+def test_a_word_s_surplus_is_the_least_that_will_do(count, others, limit):
+    n = count + others
+    few = surplus(count, n, limit)
+    assert count - few <= most_allowed(n - few, limit)
+    assert few == 0 or count - few + 1 > most_allowed(n - few + 1, limit)
+
+
+@given(QUESTIONS)
+def test_thinning_removes_no_more_than_the_words_need(questions):
+    "Each word, when its turn comes, loses what it must of the questions left, so no removal could have been left out."
+    gone = thin(questions, 0.1)
+    stay, left = list(range(len(questions))), dict(gone)
+    while left:
+        counts = Counter(w for i in stay for w in questions[i])
+        word = max(counts, key=lambda w: (counts[w], w))
+        mine = [i for i, w in left.items() if w == word and word in questions[i]]
+        few = surplus(counts[word], len(stay), 0.1)
+        assert few and len(mine) >= few
+        last = [i for i in stay if word in questions[i]][-few:]
+        assert set(last) <= set(mine)
+        stay = [i for i in stay if i not in last]
+        for i in last: del left[i]
+
+
+@given(QUESTIONS, st.sampled_from([0.1, 0.34]))
+def test_the_harsher_reading_leaves_no_question_with_an_over_used_word(questions, limit):
+    gone, bad = remove(questions, limit), over_used(questions, limit) if most_allowed(len(questions), limit) else set()
+    assert set(gone) == {i for i, q in enumerate(questions) if q & bad} and all(word in questions[i] and word in bad for i, word in gone.items())
+
+
 def test_the_first_in_order_stay():
     gone = thin([frozenset({"style"})] * 10 + [frozenset()] * 30, 0.1)
     assert set(gone) == set(range(10 - len(gone), 10))
@@ -143,12 +202,13 @@ def bag(records):
 def test_what_the_filter_promises(records, profile):
     kept, drops = filter_records(records, profile)
     assert bag(kept) + bag(d.record for d in drops) == bag(records)
-    assert not any(leaning_phrase(r.question, r.lang) for r in kept if r.task in ALONE)
+    assert not any(leaning(text, r.lang) for r in kept if r.task in ALONE for text in (r.question, r.answer))
     for (task, lang), n in Counter((r.task, r.lang) for r in kept).items():
         assert n <= profile.cap
         left = [words(r.question, lang) - protected_words(task, lang, profile.world) for r in kept if (r.task, r.lang) == (task, lang)]
         assert not over_used(left, profile.frequent_word) or most_allowed(n, profile.frequent_word) == 0
-    rows = tally(records, drops)
+    cards = [card(r) for r in records]
+    rows = tally(cards, drop_reasons(cards, profile))
     assert sum(row["generated"] for row in rows) == len(records) and sum(row["kept"] for row in rows) == len(kept)
 
 
@@ -194,10 +254,10 @@ def test_no_records():
 
 def test_unknown_language():
     with pytest.raises(UserError, match="'fr'.*en, zh"):
-        drop_reasons([Record(task="extractive_qa", lang="fr", question="Qui ?")], PAPER)
+        filter_records([Record(task="extractive_qa", lang="fr", question="Qui ?")], PAPER)
     for name in ("stand_alone", ""):  # no language, though a key of the file, or nothing
         with pytest.raises(UserError, match="no language"):
-            leaning_phrase("text", name)
+            leaning("text", name)
 
 
 # ---- the stage
@@ -251,3 +311,59 @@ def test_one_language_alone(tmp_path):
     run = a_run(tmp_path, closed_book(30))
     plot_frequencies(filtering(run)).savefig(tmp_path / "one.png")
     assert table_1(run).loc["Total", "Chinese"] == 0
+
+
+# ---- anyone's file
+
+def lines(path): return path.read_text(encoding="utf-8").splitlines()
+
+
+def test_a_file_is_filtered_as_its_records_are(tmp_path):
+    records = [*closed_book(60), Record(task="multi_choice", question="Who?", answer="according to the text, he", logic="x"), Record(task="single_choice", question="Who?", logic="The passage says so.")]
+    write_records(tmp_path / "in.jsonl", records)
+    result = filter_file(tmp_path / "in.jsonl", tmp_path / "out.jsonl", replace(PAPER, cap=50), seed=3)
+    kept, drops = filter_records(records, replace(PAPER, cap=50), seed=3)
+    assert read_records(tmp_path / "out.jsonl") == kept and result["counts"] | {"reasons": 0} == {"entered": 62, "kept": len(kept), "dropped": len(drops), "reasons": 0}
+    ledger = [row for _, row in read_lines(tmp_path / "out.jsonl.dropped.jsonl")]
+    assert [row["reason"] for row in ledger] == [d.reason for d in drops] and all(re.match(r"line \d+", row["raw"]) for row in ledger)
+    leans = next(row for row in ledger if row["reason"].startswith("leans on the passage in its answer"))
+    assert leans["raw"].startswith("line 61: answer, characters 13 to 21: ") and "according to the text, he" in leans["raw"]
+    assert {row["task"]: row["leaning logic"] for row in result["tasks"]} == {"closed_book_qa": 0, "multi_choice": 0, "single_choice": 1}
+
+
+def test_lines_stay_as_they_are_and_what_is_no_record_is_in_the_ledger(tmp_path):
+    good = ['{"id": 7,   "question": "Who ruled?", "task": "closed_book_qa"}', '{"question": "", "extra": [1]}', '{"question": "ＡＢ 誰是國王？ Who?", "lang": "zh", "task": "my own"}']
+    bad = ["{", '"text"', '{"q": "Who?"}', '{"question": 5}', '{"question": null}', '{"score": 9}', "\ufeff[]"]
+    (tmp_path / "in.jsonl").write_text("\n".join([*good, "", *bad]), encoding="utf-8")
+    counts = filter_file(tmp_path / "in.jsonl", tmp_path / "out.jsonl", PAPER)["counts"]
+    assert lines(tmp_path / "out.jsonl") == good and (counts["entered"], counts["dropped"]) == (10, 7)
+    ledger = [json.loads(line) for line in lines(tmp_path / "out.jsonl.dropped.jsonl")]
+    assert all(row["reason"].startswith("not a record") for row in ledger) and ledger[3]["raw"] == 'line 8: {"question": 5}' and "question" in ledger[3]["reason"]
+
+
+def test_records_without_task_and_language_get_those_that_are_given(tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"question": "根据上文，谁？"}\n{"question": "谁？"}\n{"question": "According to the text, who?", "lang": "en", "task": "open_book_qa"}\n', encoding="utf-8")
+    assert filter_file(tmp_path / "in.jsonl", tmp_path / "out.jsonl", PAPER)["counts"]["kept"] == 3
+    result = filter_file(tmp_path / "in.jsonl", tmp_path / "out.jsonl", PAPER, task="closed_book_qa", lang="zh")
+    assert result["counts"]["kept"] == 2 and lines(tmp_path / "out.jsonl") == ['{"question": "谁？"}', '{"question": "According to the text, who?", "lang": "en", "task": "open_book_qa"}']
+    dropped, = map(json.loads, lines(tmp_path / "out.jsonl.dropped.jsonl"))
+    assert (dropped["record"]["task"], dropped["record"]["lang"]) == ("closed_book_qa", "zh")
+
+
+def test_several_processes_say_the_same(tmp_path):
+    write_records(tmp_path / "in.jsonl", closed_book(200) + [Record(task="multi_choice", lang="zh", question=f"关键在于，{i}？") for i in range(200)])
+    found = [filter_file(tmp_path / "in.jsonl", tmp_path / f"{n}.jsonl", replace(PAPER, cap=120), workers=n) for n in (0, 2)]
+    assert found[0] == found[1] and (tmp_path / "0.jsonl").read_bytes() == (tmp_path / "2.jsonl").read_bytes()
+    assert (tmp_path / "0.jsonl.dropped.jsonl").read_bytes() == (tmp_path / "2.jsonl.dropped.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("given, said", [("none.jsonl", "none.jsonl"), ("", "choose another name"), ("fr.jsonl", "no language 'fr'")])
+def test_a_file_that_cannot_be_filtered_is_one_sentence_and_leaves_nothing(tmp_path, given, said):
+    (tmp_path / "fr.jsonl").write_text('{"question": "Qui ?", "lang": "fr"}\n', encoding="utf-8")
+    out = tmp_path / "out.jsonl" if given else tmp_path / "fr.jsonl"
+    with pytest.raises(UserError, match=said): filter_file(tmp_path / (given or "fr.jsonl"), out, PAPER)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["fr.jsonl"]
+
+
+def test_a_setting_that_is_neither_is_one_sentence():
+    with pytest.raises(UserError, match="over_used is thin or remove"): filter_records([], replace(PAPER, over_used="both"))

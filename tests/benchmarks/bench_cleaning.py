@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import tempfile
+from itertools import accumulate
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -18,9 +19,9 @@ def write_sample(path: Path, megabytes: float, length: float = 150, seed: int = 
     rng = random.Random(seed)
     common = "the of and to in is was that for it with as his on be at by had not are but from or have an they which one you were".split()
     words = common + ["".join(rng.choices("etaoinshrdlucmfwypvbgk", k=rng.randint(3, 10))) for _ in range(20_000)]
-    weights = [1 / (i + 3) for i in range(len(words))]
+    weights = list(accumulate(1 / (i + 3) for i in range(len(words))))
     han = list("的一是在不了有和人这中大为上个国我以要他时来用们生到作地于出就分对成会可主发年动") + [chr(c) for c in rng.sample(range(0x4E00, 0x9000), 3000)]
-    han_weights = [1 / (i + 3) for i in range(len(han))]
+    han_weights = list(accumulate(1 / (i + 3) for i in range(len(han))))
     size = lines = 0
     earlier: list[str] = []
     with path.open("w", encoding="utf-8") as file:
@@ -31,8 +32,8 @@ def write_sample(path: Path, megabytes: float, length: float = 150, seed: int = 
                 if kind < 0.05:
                     middle = len(text) // 2
                     text = text[:middle] + " changed " + text[middle + 9:]
-            elif kind < 0.75: text = " ".join(rng.choices(words, weights, k=n)).capitalize() + "."
-            else: text = "".join(rng.choices(han, han_weights, k=2 * n)) + "。"
+            elif kind < 0.75: text = " ".join(rng.choices(words, cum_weights=weights, k=n)).capitalize() + "."
+            else: text = "".join(rng.choices(han, cum_weights=han_weights, k=2 * n)) + "。"
             if len(earlier) < 2000: earlier.append(text)
             size += file.write(json.dumps({"id": lines, "text": text}, ensure_ascii=False) + "\n") * (3 if text[-1] == "。" else 1)
             lines += 1
