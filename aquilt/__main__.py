@@ -218,6 +218,8 @@ def filter_(source: Annotated[Path, typer.Argument(metavar="IN", help="Records a
     typer.echo(waterfall(result).to_string())
     for code in LANGS:
         if len(words := frequent_words(result, code)): typer.echo(f"\nThe most frequent words ({code}), as shares of the task's questions:\n{words.round(3).to_string(index=False)}")
+    other = sum(row["generated"] for row in result["tasks"] if row["task"] not in TASKS)
+    if other: typer.echo(f"\naquilt: {other} records name none of the paper's task types ({', '.join(TASKS)}): whether their questions make sense alone was not asked. Say --task where they have none.", err=True)
     counts = result["counts"]
     typer.echo(f"\n{out}: {counts['kept']} of {counts['entered']} records kept; the {counts['dropped']} others, each with its reason, are in {out}.dropped.jsonl")
 

@@ -199,7 +199,7 @@ class APIEngine:
 
     def over_budget(self, left: int, total: int) -> UserError:
         "The error of a call whose budget is spent before `left` of its requests."
-        return UserError(f"The budget of {self.budget} is spent ({self.spent + self.store.spent:.4f}): {total - left} of {total} requests are answered and kept. To go on, repeat the command with a larger --budget.")
+        return UserError(f"The budget of {self.budget} is spent, or not enough for one more request ({self.spent + self.store.spent:.4f} is spent): {total - left} of {total} requests are answered and kept. To go on, repeat the command with a larger --budget.")
 
     def _read(self, body: dict[str, Any], reply: Any, prefix: str) -> Completion:
         completion = read_reply(reply, prefix)

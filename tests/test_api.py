@@ -379,7 +379,7 @@ def test_what_replies_cost_is_added_up_and_survives(serve, tmp_path):
 def test_a_budget_stops_the_call_with_all_work_kept(serve, tmp_path, of, concurrency):
     server, many = serve(), [Prompt(f"question {i}") for i in range(16)]
     engine = lambda **more: APIEngine("m", server.url, replies=tmp_path / "r.jsonl", prices=priced(), concurrency=concurrency, **more)
-    with pytest.raises(UserError, match=r"The budget of .* is spent .*of 16 requests are answered and kept") as caught: engine(budget=Decimal(str(of)) * ONE).generate(many, Sampling())
+    with pytest.raises(UserError, match=r"The budget of .* is spent, .*of 16 requests are answered and kept") as caught: engine(budget=Decimal(str(of)) * ONE).generate(many, Sampling())
     answered = len(server.asked)
     assert math.ceil(of) <= answered <= math.ceil(of) + concurrency - 1 and f"{answered} of 16" in str(caught.value), "over by no more than what was under way"
     assert len((tmp_path / "r.jsonl").read_text().splitlines()) == answered

@@ -29,6 +29,7 @@ class Provider(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files, self.batches, self.calls, self.answered = {}, {}, [], []
         self.outcome, self.ends, self.looks, self.dies, self.deaths, self.keys = self.well, "completed", 1, "", 9, set()
+        self.state, self.room, self.keeps, self.raw, self.cuts = "in_progress", 99, True, [], 0  # the name of waiting; batches at once; whether a batch is made though the answer is lost; odd lines; broken downloads
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     @property
@@ -44,14 +45,15 @@ class Provider(ThreadingHTTPServer):
         for line in map(json.loads, self.files[batch["input_file_id"]]):
             if not (found := self.outcome(line["body"])): continue
             self.answered.append(line["body"]["messages"][-1]["content"])
-            (good if found[0] == 200 else bad).append(json.dumps({"id": "x", "custom_id": line["custom_id"], "response": {"status_code": found[0], "request_id": "r", "body": found[1]}, "error": None}).encode())
+            (good if found[0] == 200 else bad).append(json.dumps({"id": "x", "custom_id": line["custom_id"], "response": {"status_code": found[0], "request_id": "r", "body": found[1]}, "error": None}, ensure_ascii=False).encode())
+        good += self.raw
         batch["status"] = self.ends
         for name, lines in (("output", good), ("error", bad)):
             if lines: self.files[f"{batch['id']}-{name}"], batch[f"{name}_file_id"] = lines, f"{batch['id']}-{name}"
 
 
 class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+    protocol_version, refuses = "HTTP/1.1", b""
 
     def do_POST(self):
         body, server = self.rfile.read(int(self.headers["Content-Length"])), self.server
@@ -62,8 +64,11 @@ class Handler(BaseHTTPRequestHandler):
             return self.say("upload", {"id": name, "object": "file"})
         if self.path == "/v1/chat/completions": return self.say("chat", server.well(json.loads(body))[1])
         asked, name = json.loads(body), f"batch-{len(server.batches)}"
-        server.batches[name] = asked | {"id": name, "status": "in_progress", "seen": 0}
-        if server.ends == "failed": server.batches[name] |= {"status": "failed", "errors": {"data": [{"code": "x", "message": "Enqueued token limit reached."}]}}
+        if server.dies == "create" and not server.keeps: return self.say("create", {})
+        if self.refuses and self.refuses in server.files[asked["input_file_id"]][0]: return self.say("create", {"error": {"message": "no batches for this model"}}, 400)
+        server.batches[name] = asked | {"id": name, "status": server.state, "seen": 0}
+        full = sum(b["status"] == server.state for b in server.batches.values()) > server.room
+        if server.ends == "failed" or full: server.batches[name] |= {"status": "failed", "errors": {"data": [{"code": "x", "message": "Enqueued token limit reached."}]}}
         self.say("create", server.batches[name])
 
     def do_GET(self):
@@ -75,19 +80,21 @@ class Handler(BaseHTTPRequestHandler):
         if path[0] == "files": return self.say("content", b"\n".join(server.files[path[1]]) + b"\n")
         batch = server.batches[path[1]]
         batch["seen"] += 1
-        if batch["seen"] > server.looks and batch["status"] == "in_progress": server.finish(batch)
+        if batch["seen"] > server.looks and batch["status"] == server.state: server.finish(batch)
         self.say("retrieve", batch)
 
-    def say(self, step, reply):
+    def say(self, step, reply, status=200):
         self.server.calls.append(step)
         if self.server.dies == step and self.server.deaths:
             self.server.deaths, self.close_connection = self.server.deaths - 1, True
             return self.connection.shutdown(socket.SHUT_RDWR)
         data = reply if isinstance(reply, bytes) else json.dumps(reply).encode()
-        self.send_response(200)
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
+        if step == "content" and self.server.cuts:
+            self.server.cuts, self.close_connection, data = self.server.cuts - 1, True, data[:len(data) // 2]
         self.wfile.write(data)
 
     def log_message(self, *args): pass
@@ -97,6 +104,7 @@ class Handler(BaseHTTPRequestHandler):
 def provider(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setattr(batches, "EVERY", 0.01)
+    monkeypatch.setattr(batches, "PATIENCE", 0.03)
     server = Provider()
     yield server
     server.shutdown()
@@ -116,7 +124,7 @@ def test_the_replies_are_those_of_single_requests(provider, store, tmp_path):
     assert [c.text for c in batch] == [c.text for c in live] and [c.usage.completion_tokens for c in batch] == [50] * 8
     assert {row["key"] for row in stored(store)} == {row["key"] for row in stored(tmp_path / "live" / "replies.jsonl")}
     assert all(row["reply"]["batch"] == "batch-0" and row["request"]["response_format"] for row in stored(store))
-    assert provider.keys == {f"Bearer {KEY}"} and not list(engine(provider, store).folder.iterdir())
+    assert provider.keys == {f"Bearer {KEY}"} and not list(engine(provider, store).folder.glob("*"))
 
 
 def test_what_is_stored_is_not_sent_again_by_either_engine(provider, store):
@@ -129,11 +137,13 @@ def test_what_is_stored_is_not_sent_again_by_either_engine(provider, store):
     assert len(provider.calls) == calls
 
 
-@pytest.mark.parametrize("step", ["upload", "create", "list", "retrieve", "content"])
+@pytest.mark.parametrize("step", ["upload", "create", "retrieve", "content"])
 def test_a_break_at_any_step_pays_nothing_twice(provider, store, step):
     provider.dies = step
     with pytest.raises(UserError, match="the same command finds it") as broken: engine(provider, store).generate(PROMPTS, Sampling())
     assert KEY not in str(broken.value) and "\n" not in str(broken.value)
+    provider.dies, provider.deaths = "list", 9
+    with pytest.raises(UserError, match="the same command finds it"): engine(provider, store).generate(PROMPTS, Sampling())
     provider.dies = ""
     completions = engine(provider, store).generate(PROMPTS, Sampling())
     assert [c.text for c in completions] == [f"answer to {p.content}" for p in PROMPTS]
@@ -159,20 +169,85 @@ def test_passing_failures_are_tried_again(provider, store):
     assert all(c.text for c in engine(provider, store, retries=2).generate(PROMPTS, Sampling())) and len(provider.batches) == 1
 
 
-@pytest.mark.parametrize("ends", ["expired", "cancelled"])
-def test_what_was_not_reached_is_an_error_now_and_asked_the_next_time(provider, store, ends):
-    provider.ends, provider.outcome = ends, lambda body: provider.well(body) if "question 2" in body["messages"][0]["content"] else None
-    completions = engine(provider, store).generate(PROMPTS, Sampling())
-    assert [c.finish_reason for c in completions].count("stop") == 1 and f"ended as {ends} before its turn" in completions[0].error
-    provider.ends, provider.outcome = "completed", provider.well
-    assert all(c.text for c in engine(provider, store).generate(PROMPTS, Sampling())) and len(provider.answered) == 8
-
-
-def test_a_batch_that_is_refused_is_one_sentence(provider, store):
-    provider.ends = "failed"
-    with pytest.raises(UserError, match="refused the batch batch-0 of m: Enqueued token limit reached"): engine(provider, store).generate(PROMPTS, Sampling())
-    provider.ends = "completed"
+@pytest.mark.parametrize("ends", ["expired", "cancelled", "COMPLETED"])
+def test_what_was_not_reached_goes_in_the_next_batch(provider, store, ends):
+    def outcome(body):
+        return provider.well(body) if len(provider.answered) < 3 * len(provider.batches) else None
+    provider.ends, provider.outcome = ends, outcome
     assert all(c.text for c in engine(provider, store).generate(PROMPTS, Sampling()))
+    assert len(provider.batches) == 3 and sorted(provider.answered) == [p.content for p in PROMPTS]
+
+
+def test_a_busy_provider_s_refusals_are_tried_again(provider, store):
+    provider.outcome = lambda body: provider.well(body) if "3" in body["messages"][0]["content"] or len(provider.batches) > 1 else (429, {"error": {"message": "busy"}})
+    assert all(c.text for c in engine(provider, store).generate(PROMPTS, Sampling())) and len(provider.batches) == 2
+
+
+@pytest.mark.parametrize("ends", ["expired", "failed"])
+def test_a_round_that_brings_nothing_is_one_sentence_and_no_loss(provider, store, ends):
+    provider.ends, provider.outcome = ends, lambda body: None
+    said = "answered none of 8 requests to m: batch batch-0 ended as " + ("failed: Enqueued token limit reached" if ends == "failed" else "expired")
+    with pytest.raises(UserError, match=said): engine(provider, store).generate(PROMPTS, Sampling())
+    provider.ends, provider.outcome = "completed", provider.well
+    assert all(c.text for c in engine(provider, store).generate(PROMPTS, Sampling())) and sorted(provider.answered) == [p.content for p in PROMPTS]
+
+
+def test_a_provider_that_queues_one_batch_gets_one_after_the_other(provider, store, monkeypatch):
+    monkeypatch.setattr(batches, "MOST", 2)
+    provider.room = 1
+    assert all(c.text for c in engine(provider, store).generate(PROMPTS, Sampling())) and sorted(provider.answered) == [p.content for p in PROMPTS]
+
+
+@pytest.mark.parametrize("state", ["in_queue", "IN_PROGRESS", "something new"])
+def test_a_state_of_another_name_is_no_end(provider, store, state):
+    provider.state, provider.looks = state, 3
+    assert all(c.text for c in engine(provider, store).generate(PROMPTS, Sampling())) and len(provider.batches) == 1
+
+
+def test_a_file_that_never_became_a_batch_is_decided_upon_afresh(provider, store, tmp_path):
+    provider.dies = "create"
+    provider.keeps = False
+    with pytest.raises(UserError, match="the same command finds it"): engine(provider, store).generate(PROMPTS, Sampling())
+    provider.dies, provider.keeps = "", True
+    assert len(list(engine(provider, store).folder.glob("*"))) == 1
+    APIEngine("m", provider.url, replies=store).generate(PROMPTS, Sampling())
+    engine(provider, store).generate(PROMPTS, Sampling())
+    assert not provider.batches and not list(engine(provider, store).folder.glob("*"))
+
+
+def test_teachers_with_one_store_keep_their_files_apart(provider, store):
+    provider.dies = "retrieve"
+    with pytest.raises(UserError): engine(provider, store).generate(PROMPTS[:4], Sampling())
+    provider.dies = ""
+    other = BatchEngine("other", provider.url, replies=store, retries=0)
+    other.generate(PROMPTS[4:], Sampling())
+    assert len(provider.batches) == 2 and [json.loads(provider.files[b["input_file_id"]][0])["body"]["model"] for b in provider.batches.values()] == ["m", "other"]
+    engine(provider, store).generate(PROMPTS[:4], Sampling())
+    assert len(provider.batches) == 2 and len(provider.answered) == 8
+
+
+def test_a_model_that_has_no_batches_leaves_no_file(provider, store):
+    provider.RequestHandlerClass = type("Picky", (Handler,), {"refuses": b"m"})
+    with pytest.raises(UserError, match="status 400"): engine(provider, store).generate(PROMPTS, Sampling())
+    assert not list(engine(provider, store).folder.glob("*"))
+
+
+def test_strange_lines_cost_one_request_each(provider, store):
+    odd = {"1": [200, None], "2": [200, "\u2028 and \u0085"]}
+    def outcome(body):
+        for mark, (status, text) in odd.items():
+            if f"question {mark}" in body["messages"][0]["content"]:
+                if text is None: odd.pop("1")
+                return (200, provider.well(body)[1] | {"choices": [{"message": {"content": text}}]}) if text else None
+        return provider.well(body)
+    provider.outcome, provider.raw = outcome, [b"{", b"[1]", b'"x"', b'{"custom_id": "unknown"}', b'{"response": "busy"}']
+    completions = engine(provider, store).generate(PROMPTS, Sampling())
+    assert completions[2].text == "\u2028 and \u0085" and all(c.text for c in completions) and len(provider.batches) == 2
+
+
+def test_a_download_that_breaks_half_way_is_begun_again(provider, store):
+    provider.cuts = 2
+    assert all(c.text for c in engine(provider, store, retries=3).generate(PROMPTS, Sampling())) and len(provider.batches) == 1
 
 
 def test_a_refused_request_costs_one_record(provider, store):
@@ -215,38 +290,40 @@ def test_a_reply_in_a_batch_has_the_price_of_a_batch(provider, store):
 
 def test_a_budget_is_kept_by_sending_fewer(provider, store):
     APIEngine("m", provider.url, replies=store, prices=SHEET).generate([Prompt("a sample")], Sampling())  # costs 0.2
-    with pytest.raises(UserError, match=r"The budget of 0.62 is spent \(0.5000\): 3 of 8 requests are answered"): engine(provider, store, prices=SHEET, budget=Decimal("0.62")).generate(PROMPTS, Sampling())
-    assert [len(provider.files[b["input_file_id"]]) for b in provider.batches.values()] == [2, 1], "of 0.42, two at 0.2; of 0.22, one at 0.4/3; 0.12 is less than 0.5/4"
+    with pytest.raises(UserError, match=r"The budget of 0.62 is spent, or not enough for one more request \(0.6000 is spent\): 4 of 8 requests are answered"): engine(provider, store, prices=SHEET, budget=Decimal("0.62")).generate(PROMPTS, Sampling())
+    assert [len(provider.files[b["input_file_id"]]) for b in provider.batches.values()] == [4], "of 0.42, four at 0.1; 0.02 is not enough for another"
     assert all(c.text for c in engine(provider, store, prices=SHEET, budget=Decimal(2)).generate(PROMPTS, Sampling())) and len(provider.answered) == 8
 
 
+def test_another_model_s_replies_are_no_sample(provider, store):
+    sheet = (*SHEET, SHEET[0].model_copy(update={"model": "cheap", "input": Decimal(1), "output": Decimal(1)}))
+    APIEngine("cheap", provider.url, replies=store, prices=sheet).generate(PROMPTS, Sampling())
+    with pytest.raises(UserError, match="The budget of 0.5"): engine(provider, store, prices=sheet, budget=Decimal("0.5")).generate(PROMPTS, Sampling())
+    assert stored_cost(store, sheet) <= Decimal("0.5")
+
+
 def test_without_a_sample_the_dearest_request_counts(provider, store):
-    with pytest.raises(UserError, match="The budget of 0.01 is spent"): engine(provider, store, prices=SHEET, budget=Decimal("0.01")).generate(PROMPTS, Sampling())
+    with pytest.raises(UserError, match="The budget of 0.01 is spent, or not enough"): engine(provider, store, prices=SHEET, budget=Decimal("0.01")).generate(PROMPTS, Sampling())
     assert not provider.answered
 
 
 # ---- bad input
 
-def test_a_server_without_batches_is_one_sentence(monkeypatch, store):
-    from test_api import Server
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    server = Server()
-    server.RequestHandlerClass.do_GET = lambda self: self.send_error(404)
-    try:
-        with pytest.raises(UserError, match="has no batch API"): engine(server, store).generate(PROMPTS, Sampling())
-    finally:
-        del server.RequestHandlerClass.do_GET
-        server.shutdown()
-        server.server_close()
-
-
-@pytest.mark.parametrize("page", [b"<html>hello</html>", b'"no"', b'{"object": "list", "data": [{"id": "a-model", "object": "model"}]}'])
-def test_a_server_that_answers_everything_is_no_batch_api(provider, store, page):
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_a_server_without_batches_is_one_sentence(provider, store, status):
     def refuse(self):
         self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_error(405)
-    provider.RequestHandlerClass = type("Other", (Handler,), {"do_GET": lambda self: self.say("list", page), "do_POST": refuse})
-    with pytest.raises(UserError, match="batch API"): engine(provider, store).generate(PROMPTS, Sampling())
+        self.send_error(status)
+    provider.RequestHandlerClass = type("Other", (Handler,), {"do_GET": lambda self: self.send_error(status), "do_POST": refuse})
+    with pytest.raises(UserError, match="has no batch API"): engine(provider, store).generate(PROMPTS, Sampling())
+    with pytest.raises(UserError, match="has no batch API"): engine(provider, store).generate(PROMPTS, Sampling())
+
+
+@pytest.mark.parametrize("page", [b"<html>hello</html>", b'"no"', b'{"data": ["x"]}'])
+def test_a_server_that_answers_everything_is_no_batch_api(provider, store, page):
+    batches.write_batches(engine(provider, store).folder, {"a": {}})
+    provider.RequestHandlerClass = type("Other", (Handler,), {"do_GET": lambda self: self.say("list", page)})
+    with pytest.raises(UserError, match="does not answer like a batch API"): engine(provider, store).generate(PROMPTS, Sampling())
 
 
 def test_replies_need_a_file(provider):

@@ -104,6 +104,7 @@ def test_filter_prints_its_report(call, tmp_path):
     done = call("filter", tmp_path / "in.jsonl", tmp_path / "out.jsonl", "--task", "closed_book_qa")
     assert done.exit_code == 0 and "crucially" in done.stdout and "leans on the passage" in done.stdout
     assert f"{tmp_path / 'out.jsonl'}: 10 of 27 records kept; the 17 others" in done.stdout
+    assert "27 records name none of the paper's task types" in call("filter", tmp_path / "in.jsonl", tmp_path / "any.jsonl").stderr and "name none" not in done.stderr
     harsh = call("filter", tmp_path / "in.jsonl", tmp_path / "harsh.jsonl", "--task", "closed_book_qa", "--set", "over_used=remove")
     assert "9 of 27 records kept" in harsh.stdout
     assert call("filter", tmp_path / "none.jsonl", tmp_path / "out2.jsonl").exit_code == 2 and not (tmp_path / "out2.jsonl").exists()

@@ -301,7 +301,7 @@ def sheet(tmp_path, monkeypatch):
 def test_a_run_stops_at_its_budget_and_a_larger_one_goes_on(tmp_path, sheet, asked):
     sheet.setenv("AQUILT_BUDGET", "0.5")
     before = len(asked)
-    with pytest.raises(UserError, match=r"The budget of 0.5 is spent .* To go on, repeat the command with a larger --budget"): pipeline(tmp_path / "run")
+    with pytest.raises(UserError, match=r"The budget of 0.5 is spent, .* To go on, repeat the command with a larger --budget"): pipeline(tmp_path / "run")
     first = len(asked) - before
     sheet.setenv("AQUILT_BUDGET", "500")
     run, result = pipeline(tmp_path / "run")

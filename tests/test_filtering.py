@@ -1,4 +1,5 @@
 """Relevance-aware filtering at its edges: what leans, what is a word, what thinning promises, caps, and odd input."""
+import csv
 import json
 import re
 from collections import Counter
@@ -78,7 +79,7 @@ def test_the_phrases_are_as_good_as_the_page_says():
     assert (quality["lean"] == 160).all() and (quality["do not"] == 160).all()
     held_out = quality.xs("held out", level="half")
     print(held_out)
-    assert (held_out["precision"] >= 0.9).all() and (held_out["recall"] >= 0.8).all()
+    assert (held_out["false alarms"] <= 0.03).all() and (held_out["recall"] >= 0.75).all()
     assert len({(c["lang"], c["question"]) for c in leaning_cases()}) == 1280
 
 
@@ -332,13 +333,13 @@ def test_a_file_is_filtered_as_its_records_are(tmp_path):
 
 
 def test_lines_stay_as_they_are_and_what_is_no_record_is_in_the_ledger(tmp_path):
-    good = ['{"id": 7,   "question": "Who ruled?", "task": "closed_book_qa"}', '{"question": "", "extra": [1]}', '{"question": "ＡＢ 誰是國王？ Who?", "lang": "zh", "task": "my own"}']
-    bad = ["{", '"text"', '{"q": "Who?"}', '{"question": 5}', '{"question": null}', '{"score": 9}', "\ufeff[]"]
+    good = ['{"question": "Who?", "score": 0.93, "text": null, "source": {"a": 1}, "lang": null}', '{"id": 7,   "question": "Who ruled?", "task": "closed_book_qa"}', '{"question": "", "extra": [1]}', '{"question": "ＡＢ 誰是國王？ Who?", "lang": "zh", "task": "my own"}']
+    bad = ["{", '"text"', '{"q": "Who?"}', '{"question": 5}', '{"question": null}', '{"question": "?", "task": 3}', "\ufeff[]"]
     (tmp_path / "in.jsonl").write_text("\n".join([*good, "", *bad]), encoding="utf-8")
     counts = filter_file(tmp_path / "in.jsonl", tmp_path / "out.jsonl", PAPER)["counts"]
-    assert lines(tmp_path / "out.jsonl") == good and (counts["entered"], counts["dropped"]) == (10, 7)
+    assert lines(tmp_path / "out.jsonl") == good and (counts["entered"], counts["dropped"]) == (11, 7)
     ledger = [json.loads(line) for line in lines(tmp_path / "out.jsonl.dropped.jsonl")]
-    assert all(row["reason"].startswith("not a record") for row in ledger) and ledger[3]["raw"] == 'line 8: {"question": 5}' and "question" in ledger[3]["reason"]
+    assert all(row["reason"].startswith("not a record") for row in ledger) and ledger[3]["raw"] == 'line 9: {"question": 5}' and "question" in ledger[3]["reason"]
 
 
 def test_records_without_task_and_language_get_those_that_are_given(tmp_path):
@@ -357,13 +358,63 @@ def test_several_processes_say_the_same(tmp_path):
     assert (tmp_path / "0.jsonl.dropped.jsonl").read_bytes() == (tmp_path / "2.jsonl.dropped.jsonl").read_bytes()
 
 
-@pytest.mark.parametrize("given, said", [("none.jsonl", "none.jsonl"), ("", "choose another name"), ("fr.jsonl", "no language 'fr'")])
-def test_a_file_that_cannot_be_filtered_is_one_sentence_and_leaves_nothing(tmp_path, given, said):
-    (tmp_path / "fr.jsonl").write_text('{"question": "Qui ?", "lang": "fr"}\n', encoding="utf-8")
-    out = tmp_path / "out.jsonl" if given else tmp_path / "fr.jsonl"
-    with pytest.raises(UserError, match=said): filter_file(tmp_path / (given or "fr.jsonl"), out, PAPER)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["fr.jsonl"]
+def test_a_language_without_lists_is_in_the_ledger(tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"question": "Qui ?", "lang": "fr"}\n{"question": "Who?", "lang": "stand_alone"}\n{"question": "Who?"}\n', encoding="utf-8")
+    counts = filter_file(tmp_path / "in.jsonl", tmp_path / "out.jsonl", PAPER)["counts"]
+    assert counts["kept"] == 1 and counts["reasons"] == {"not filtered: there are no lists for the language 'fr'": 1, "not filtered: there are no lists for the language 'stand_alone'": 1}
+
+
+@pytest.mark.parametrize("given, out, said", [("none.jsonl", "out.jsonl", "is not a file"), ("in.jsonl", "in.jsonl", "would be overwritten"), ("x.jsonl.dropped.jsonl", "x.jsonl", "would be overwritten"),
+                                              ("in.jsonl", "out.parquet", "must end in .jsonl"), ("in.jsonl", "out.jsonl.gz", "must end in .jsonl"), ("wide.jsonl", "out.jsonl", "is not UTF-8"), ("bytes.jsonl", "out.jsonl", "bytes.jsonl")])
+def test_a_file_that_cannot_be_filtered_is_one_sentence_and_leaves_nothing(tmp_path, given, out, said):
+    for name in ("in.jsonl", "x.jsonl.dropped.jsonl"): (tmp_path / name).write_text('{"question": "Who?"}\n', encoding="utf-8")
+    (tmp_path / "wide.jsonl").write_text('{"question": "Who?"}\n', encoding="utf-16")
+    (tmp_path / "bytes.jsonl").write_bytes(b"PAR1\x00\x01")
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    with pytest.raises(UserError, match=said): filter_file(tmp_path / given, tmp_path / out, PAPER)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_a_word_that_takes_its_whole_group_is_in_the_report(tmp_path):
+    write_records(tmp_path / "in.jsonl", [Record(question=f"Crucially, {chr(97 + i)}{chr(97 + i)}?") for i in range(20)])
+    result = filter_file(tmp_path / "in.jsonl", tmp_path / "out.jsonl", PAPER)
+    assert result["counts"]["kept"] == 0 and result["words"][0]["word"] == "crucially" and (result["words"][0]["before"], result["words"][0]["after"]) == (1, 0)
+
+
+@pytest.mark.parametrize("question", ["从本质上看，光是什么？", "秦统一六国，从此中国进入什么时代？", "由此类推，结果是什么？", "以本币计价的债券叫什么？", "数据中心的PUE是指什么？", "《西游记》一书中，孙悟空的师父是谁？", "在双缝实验中，光表现出什么性质？",
+                                      "我国法律规定将满多少周岁的人视为成年人？", "《唐诗三百首》的编者是谁？", "公民应该文明礼貌，这属于什么？"])
+def test_ordinary_chinese_questions_do_not_lean(question): assert leaning(question, "zh") is None
+
+
+@pytest.mark.parametrize("question", ["What is the ASCII code of the letter A?", 'Who is the author of the poem "The Raven"?', "Who wins the auction in that case?", "Who is the narrator of The Great Gatsby?", "How is heat removed from the material?"])
+def test_ordinary_english_questions_do_not_lean(question): assert leaning(question, "en") is None
+
+
+def test_typographic_quotes_are_quotes():
+    assert leaning("What is the author’s main argument?", "en") and leaning("What does “the passage” say?", "en")
 
 
 def test_a_setting_that_is_neither_is_one_sentence():
     with pytest.raises(UserError, match="over_used is thin or remove"): filter_records([], replace(PAPER, over_used="both"))
+
+
+# ---- ordinary language
+
+def questions_in(value):
+    "Every text under a key `question`, however deep."
+    for key, part in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        if key == "question" and isinstance(part, str): yield part
+        else: yield from questions_in(part)
+
+
+def test_real_questions_are_seldom_found(shared):
+    "Questions of real datasets, none of which names a passage on purpose; those that are found are printed, and most of them do lean."
+    asked = {"en": [], "zh": []}
+    for path in sorted((shared / "data").glob("ceval/**/*.csv")):
+        asked["zh"] += [row["question"] for row in csv.DictReader(path.open(encoding="utf-8-sig"))]
+    for name, lang in (("drcd", "zh"), ("cmrc2018", "zh"), ("squad_v1.1", "en"), ("squad_v2.0", "en")):
+        for path in sorted((shared / "data" / name).glob("*.json")): asked[lang] += questions_in(json.loads(path.read_text(encoding="utf-8")))
+    for lang, questions in asked.items():
+        found = [question for question in dict.fromkeys(questions) if leaning(question, lang)]
+        print(lang, len(set(questions)), len(found), *found[:10], sep="\n  ")
+        assert len(set(questions)) > 100 and len(found) <= 0.01 * len(set(questions))

@@ -14,7 +14,7 @@ TASKS = ["extractive_qa", "natural_language_inference", "single_choice", "multi_
 
 
 def write_sample(path: Path, records: int, seed: int = 0) -> None:
-    "Invented records as long as real ones (1.9 kB a line in the mean), half of them Chinese; one question in twelve leans, one in five holds a favourite word."
+    "Invented records as long as real ones (1.9 kB a line in the mean), half of them Chinese; one question in twelve leans, one in six holds a favourite word."
     rng = random.Random(seed)
     words = ["".join(rng.choices("etaoinshrdlucmfwypvbgk", k=rng.randint(3, 10))) for _ in range(20_000)]
     han = [chr(c) for c in rng.sample(range(0x4E00, 0x9000), 3000)]
