@@ -126,6 +126,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                              'aquilt.core._lines': ('core.html#_lines', 'aquilt/core.py'),
                              'aquilt.core._parquet_rows': ('core.html#_parquet_rows', 'aquilt/core.py'),
                              'aquilt.core.causes': ('core.html#causes', 'aquilt/core.py'),
+                             'aquilt.core.first_error': ('core.html#first_error', 'aquilt/core.py'),
                              'aquilt.core.read_drops': ('core.html#read_drops', 'aquilt/core.py'),
                              'aquilt.core.read_lines': ('core.html#read_lines', 'aquilt/core.py'),
                              'aquilt.core.read_records': ('core.html#read_records', 'aquilt/core.py'),

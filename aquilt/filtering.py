@@ -26,7 +26,7 @@ from pydantic import ConfigDict, ValidationError
 from pydantic_core import from_json
 
 from .cleaning import in_order, writing
-from .core import TASKS, Drop, Record, UserError, text_hash
+from .core import TASKS, Drop, Record, UserError, first_error, text_hash
 from .documents import blocks_of, encoding_of, open_bytes
 from .paper import printed_table
 from .profiles import Profile
@@ -60,6 +60,7 @@ def plain(text: str) -> str:
     for typographic, plain_one in QUOTES: text = text.replace(typographic, plain_one)
     return text
 
+# %% ../nbs/32b_filtering.ipynb #32b60002
 def _pieces(phrase: str, forms: dict[str, list[str]]) -> list[list[str]]:
     "What a phrase is put together from, `{the} text` of the forms of `the` and the one alternative ` text`."
     pieces = re.split(r"\{(\w+)\}", plain(phrase))  # text, name, text, name ... text
@@ -71,6 +72,13 @@ def _pattern(phrase: str, forms: dict[str, list[str]]) -> str:
     return "".join(_one_of(map(re.escape, map(plain, piece))) for piece in _pieces(phrase, forms)).replace(r"\ ", r"\s+")
 
 @cache
+def _leaning(lang: str) -> re.Pattern:
+    lists, edge = word_lists(lang), "" if lang == "zh" else r"\b"
+    innocent, sought = (_one_of(_pattern(phrase, lists.get("forms", {})) for phrase in lists[kind]) for kind in ("innocent", "leaning"))
+    return re.compile(f"{edge}(?:{innocent}|({sought})){edge}")
+
+# %% ../nbs/32b_filtering.ipynb #32b60005
+@cache
 def _clues(lang: str) -> tuple[str, ...]:
     "Words of which each leaning phrase holds one. Of `{the} {text}` these are text, passage and so on, and not the, this and so on: the words of the piece whose shortest alternative is the longest."
     lists, clues = word_lists(lang), set()
@@ -79,16 +87,12 @@ def _clues(lang: str) -> tuple[str, ...]:
         clues |= max(reversed(parts), key=lambda options: min(map(len, options)))
     return tuple(sorted(clue for clue in clues if not any(other in clue for other in clues - {clue})))  # of 上文 and 上文中 the first will do
 
-@cache
-def _leaning(lang: str) -> re.Pattern:
-    lists, edge = word_lists(lang), "" if lang == "zh" else r"\b"
-    innocent, sought = (_one_of(_pattern(phrase, lists.get("forms", {})) for phrase in lists[kind]) for kind in ("innocent", "leaning"))
-    return re.compile(f"{edge}(?:{innocent}|({sought})){edge}")
-
 def leaning(text: str, lang: str) -> tuple[str, int, int] | None:
     "The first phrase that refers its reader to a passage (3.2), with its first character and the one after its last in the text's plain form; or None. Raises UserError for an unknown language."
     text = plain(text)
-    if not any(clue in text for clue in _clues(lang)): return None  # a quick look first: on a long text the expression takes twice as long
+    for clue in _clues(lang):
+        if clue in text: break
+    else: return None
     found = next((m for m in _leaning(lang).finditer(text) if m[1]), None)
     return found and (" ".join(found[1].split()), *found.span(1))
 
@@ -210,7 +214,7 @@ def card(record: Record, seed: int = 0) -> Card:
     reason = where = ""
     if field := next((f for f in found if f != "logic"), ""):
         phrase, first, end = found[field]
-        reason = f"leans on the passage: {phrase}" if field == "question" else f"leans on the passage in its answer: {phrase}"
+        reason = f"{'leans' if field == 'question' else 'answer leans'} on the passage: {phrase}"
         where = f"{field}, characters {first} to {end}: {plain(getattr(record, field))[max(0, first - 30):end + 30]}"
     word_lists(record.lang)
     return Card(record.task, record.lang, lot(record, seed), reason, where, tuple(found), tuple(sorted(words(record.question, record.lang))))
@@ -238,12 +242,12 @@ def filter_records(records: Sequence[Record], profile: Profile, seed: int = 0) -
     return [r for i, r in enumerate(records) if i not in reasons], [Drop(stage="filtering", reason=reasons[i], raw=cards[i].where, record=records[i]) for i in sorted(reasons)]
 
 # %% ../nbs/32b_filtering.ipynb #8d584860
-REASONS = ("leans on the passage", "over the cap", "over-used word")
+REASONS = ("leans on the passage", "answer leans on the passage", "over the cap", "over-used word")
 
 def tally(cards: Sequence[Card], reasons: dict[int, str]) -> list[dict]:
     "For each task and language: how many records were generated, how many went for each kind of reason, how many were kept, and how many lean in their logic."
     entered, logic = Counter((c.task, c.lang) for c in cards), Counter((c.task, c.lang) for c in cards if "logic" in c.fields)
-    gone = Counter((cards[i].task, cards[i].lang, next(kind for kind in REASONS if reason.startswith(kind))) for i, reason in reasons.items())
+    gone = Counter((cards[i].task, cards[i].lang, reason.split(":")[0]) for i, reason in reasons.items())
     rows = [{"task": task, "lang": lang, "generated": n} | {reason: gone[task, lang, reason] for reason in REASONS} for (task, lang), n in sorted(entered.items())]
     return [row | {"kept": row["generated"] - sum(row[reason] for reason in REASONS), "leaning logic": logic[row["task"], row["lang"]]} for row in rows]
 
@@ -277,7 +281,7 @@ def _given(line: bytes, task: str, lang: str) -> Record | str:
         except ValueError as e: return f"not a record: {e}"
         if not isinstance(row, dict): return "not a record: it is no JSON object"
         try: record = _Given.model_validate({name: row[name] for name in READ if row.get(name) is not None})
-        except ValidationError as e: return f"not a record: {e.errors()[0]['loc'][0]}: {e.errors()[0]['msg']}"
+        except ValidationError as e: return f"not a record: {first_error(e, 'the line')}"
     if "question" not in record.model_fields_set: return "not a record: it has no field question"
     missing = {name: value for name, value in (("task", task), ("lang", lang)) if value and name not in record.model_fields_set}
     return record.model_copy(update=missing) if missing else record
@@ -312,7 +316,7 @@ def filter_file(path: str | Path, out: str | Path, profile: Profile, seed: int =
         for _, found in in_order(partial(_cards, task=task, lang=lang, seed=seed), blocks(), workers):
             for made in found:
                 fates.append(made if isinstance(made, str) else len(cards))
-                if not isinstance(made, str): cards.append(made._replace(task=intern(made.task), lang=intern(made.lang), words=tuple(map(intern, made.words))))
+                if not isinstance(made, str): cards.append(Card(intern(made.task), intern(made.lang), *made[2:-1], tuple(map(intern, made.words))))  # other processes' strings are copies
         reasons, fate = drop_reasons(cards, profile), iter(fates)
         with writing(out, ledger) as writer:
             for lines, first in blocks():

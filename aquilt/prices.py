@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .core import UserError
+from .core import UserError, first_error
 
 # %% ../nbs/01b_prices.ipynb #8cf387b8
 class Rates(BaseModel):
@@ -58,9 +58,7 @@ def load_prices(path: str | Path) -> list[Price]:
 
 def _row(row: Any, path: Path, number: int) -> Price:
     try: price = Price.model_validate(row)
-    except ValidationError as e:
-        first = e.errors()[0]
-        raise UserError(f"{path}, price {number}, field {'.'.join(map(str, first['loc'])) or 'the row'}: {first['msg']}. Correct that row.") from e
+    except ValidationError as e: raise UserError(f"{path}, price {number}, field {first_error(e, 'the row')}. Correct that row.") from e
     if price.since.tzinfo is None: raise UserError(f"{path}, price {number}, field since: it has no time zone. Write it like 2025-09-05T16:00:00Z.")
     return price
 

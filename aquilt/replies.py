@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from .core import UserError, text_hash
+from .core import UserError, first_error, text_hash
 from .engines import Completion, Prompt, Sampling, Usage, derive_seed
 from .prices import Price, cost, price_of
 
@@ -89,9 +89,7 @@ def read_tokens(reply: Any) -> Usage:
 def read_reply(reply: Any, prefix: str = "") -> Completion:
     "The completion in a reply; raises ValueError that names the field where the reply is not a chat completion."
     try: parsed = Reply.model_validate(reply)
-    except ValidationError as e:
-        first = e.errors()[0]
-        raise ValueError(f"{'.'.join(map(str, first['loc'])) or 'as a whole'}: {first['msg']}") from e
+    except ValidationError as e: raise ValueError(first_error(e, "as a whole")) from e
     choice = parsed.choices[0]
     return Completion(prefix + choice.message.content, choice.finish_reason or "stop", read_tokens(reply))
 

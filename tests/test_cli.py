@@ -99,7 +99,8 @@ def test_money_is_told_by_the_environment(call, monkeypatch, tmp_path):
     assert (os.environ["AQUILT_BUDGET"], os.environ["AQUILT_PRICES"], os.environ["AQUILT_BATCH"]) == ("12.50", str(tmp_path / "mine.toml"), "1")
 
 
-def test_filter_prints_its_report(call, tmp_path):
+def test_filter_prints_its_report(call, monkeypatch, tmp_path):
+    monkeypatch.setenv("AQUILT_SET", "")
     (tmp_path / "in.jsonl").write_text("".join(f'{{"question": "{"Crucially, who" if i % 3 else "Who"} is {chr(97 + i)}{chr(97 + i)}?", "id": {i}}}\n' for i in range(26)) + '{"question": "According to the text, who?"}\n')
     done = call("filter", tmp_path / "in.jsonl", tmp_path / "out.jsonl", "--task", "closed_book_qa")
     assert done.exit_code == 0 and "crucially" in done.stdout and "leans on the passage" in done.stdout

@@ -327,8 +327,9 @@ def test_a_file_is_filtered_as_its_records_are(tmp_path):
     assert read_records(tmp_path / "out.jsonl") == kept and result["counts"] | {"reasons": 0} == {"entered": 62, "kept": len(kept), "dropped": len(drops), "reasons": 0}
     ledger = [row for _, row in read_lines(tmp_path / "out.jsonl.dropped.jsonl")]
     assert [row["reason"] for row in ledger] == [d.reason for d in drops] and all(re.match(r"line \d+", row["raw"]) for row in ledger)
-    leans = next(row for row in ledger if row["reason"].startswith("leans on the passage in its answer"))
+    leans = next(row for row in ledger if row["reason"] == "answer leans on the passage: the text")
     assert leans["raw"].startswith("line 61: answer, characters 13 to 21: ") and "according to the text, he" in leans["raw"]
+    assert {row["task"]: row["answer leans on the passage"] for row in result["tasks"]}["multi_choice"] == 1
     assert {row["task"]: row["leaning logic"] for row in result["tasks"]} == {"closed_book_qa": 0, "multi_choice": 0, "single_choice": 1}
 
 
