@@ -124,37 +124,37 @@ class BatchEngine(APIEngine):
         if enough < 1: raise self.over_budget(len(todo), total)
         return dict(islice(todo.items(), enough))
 
-    async def _collect(self, client: Any, waiting: dict[Path, str], bar: Any) -> dict[str, str]:
-        "Wait for batches and store their replies; why requests are refused, by hash. Failures on the way are waited out for an hour."
+    async def _collect(self, client: Any, waiting: dict[Path, str], bar: Any) -> tuple[dict[str, str], dict[str, str]]:
+        "Wait for batches and store their replies; by hash, why requests are refused, and why others may be answered another time. Failures on the way are waited out for an hour."
         import openai
-        refused, failures = {}, 0
+        refused, busy, failures = {}, {}, 0
         while waiting:
             try:
                 batches = {path: await client.batches.retrieve(name) for path, name in waiting.items()}
                 bar.set_postfix_str(", ".join(f"{b.status} {b.request_counts.completed} of {b.request_counts.total}" for b in batches.values() if b.request_counts))
                 for path, batch in batches.items():
                     if str(batch.status).lower() not in ENDED: continue
-                    refused |= await self._store_replies(client, path, batch)
+                    for kind, found in zip((refused, busy), await self._store_replies(client, path, batch)): kind.update(found)
                     del waiting[path]
                 failures = 0
             except openai.APIError as e:
                 failures += 1
                 if not worth_retrying(e) or failures * EVERY > PATIENCE: raise
             if waiting: await asyncio.sleep(EVERY)
-        return refused
+        return refused, busy
 
-    async def _store_replies(self, client: Any, path: Path, batch: Any) -> dict[str, str]:
-        "Store an ended batch's replies, and remove its file; why requests are refused, by hash. What may be answered another time is not refused."
-        refused, sent = {}, {row["custom_id"]: row["body"] for row in map(json.loads, path.open(encoding="utf-8"))}
+    async def _store_replies(self, client: Any, path: Path, batch: Any) -> tuple[dict[str, str], dict[str, str]]:
+        "Store an ended batch's replies, and remove its file; the same two as `_collect`."
+        refused, busy, sent = {}, {}, {row["custom_id"]: row["body"] for row in map(json.loads, path.open(encoding="utf-8"))}
         for row in await rows_of(client, batch):
             if (key := row.get("custom_id")) not in sent or key in self.store.places: continue
             why = complaint(row)
             if not why: self.store.put(key, sent[key], row["response"]["body"] | {"batch": batch.id})
-            elif not re.match(r"status (429|5\d\d|none)", why): refused[key] = self.without_key(client, f"{self.base_url} (model {self.model}): {why}")
+            else: (busy if re.match(r"status (429|5\d\d|none)", why) else refused)[key] = self.without_key(client, f"{self.base_url} (model {self.model}): {why}")
         path.unlink()
         said = "; ".join(str(e.message) for e in (batch.errors and batch.errors.data) or ())
         self.last = f"batch {batch.id} ended as {batch.status}{': ' if said else ''}{said}"
-        return refused
+        return refused, busy
 
     async def _send_all(self, asked: Sequence[dict[str, dict]], bar: Any) -> dict[str, str]:
         import openai
@@ -163,13 +163,16 @@ class BatchEngine(APIEngine):
             try:
                 left = {path: await find_batch(client, path) for path in sorted(self.folder.glob("*.jsonl"))}
                 for path in (path for path, name in left.items() if not name): path.unlink()  # it never became a batch
-                refused = await self._collect(client, {path: name for path, name in left.items() if name}, bar)
+                refused, _ = await self._collect(client, {path: name for path, name in left.items() if name}, bar)
                 while todo := self._todo(asked, refused):
                     bar.update(len(asked) - len(todo) - bar.n)
                     before = self.store.lines + len(refused)
                     paths = write_batches(self.folder, self._affordable(todo, len(asked)))
-                    refused |= await self._collect(client, {path: await self._made(client, path) for path in paths}, bar)
-                    if before == self.store.lines + len(refused): raise UserError(self.without_key(client, f"{self.base_url} answered none of {len(todo)} requests to {self.model}: {self.last}. Correct that, or wait; the same command goes on."))
+                    more, busy = await self._collect(client, {path: await self._made(client, path) for path in paths}, bar)
+                    refused |= more
+                    if before < self.store.lines + len(refused): continue
+                    refused |= busy  # another round would bring the same
+                    if not busy: raise UserError(self.without_key(client, f"{self.base_url} answered none of {len(todo)} requests to {self.model}: {self.last}. Correct that, or wait; the same command goes on."))
                 return refused
             except openai.APIError as e:
                 if getattr(e, "status_code", 0) in (404, 405, 501): raise UserError(f"{self.base_url} has no batch API, or no longer knows a batch of this run: repeat the command without --batch.") from e

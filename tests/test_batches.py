@@ -183,6 +183,12 @@ def test_a_busy_provider_s_refusals_are_tried_again(provider, store):
     assert all(c.text for c in engine(provider, store).generate(PROMPTS, Sampling())) and len(provider.batches) == 2
 
 
+def test_a_request_that_always_fails_holds_nobody_up(provider, store):
+    provider.outcome = lambda body: (500, {"error": {"message": "out of order"}}) if "question 2" in body["messages"][0]["content"] else provider.well(body)
+    completions = engine(provider, store).generate(PROMPTS, Sampling())
+    assert [i for i, c in enumerate(completions) if c.finish_reason == "error"] == [2] and "status 500: out of order" in completions[2].error and len(provider.batches) == 2
+
+
 @pytest.mark.parametrize("ends", ["expired", "failed"])
 def test_a_round_that_brings_nothing_is_one_sentence_and_no_loss(provider, store, ends):
     provider.ends, provider.outcome = ends, lambda body: None
