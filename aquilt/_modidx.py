@@ -288,6 +288,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'aquilt.filtering.filter_records': ('filtering.html#filter_records', 'aquilt/filtering.py'),
                                   'aquilt.filtering.filtering': ('filtering.html#filtering', 'aquilt/filtering.py'),
                                   'aquilt.filtering.frequent_words': ('filtering.html#frequent_words', 'aquilt/filtering.py'),
+                                  'aquilt.filtering.languages': ('filtering.html#languages', 'aquilt/filtering.py'),
                                   'aquilt.filtering.leaning': ('filtering.html#leaning', 'aquilt/filtering.py'),
                                   'aquilt.filtering.leaning_cases': ('filtering.html#leaning_cases', 'aquilt/filtering.py'),
                                   'aquilt.filtering.lot': ('filtering.html#lot', 'aquilt/filtering.py'),

@@ -38,11 +38,12 @@ def write_batches(folder: Path, requests: dict[str, dict[str, Any]]) -> list[Pat
 def _parts(lines: Iterable[str]) -> Iterator[list[str]]:
     part, size = [], 0
     for line in lines:
-        if part and (len(part) == MOST or size + len(line.encode()) > BYTES):
+        length = len(line.encode())
+        if part and (len(part) == MOST or size + length > BYTES):
             yield part
             part, size = [], 0
         part.append(line)
-        size += len(line.encode())
+        size += length
     if part: yield part
 
 # %% ../nbs/02d_batches.ipynb #02d00009

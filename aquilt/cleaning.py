@@ -233,7 +233,7 @@ def writing(out: str | Path, ledger: str | Path | None = None) -> Iterator[Write
             for file, path in zip(writer.files, writer.temporary):
                 file.close()
                 path.unlink(missing_ok=True)
-    except OSError as e: raise UserError(f"Cannot write {out}: {e.strerror or e}. Choose a folder that you may write to, with room for the corpus.") from e
+    except OSError as e: raise UserError(f"Cannot write {out}: {e.strerror or e}. Choose a folder that you may write to, with room for the result.") from e
 
 # %% ../nbs/30e_cleaning.ipynb #94fe99d1
 def _block_texts(lines: list[bytes], first: int, column: str, bad: Callable[[str, int], None]) -> tuple[list[str], list[bytes], list[int]]:
