@@ -186,6 +186,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'aquilt.distillation.Teachers.generate': ( 'distillation.html#teachers.generate',
                                                                                 'aquilt/distillation.py'),
                                      'aquilt.distillation.Teachers.of': ('distillation.html#teachers.of', 'aquilt/distillation.py'),
+                                     'aquilt.distillation._part_in_batches': ( 'distillation.html#_part_in_batches',
+                                                                               'aquilt/distillation.py'),
                                      'aquilt.distillation.ask_teacher': ('distillation.html#ask_teacher', 'aquilt/distillation.py'),
                                      'aquilt.distillation.cost_table': ('distillation.html#cost_table', 'aquilt/distillation.py'),
                                      'aquilt.distillation.distillation': ('distillation.html#distillation', 'aquilt/distillation.py'),

@@ -208,8 +208,14 @@ def estimate(run: Run, n: int = 100, seed: int = 0) -> "pandas.DataFrame":
         for equation, records, messages, keys in requests(run):
             chosen = random.Random(seed).sample(range(len(messages)), min(n, len(messages)))
             asked = ask_teacher(teacher, [records[i] for i in chosen], [messages[i] for i in chosen], keys, "estimate", 0, f"{equation}: a sample")
-            usages = [usage for _, usage in asked]
-            for what in ("prompt_tokens", "completion_tokens", "cost"):
-                total, low, high = total_from([getattr(u, what) for u in usages], len(messages))
-                rows.append({"equation": equation, "requests": len(messages), "sample": len(usages), "what": what, "estimate": round(total, 4), "from": round(low, 4), "to": round(high, 4)})
+            found = {what: [getattr(usage, what) for _, usage in asked] for what in ("prompt_tokens", "completion_tokens", "cost")}
+            in_batches = [usage.cost * _part_in_batches(teacher.of(Prompt(messages[i]))) for i, (_, usage) in zip(chosen, asked)]
+            if in_batches != found["cost"]: found["cost with --batch"] = in_batches
+            for what, values in found.items():
+                total, low, high = total_from(values, len(messages))
+                rows.append({"equation": equation, "requests": len(messages), "sample": len(values), "what": what, "estimate": round(total, 4), "from": round(low, 4), "to": round(high, 4)})
     return pandas.DataFrame(rows)
+
+def _part_in_batches(engine: APIEngine) -> float:
+    price = price_of(engine.model, None, engine.prices)
+    return float(price.batch) if price else 1.0

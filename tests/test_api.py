@@ -450,6 +450,26 @@ def test_requests_a_minute():
     assert 0.45 <= begun[-1] < 2 and all(b >= 0.045 * i for i, b in enumerate(begun))
 
 
+def test_requests_that_could_leave_together_are_kept_apart():
+    begun, most = paced(20, 0.2, most=20)
+    assert most == 20 and all(0.0009 * i <= b for i, b in enumerate(begun)), "they would come back together, too"
+
+
+def test_a_fast_server_is_not_kept_waiting():
+    async def main():
+        pace = Pace(4)
+        for _ in range(200):
+            await pace.start()
+            await pace.end()
+        return pace.between
+    assert asyncio.run(main()) < api.APART / 2
+
+
+def test_a_slow_server_does_not_keep_requests_further_apart():
+    begun, _ = paced(8, 0.3, most=2)
+    assert begun[1] < 0.1 and all(begun[i + 1] - begun[i] < 0.1 for i in (2, 4, 6)), "two at a time, milliseconds apart"
+
+
 def test_tokens_a_minute():
     begun, _ = paced(21, 0, most=1, tokens_per_minute=6000)  # 100 a second, and as many to begin with
     assert len(begun) == 21 and 0.0 <= begun[9] < 0.5 and 0.9 <= begun[-1] < 4

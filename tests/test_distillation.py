@@ -337,6 +337,28 @@ def test_an_estimate_is_kept_and_holds_the_cost(tmp_path, sheet, asked):
     assert rows["from"].sum() <= cost_table(run)["cost"].iloc[-1] <= rows["to"].sum()
 
 
+def test_an_estimate_holds_what_the_run_cost_in_nine_of_ten_seeds(tmp_path, sheet):
+    run, result = pipeline(tmp_path / "run", replace(TINY, pairs_per_task=30, labeled_pairs=30))
+    cost = cost_table(run).groupby("equation")["cost"].sum()
+    held = Counter()
+    for seed in range(10):
+        expected = estimate(run, 100, seed)
+        rows = expected[expected["what"] == "cost"].set_index("equation")
+        for equation, row in rows.iterrows(): held[equation] += row["from"] <= cost[equation] + 1e-3 and cost[equation] - 1e-3 <= row["to"]
+        held["both"] += rows["from"].sum() <= cost["all"] <= rows["to"].sum()
+    assert set(rows["sample"]) == {100} and set(rows.index) == {"Eq. 1", "Eq. 2"} and min(held.values()) >= 9, held
+
+
+def test_an_estimate_says_what_batches_would_cost(tmp_path, sheet):
+    run = Run(TINY, tmp_path / "run")
+    corpus(run)
+    labeled(run)
+    assert "cost with --batch" not in set(estimate(run, 5)["what"])
+    (tmp_path / "prices.toml").write_text(SHEET + "batch = 0.5\n")
+    single, batched = (rows["estimate"].sum() for _, rows in estimate(run, 5).groupby("what") if rows["what"].iloc[0].startswith("cost"))
+    assert batched == pytest.approx(single / 2, abs=1e-3) and batched > 0
+
+
 @given(st.integers(0, 10_000))
 @settings(max_examples=20, deadline=None)
 def test_the_interval_holds_the_total_in_nine_cases_of_ten(start):
