@@ -26,7 +26,7 @@ from aquilt.engines import Completion, Usage
 from aquilt.prices import load_prices
 from aquilt.profiles import SMOKE
 from aquilt.prompt import LOGIC_KEYS, META_KEYS, distillation_messages, logic_messages
-from aquilt.replies import stored_cost
+from aquilt.replies import stored, stored_cost
 from aquilt.runs import Run
 from aquilt.teacher import judge
 
@@ -310,6 +310,18 @@ def test_a_run_stops_at_its_budget_and_a_larger_one_goes_on(tmp_path, sheet, ask
     rates = cost_table(run).iloc[-1]
     assert abs(total - (rates.prompt_tokens * 100 + rates.completion_tokens * 400) / 1e6) < 1e-3
     assert 0.5 <= float(stored_cost(tmp_path / "run/distillation/replies.jsonl", tuple(load_prices(tmp_path / "prices.toml")))) == pytest.approx(total, abs=1e-3)
+
+
+def test_what_each_record_used_and_cost(tmp_path, sheet):
+    run, result = pipeline(tmp_path / "run")
+    used = [json.loads(line) for line in (run.folder("distillation") / "usage.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(used) == result["counts"]["entered"] and sum(row["kept"] for row in used) == result["counts"]["kept"] < len(used)
+    replies = [row["reply"]["usage"] for row in stored(run.folder("distillation") / "replies.jsonl")]
+    for field in ("prompt_tokens", "completion_tokens"): assert sum(row[field] for row in used) == sum(usage[field] for usage in replies), "as the server counts"
+    assert sum(row["requests"] for row in used) == len(replies) > len(used), "what is asked twice is paid for twice"
+    assert all(row["cost"] == pytest.approx((100 * row["prompt_tokens"] + 400 * row["completion_tokens"]) / 1e6) for row in used)
+    known = {(r.source, r.document, r.task) for r in run.records("distillation")}
+    assert {(row["source"], row["document"], row["task"]) for row in used if row["kept"]} == known
 
 
 def test_other_stages_count_towards_the_budget(tmp_path, sheet):
