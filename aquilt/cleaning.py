@@ -71,7 +71,8 @@ def shingles(texts: Sequence[str]) -> Iterator[list[bytes]]:
 def minhashes(texts: Sequence[str]) -> list:
     "A `rensa.RMinHash` of each text."
     from rensa import RMinHash
-    return RMinHash.from_token_sets(list(shingles(texts)), SLOTS, 1)
+    few = (texts[i:i + 200] for i in range(0, len(texts), 200))  # the shingles of more do not fit into a processor's cache
+    return [one for part in few for one in RMinHash.from_token_sets(list(shingles(part)), SLOTS, 1)]
 
 # %% ../nbs/30e_cleaning.ipynb #e607626a
 class Nearest:
