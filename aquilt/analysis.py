@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
-from .benchmarks import SUITE, domain_passages
+from .benchmarks import SUITE
 from .core import Record
 from .distillation import ask_teacher, open_teacher, several_teachers, sorted_out
 from .engines import model_path
@@ -82,7 +82,7 @@ def teacher_data(run: Run, name: str, seed: int = 0) -> dict:
     "Stage `teacher_data/<benchmark>`: what the teacher writes from the domain's unlabeled text with the general prompt (w/ Unlabeled Data)."
     p, stage = run.profile, f"teacher_data/{name}"
     def work(folder: Path) -> dict:
-        passages = domain_passages(SUITE[name], p)
+        passages = run.records(f"domain/{name}")
         chosen = [passages[i % len(passages)] for i in range(p.relevance_samples)]
         with open_teacher(run, folder / "replies.jsonl") as teacher:
             kept, drops = [], []
@@ -91,7 +91,7 @@ def teacher_data(run: Run, name: str, seed: int = 0) -> dict:
                 k, d = sorted_out(ask_teacher(teacher, batch, [messages(f"general/{name}", text=r.text) for r in batch], META_KEYS, stage, seed + turn, stage))
                 kept, drops = kept + k, drops + d
         return hand_over(folder, stage, len(chosen), kept, drops)
-    return run.stage(stage, work, samples=p.relevance_samples, passages=p.domain_passages, teacher=p.teacher, **several_teachers(p), faults=p.teacher_faults, seed=seed)
+    return run.stage(stage, work, (f"domain/{name}",), samples=p.relevance_samples, teacher=p.teacher, **several_teachers(p), faults=p.teacher_faults, seed=seed)
 
 # %% ../nbs/50_analysis.ipynb #26f8582c
 def embed(texts: Sequence[str], model: str, batch: int = 64):
@@ -150,13 +150,15 @@ def figure_4(run: Run):
 
 # %% ../nbs/50_analysis.ipynb #aff291c3
 def truth(run: Run):
-    "Per domain: the share of right answers among kept and among removed records, by the world's truth; only for tasks that the truth functions know."
+    "Per domain: the share of right answers among kept and among removed records, by the world's truth; only for tasks that the truth functions know, and unknown without a world."
     import pandas
     from aquilt.teacher import right_answer
     rows = []
     for name in ("squadqa", "pubmedqa", "ceval"):
         kept = run.records(f"synthesis/{name}")
         low = [d.record for d in run.drops(f"synthesis/{name}") if d.reason.startswith("score ")]
-        right = lambda rs: f"{100 * mean(right_answer(r.task, r.text, r.question, r.answer, r.lang) for r in rs):.1f} %" if rs else "no records"
+        def right(rs: Sequence[Record]) -> str:
+            if not run.profile.world: return "unknown"
+            return f"{100 * mean(right_answer(r.task, r.text, r.question, r.answer, r.lang) for r in rs):.1f} %" if rs else "no records"
         rows.append({"domain": name, "kept": len(kept), "right among kept": right(kept), "removed by score": len(low), "right among removed": right(low)})
     return pandas.DataFrame(rows)

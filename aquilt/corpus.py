@@ -10,9 +10,10 @@ __all__ = ['GENERATED', 'native_folder', 'open_rows', 'sampled', 'from_each', 'd
 import os
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
+from typing import Any
 
 from .cleaning import Rules, clean_records
 from .core import LANGS, TASKS, Drop, Record, UserError, read_records, text_hash, write_records, write_text
@@ -21,7 +22,7 @@ from .engines import model_path
 from .passages import cut, token_counter
 from .profiles import Profile
 from .runs import Run, hand_over
-from .sources import Source, bare, hub_rows, list_sources, pairs, pin, read_source, sample
+from .sources import Source, bare, hub_rows, list_sources, pairs, pin, read_source, sample, to_records
 from .teacher import write_pair
 from .world import draw_passage, grammar
 
@@ -32,10 +33,10 @@ def native_folder(source: Source) -> Path | None:
     if given and not Path(given).is_dir(): raise UserError(f"{given} does not exist as a folder: give --sources the folder that holds one for each source.")
     return folder if given and (folder := Path(given, source.name)).exists() else None
 
-def open_rows(source: Source) -> Iterator[Record]:
-    "The records of a source from its native files where they are at hand, else from the hub, with a progress bar."
+def open_rows(source: Source, form: Callable[[dict, Source], Iterator[Any]] = to_records) -> Iterator[Any]:
+    "The records of a source, or its rows in another form, from its native files where they are at hand, else from the hub, with a progress bar."
     from tqdm.auto import tqdm
-    yield from tqdm(read_source(source, native_folder(source) or hub_rows(source)), desc=source.name, unit=" rows", leave=False)
+    yield from tqdm(read_source(source, native_folder(source) or hub_rows(source), form), desc=source.name, unit=" rows", leave=False)
 
 def sampled(source: Source, n: int, seed: int, cache: Path, labeled: bool = False) -> tuple[list[Record], str]:
     """A uniform sample of `n` distinct passages of a source, or of its rows with question and answer, and where they are from: a folder, or a commit of the hub.

@@ -4,18 +4,18 @@
 
 # %% auto #0
 __all__ = ['LETTERS', 'MARK', 'FORMS', 'PAIR_TASKS', 'Source', 'load_registry', 'registry', 'list_sources', 'as_test',
-           'find_source', 'to_records', 'source_files', 'read_source', 'pin', 'hub_rows', 'open_source', 'bare',
-           'sample', 'pairs']
+           'find_source', 'to_records', 'Item', 'to_items', 'source_files', 'read_source', 'pin', 'hub_rows',
+           'open_source', 'bare', 'sample', 'pairs']
 
 # %% ../nbs/30b_sources.ipynb #876cf36d
 import heapq
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib.resources import files as package_files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -152,11 +152,15 @@ def _answer(given: list[str], text: str, options: list[str], source: Source) -> 
 FORMS = {("natural_language_inference", "en"): "Is this statement true? {}", ("natural_language_inference", "zh"): "判断是否如此：{}",
          ("text_summarization", "en"): "Summarize: {}", ("text_summarization", "zh"): "请概括：{}"}
 
-def to_records(row: Row, source: Source) -> Iterator[Record]:
-    "The records of a row: one, or one for each of its questions, which is empty where the row is a passage alone. Raises TypeError or ValueError for another shape."
+def _asked(row: Row, source: Source) -> list[Row]:
+    "The row once for each of its questions, with that question's fields."
     several = _look(row, source.each) if source.each else None
     if isinstance(several, dict): several = [dict(zip(several, values)) for values in zip(*several.values(), strict=True)]
-    for asked in [row | one for one in several] if several else [row]:
+    return [row | one for one in several] if several else [row]
+
+def to_records(row: Row, source: Source) -> Iterator[Record]:
+    "The records of a row: one, or one for each of its questions, which is empty where the row is a passage alone. Raises TypeError or ValueError for another shape."
+    for asked in _asked(row, source):
         text, options = source.join.join(word for word in _fields(asked, source.text) if word), _options(asked, source)
         question, given = source.join.join(_fields(asked, source.question)), _words(_look(asked, source.answer))
         if not (text or question.strip() or given):
@@ -169,6 +173,20 @@ def to_records(row: Row, source: Source) -> Iterator[Record]:
         yield Record(text=text, task=source.task if question or answer else "", lang=source.lang, question=question, answer=answer, source=source.name,
                      document=name or text_hash(text), span=(0, len(text)))
 
+# %% ../nbs/30b_sources.ipynb #30b0a002
+class Item(NamedTuple):
+    "A question of a test set: its record, and apart from that the question without options, the options, and all answers that are accepted."
+    record: Record
+    question: str
+    options: list[str]
+    answers: list[str]
+
+def to_items(row: Row, source: Source) -> Iterator[Item]:
+    "The items of a row, one for each record. Raises what `to_records` raises."
+    for record, asked in zip(to_records(row, source), _asked(row, source)):
+        given = dict.fromkeys(_words(_look(asked, source.answer)))
+        yield Item(record, source.join.join(_fields(asked, source.question)), _options(asked, source), [answer for answer in given if answer.strip()])
+
 # %% ../nbs/30b_sources.ipynb #185921a2
 def source_files(source: Source, path: str | Path) -> list[Path]:
     "The files for training of a source in a folder and below it, sorted, or the file itself. Raises UserError where there is none."
@@ -179,13 +197,13 @@ def source_files(source: Source, path: str | Path) -> list[Path]:
     if not found: raise UserError(f"{path} holds no file of {source.name} ({', '.join(source.files)}): give the file itself, or get it: {source.get or source.hub}.")
     return found
 
-def read_source(source: Source, where: str | Path | Iterable[Row]) -> Iterator[Record]:
-    "The records of a source from a native file, a folder of them, or rows as the hub has them. Raises UserError that names file, row and field."
+def read_source(source: Source, where: str | Path | Iterable[Row], form: Callable[[Row, Source], Iterator[Any]] = to_records) -> Iterator[Any]:
+    "The records of a source, or its rows in another form, from a native file, a folder of them, or rows as the hub has them. Raises UserError that names file, row and field."
     if isinstance(where, str | Path): parts = ((str(file), read_rows(file, source.reader)) for file in source_files(source, where))
     else: parts = iter([(f"The rows of {source.name}", where)])
     for name, rows in parts:
         for number, row in enumerate(rows, 1):
-            try: records = list(to_records(row, source))
+            try: records = list(form(row, source))
             except (TypeError, ValueError, AttributeError) as e:
                 raise UserError(f"{name}, row {number}: not a row of {source.name} ({e}). Check that it is that dataset, or correct its table in sources.toml.") from e
             yield from records

@@ -13,19 +13,22 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import mean, stdev
 
-from .benchmarks import SUITE, Benchmark, domain_passages, instructions, specialist_prompt, specialist_target, test_items
+from .benchmarks import SUITE, Benchmark, domain, instructions, specialist_prompt, specialist_target, test_items
 from .core import Drop, Record, write_json
+from .corpus import places
 from .engines import Prompt, Sampling, model_path, open_engine
 from .metrics import score
 from .runs import Run, hand_over
+from .sources import find_source
 from .synthesis import synthesis
 from .training import Example, Recipe, fitting, merge_adapter, train_lora
 
 # %% ../nbs/42_specialists.ipynb #b0ae2b9d
 def synthesize_domain(run: Run, benchmark: Benchmark, variant: str = "") -> dict:
     "Stage `synthesis/<benchmark>`: the inspected data of a benchmark's domain."
-    passages = domain_passages(benchmark, run.profile)
-    return synthesis(run, benchmark.name, passages, instructions(benchmark, passages), variant)
+    domain(run, benchmark)
+    passages = run.records(f"domain/{benchmark.name}")
+    return synthesis(run, benchmark.name, passages, instructions(benchmark, passages, run.profile), variant)
 
 # %% ../nbs/42_specialists.ipynb #3557c3d8
 def specialist_examples(benchmark: Benchmark, records: Sequence[Record]) -> list[Example]:
@@ -68,7 +71,7 @@ def specialist(run: Run, benchmark: Benchmark, base: str, source: str, records: 
         return metrics | result | means | {"coordinates": {"benchmark": benchmark.name, "base": base, "source": source, "seed": seed}}
     name = f"specialists/{benchmark.name}/{base.rsplit('/', 1)[-1]}/{source.replace('/', '').replace(' ', '_')}/seed{seed}"
     return run.stage(name, work, inputs=inputs, base=base, source=source, recipe=asdict(recipe) if records else {}, cap=p.specialist_cap,
-                     test_items=p.test_items, answer_tokens=p.answer_tokens, domain_passages=p.domain_passages, seed=seed)
+                     test_items=p.test_items, answer_tokens=p.answer_tokens, domain_passages=p.domain_passages, **places(p, [find_source(benchmark.source)]), seed=seed)
 
 # %% ../nbs/42_specialists.ipynb #9281ff37
 def main_results(run: Run) -> list[dict]:

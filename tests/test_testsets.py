@@ -1,0 +1,203 @@
+"The real test sets: from native files to prompts and references, and what is said where they cannot be."
+import csv
+import json
+from dataclasses import replace
+
+import pytest
+
+from aquilt import benchmarks, runs, testsets
+from aquilt.benchmarks import SUITE, domain, instructions
+from aquilt.core import Record, UserError
+from aquilt.profiles import PAPER, SMOKE
+from aquilt.runs import Run
+from aquilt.sources import find_source
+from aquilt.specialists import specialist
+
+REAL = replace(SMOKE, name="real", world="", passage_tokens=200, domain_passages=0, test_items=0)
+TEST_FILES = {"Squad": "dev-v1.1.json", "PubMedQA": "ori_pqal.json", "Translation": "5_3.json", "EssayQA": "5_4.json"}
+
+
+@pytest.fixture
+def sources(tmp_path, monkeypatch):
+    "A folder for sources, the only place they come from."
+    monkeypatch.setenv("AQUILT_SOURCES", str(tmp_path / "sources"))
+    monkeypatch.delenv("AQUILT_PARTIAL", raising=False)
+    monkeypatch.setattr(runs, "environment", dict)
+    (tmp_path / "sources").mkdir()
+    return tmp_path / "sources"
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    return path
+
+
+def write_squad(sources):
+    asked = [{"id": str(i), "question": f" Who is smith {i}? ", "answers": [{"text": "Jones", "answer_start": 3}, {"text": "Mr Jones", "answer_start": 0}, {"text": "Jones", "answer_start": 3}]} for i in range(3)]
+    return write(sources / "Squad/dev-v1.1.json", {"version": "1.1", "data": [{"title": "Smiths", "paragraphs": [{"context": "Mr Jones is a smith.", "qas": asked}]}]})
+
+
+def write_pubmedqa(sources, n=4):
+    return write(sources / "PubMedQA/ori_pqal.json", {str(i): {"QUESTION": f"Does drug {i} help?", "CONTEXTS": ["Some had it.", "Others had not."], "final_decision": ["yes", "no", "maybe"][i % 3]} for i in range(n)})
+
+
+def write_ceval(sources, answers=True, subjects=testsets.SUBJECTS):
+    for subject in subjects:
+        rows = [["id", "question", "A", "B", "C", "D", *(["answer"] if answers else [])], ["0", f"{subject}：金属是____", "铁", "木\n头", "3", "火", *(["A"] if answers else [])]]
+        with write(sources / f"CEVAL/test/{subject}_test.csv", "").open("w", encoding="utf-8", newline="") as file: csv.writer(file).writerows(rows)
+
+
+def items(name): return testsets.real_items(name, SUITE[name].source)
+
+
+def test_squad_has_every_answer_and_no_passage(sources):
+    write_squad(sources)
+    assert items("squadqa")[1] == {"prompt": " Who is smith 1? ", "references": ["Jones", "Mr Jones"]} and len(items("squadqa")) == 3
+
+
+def test_pubmedqa_has_its_abstract_joined_without_a_blank(sources):
+    write_pubmedqa(sources)
+    found = items("pubmedqa")
+    assert [i["references"] for i in found] == [["yes"], ["no"], ["maybe"], ["yes"]]
+    assert found[0]["prompt"] == "Context:Some had it.Others had not. Based on the context above, please answer the following question:Does drug 0 help?"
+
+
+def test_pubmedqas_own_list_of_test_questions_is_obeyed(sources):
+    write_pubmedqa(sources)
+    listed = write(sources / "PubMedQA/test_ground_truth.json", {"1": "no", "3": "yes"})
+    assert [i["prompt"][-16:] for i in items("pubmedqa")] == ["oes drug 1 help?", "oes drug 3 help?"]
+    for wrong, said in (("{", "is not JSON"), ("[1]", "is no list of answers by question")):
+        listed.write_text(wrong)
+        with pytest.raises(UserError, match=f"test_ground_truth.json {said}"): items("pubmedqa")
+
+
+def test_ceval_names_its_subject_and_keeps_its_options(sources):
+    write_ceval(sources)
+    found = items("ceval")
+    assert len(found) == 8 and found[0]["options"] == {"A": "铁", "B": "木\n头", "C": "3", "D": "火"} and {tuple(i["references"]) for i in found} == {("A",)}
+    assert [next(s for s in testsets.SUBJECTS.values() if f"下面是一道{s}考试" in i["prompt"]) for i in found] == list(testsets.SUBJECTS.values())
+    assert "middle_school_geography：金属是____\nA. 铁 B. 木\n头 C. 3 D. 火" in found[0]["prompt"]
+
+
+def test_ceval_without_answers_is_one_sentence(sources):
+    write_ceval(sources, answers=False)
+    with pytest.raises(UserError, match="8 of the 8 test items of CEVAL have no answer: get its edition with answers"): items("ceval")
+
+
+def test_a_subject_that_is_not_there(sources):
+    write_ceval(sources, subjects=list(testsets.SUBJECTS)[:7])
+    with pytest.raises(UserError, match="mao_zedong_thought_test.csv"): items("ceval")
+
+
+def test_a_question_without_its_options(sources):
+    write_ceval(sources)
+    write(sources / "CEVAL/test/marxism_test.csv", "id,question,A,B,answer\n0,问,甲,乙,A\n")
+    with pytest.raises(UserError, match="missing a value for the slot 'C'"): items("ceval")
+
+
+@pytest.mark.parametrize("name, file", [("translation", "Translation/5_3.json"), ("essayqa", "EssayQA/5_4.json")])
+def test_lexeval_is_asked_as_it_asks(sources, name, file):
+    write(sources / file, '{"instruction": "请翻译。\\n", "input": "法条：“一”", "answer": "One."}\n\n')
+    assert items(name) == [{"prompt": "请翻译。\n法条：“一”", "references": ["One."]}]
+
+
+@pytest.mark.parametrize("name", SUITE)
+def test_a_test_set_that_is_not_there_is_one_sentence(sources, name):
+    with pytest.raises(UserError, match=f"{SUITE[name].source}") as e: items(name)
+    assert "\n" not in str(e.value)
+
+
+def test_all_test_items_are_asked_or_as_many_as_the_profile_wants(sources):
+    write_pubmedqa(sources, 9)
+    every, some = (benchmarks.test_items(SUITE["pubmedqa"], replace(REAL, test_items=n)) for n in (0, 4))
+    assert len(every) == 9 and some == every[:4] == benchmarks.test_items(SUITE["pubmedqa"], replace(REAL, test_items=4))
+
+
+# ---- the text of a domain
+
+ENGLISH = ["The tenant shall pay the rent to the landlord on the first day of each month.", "Either party may end this contract by a notice in writing to the other party."]
+CHINESE = ["承租人应当于每月第一日向出租人支付租金，逾期支付的应当承担违约责任。", "当事人一方可以书面通知对方解除本合同，对方有异议的可以向人民法院起诉。"]
+
+
+def texts(run, name): return [r.text for r in run.records(f"domain/{name}")]
+
+
+def test_legal_texts_serve_both_tasks_each_in_its_languages(sources, tmp_path):
+    write(sources / "LegalContexts/law.json", [{"context": t} for t in (*ENGLISH, ENGLISH[0], *CHINESE, " ")])
+    run = Run(REAL, tmp_path / "run")
+    assert domain(run, SUITE["translation"])["counts"]["kept"] == 4 and texts(run, "translation") == ENGLISH + CHINESE, "each text once, in its order"
+    assert domain(run, SUITE["essayqa"])["counts"]["kept"] == 2 and texts(run, "essayqa") == CHINESE
+    assert [d.reason for d in run.drops("domain/essayqa")] == ["language en"] * 2
+    assert {(r.task, r.source) for r in run.records("domain/essayqa")} == {("open_book_qa", "LegalContexts")}
+
+
+def test_long_texts_are_cut_and_a_profile_may_want_fewer(sources, tmp_path):
+    write(sources / "Textbooks/book.json", [{"article": "".join(f"第{i}条，{t}" for i in range(40) for t in CHINESE)}, *({"article": t + str(i)} for i, t in enumerate(CHINESE))])
+    run, few = Run(REAL, tmp_path / "run"), Run(replace(REAL, domain_passages=1), tmp_path / "few")
+    domain(run, SUITE["ceval"])
+    domain(few, SUITE["ceval"])
+    assert len(texts(run, "ceval")) > 10 and {r.document for r in few.records("domain/ceval")} == {run.records("domain/ceval")[0].document}
+
+
+def test_other_files_make_the_stage_anew(sources, tmp_path, monkeypatch):
+    write(sources / "LegalContexts/law.json", [{"context": t} for t in ENGLISH])
+    write(tmp_path / "other/LegalContexts/law.json", [{"context": t} for t in CHINESE])
+    run = Run(REAL, tmp_path / "run")
+    domain(run, SUITE["translation"])
+    monkeypatch.setenv("AQUILT_SOURCES", str(tmp_path / "other"))
+    domain(run, SUITE["translation"])
+    assert texts(run, "translation") == CHINESE
+
+
+@pytest.mark.parametrize("name", SUITE)
+def test_text_that_is_not_there_is_one_sentence(sources, tmp_path, name):
+    with pytest.raises(UserError, match=SUITE[name].text) as e: domain(Run(REAL, tmp_path / "run"), SUITE[name])
+    assert "\n" not in str(e.value) and not (tmp_path / f"run/domain/{name}/result.json").exists()
+
+
+def test_a_file_without_text(sources):
+    write(sources / "Textbooks/book.json", [])
+    with pytest.raises(UserError, match="Textbooks holds no text: get all of its files"): testsets.real_documents("Textbooks")
+
+
+def test_instructions_of_real_translations_go_into_the_other_language():
+    passages = [Record(text="x", lang=lang) for lang in ("en", "zh") * 30]
+    said = instructions(SUITE["translation"], passages, PAPER)
+    assert all(("翻译成中文：" if r.lang == "en" else "翻译成英文：") in s for r, s in zip(passages, said)) and len(set(said)) == 8, "four kinds in two directions"
+    assert said == instructions(SUITE["translation"], passages, PAPER) and instructions(SUITE["squadqa"], passages, PAPER) == []
+    assert set(instructions(SUITE["translation"], passages, SMOKE)) <= {i for pair in SUITE["translation"].instructions for i in pair}
+
+
+def test_a_real_test_is_asked_and_scored(sources, tmp_path):
+    write_pubmedqa(sources, 6)
+    result = specialist(Run(replace(REAL, test_items=5, answer_tokens=4), tmp_path / "run"), SUITE["pubmedqa"], "qwen2-instruct", "None", [], 0)
+    assert result["n"] == 5 and {len(s) for s in result["scores"].values()} == {5} and result["counts"]["entered"] == 0
+
+
+# ---- the samples of the real files
+
+def test_the_real_test_sets(sources, shared):
+    data, links = shared / "data", [("Squad", "squad_v1.1/dev*", "dev-v1.1.json"), ("PubMedQA", "pubmedqa/ori_pqal*", "ori_pqal.json"), ("PubMedQA", "pubmedqa/test_ground_truth*", "test_ground_truth.json"),
+                                    ("Translation", "lexeval/5_3*", "5_3.json"), ("EssayQA", "lexeval/5_4*", "5_4.json"), ("CEVAL", "ceval/test/*", "test/{}")]
+    for name, pattern, link in links:
+        for file in data.glob(pattern):
+            (at := sources / name / link.format(file.name)).parent.mkdir(parents=True, exist_ok=True)
+            at.symlink_to(file)
+    found = {name: items(name) for name in SUITE if name != "ceval"}
+    print({name: len(of) for name, of in found.items()})
+    assert {name: len(of) for name, of in found.items() if name != "pubmedqa"} == {"squadqa": 299, "translation": 125, "essayqa": 250} and 0 < len(found["pubmedqa"]) <= 150
+    assert max(len(i["references"]) for i in found["squadqa"]) > 1 and {r for i in found["pubmedqa"] for r in i["references"]} == {"yes", "no", "maybe"}
+    assert all(i["prompt"].startswith("请完成以下法律场景的翻译任务") for i in found["translation"]) and all("问题" in i["prompt"] or len(i["prompt"]) > 80 for i in found["essayqa"])
+    with pytest.raises(UserError, match="480 of the 480 test items of CEVAL have no answer"): items("ceval")
+    for file in (sources / "CEVAL/test").iterdir(): file.unlink()
+    for file in (data / "ceval/val").iterdir(): (sources / "CEVAL/test" / file.name.replace("_val", "_test")).symlink_to(file)
+    choices = items("ceval")
+    assert len(choices) > 90 and all(i["references"][0] in "ABCD" and list(i["options"]) == list("ABCD") for i in choices)
+
+
+def test_subjects_have_the_names_of_c_eval(shared):
+    file = shared / "data/ceval/subject_mapping.json"
+    if not file.is_file(): pytest.skip(f"no list of subjects at {file}")
+    names = json.loads(file.read_text(encoding="utf-8"))
+    assert {subject: names[subject][1] for subject in testsets.SUBJECTS} == testsets.SUBJECTS and list(testsets.SUBJECTS) == find_source("CEVAL").configs
