@@ -58,10 +58,12 @@ class Pace:
             await self.free.wait_for(lambda: self.under_way < self.limit)
             self.under_way += 1
         clock = asyncio.get_running_loop().time
-        begin = max(clock(), self.next)
-        self.next = begin + max(self.gap, min(APART, self.between / 2))
-        if (wait := begin - clock()) > 0: await asyncio.sleep(wait)
-        while (wait := max(self.until - clock(), self._tokens_missing(clock()))) > 0: await asyncio.sleep(wait)
+        while (wait := self._tokens_missing(clock())) > 0: await asyncio.sleep(wait)
+        while True:
+            begin = max(clock(), self.next, self.until)
+            self.next = begin + max(self.gap, min(APART, self.between / 2))
+            if (wait := begin - clock()) > 0: await asyncio.sleep(wait)
+            if self.until <= begin: return  # else a pause began meanwhile
 
     def _tokens_missing(self, now: float) -> float:
         if not self.rate: return 0.0

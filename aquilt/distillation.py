@@ -127,7 +127,7 @@ def requests(run: Run, seed: int = 0) -> list[tuple[str, list[Record], list[list
     return [("Eq. 1", fresh, [distillation_messages(r.text, r.task, r.lang) for r in fresh], META_KEYS),
             ("Eq. 2", known, [logic_messages(r.text, r.question, r.answer, r.task, r.lang) for r in known], LOGIC_KEYS)]
 
-NAMED = {"source", "document", "span", "task", "lang", "model"}  # the fields by which usage.jsonl names a record
+NAMED = {"source", "document", "span", "task", "lang", "question", "model"}  # the fields by which usage.jsonl names a record
 
 def distillation(run: Run, seed: int = 0) -> dict:
     "Stage `distillation`: Eq. 1 for random (passage, task type) pairs and Eq. 2 for the labeled pairs. What each of them used and cost is written to usage.jsonl."
@@ -216,13 +216,14 @@ def estimate(run: Run, n: int = 100, seed: int = 0) -> "pandas.DataFrame":
             chosen = random.Random(seed).sample(range(len(messages)), min(n, len(messages)))
             asked = ask_teacher(teacher, [records[i] for i in chosen], [messages[i] for i in chosen], keys, "estimate", 0, f"{equation}: a sample")
             found = {what: [getattr(usage, what) for _, usage in asked] for what in ("prompt_tokens", "completion_tokens", "cost")}
-            in_batches = [usage.cost * _part_in_batches(teacher.of(Prompt(messages[i]))) for i, (_, usage) in zip(chosen, asked)]
-            if in_batches != found["cost"]: found["cost with --batch"] = in_batches
+            in_batches = [_cost_in_batch(teacher.of(Prompt(messages[i])), usage) for i, (_, usage) in zip(chosen, asked)]
+            if None not in in_batches: found["cost with --batch"] = in_batches
             for what, values in found.items():
                 total, low, high = total_from(values, len(messages))
                 rows.append({"equation": equation, "requests": len(messages), "sample": len(values), "what": what, "estimate": round(total, 4), "from": round(low, 4), "to": round(high, 4)})
     return pandas.DataFrame(rows)
 
-def _part_in_batches(engine: APIEngine) -> float:
+def _cost_in_batch(engine: APIEngine, usage: Usage) -> float | None:
+    "What the tokens cost in a batch at the latest standard price; None where batches cost no less."
     price = price_of(engine.model, None, engine.prices)
-    return float(price.batch) if price else 1.0
+    return float(cost(price, usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens) * price.batch) if price and price.batch < 1 else None

@@ -25,6 +25,7 @@ from typing import Any
 
 import aquilt
 from .api import is_local
+from .benchmarks import available
 from .core import UserError, text_hash, write_json
 from .profiles import PROFILES, Profile
 from .report import read_json, read_results, write_report
@@ -107,7 +108,8 @@ def code_hash() -> str:
 def told() -> list[str]:
     "What the environment tells a run beyond its profile: settings of one's own, the real sources with native files, and whether some may be missing."
     folder = os.environ.get("AQUILT_SOURCES", "")
-    return [*(os.environ.get(name, "") for name in ("AQUILT_SET", "AQUILT_PARTIAL")), folder, *sorted(p.name for p in Path(folder).glob("*") if folder)]
+    files = sorted(p for p in Path(folder).rglob("*") if p.is_file()) if folder else []
+    return [*(os.environ.get(name, "") for name in ("AQUILT_SET", "AQUILT_PARTIAL")), folder, *(f"{p.relative_to(folder)} {p.stat().st_size}" for p in files)]
 
 def record(notebook: Path, run: Run, figures: Path, code: str) -> dict:
     "What the state of a finished notebook rests on: a hash of all that went in, and the files that are there now."
@@ -195,6 +197,7 @@ def reproduce(profile: str, only: Sequence[str] = (), run_dir: Path | None = Non
     notebooks = choose(find_notebooks(Path(aquilt.__file__).parents[1] / "nbs"), only)
     with environment_with(**({"AQUILT_RUN_DIR": str(Path(run_dir).absolute())} if run_dir else {})): run = open_run(profile)
     figures = figures_dir(run).absolute()
+    if any(path.stem[0] in "45" for path in notebooks): available(run.profile)  # what those pages read should be missed now, and not after the teacher was paid
     run_notebooks(notebooks, run, figures)
     return figures
 

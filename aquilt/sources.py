@@ -188,12 +188,18 @@ def to_items(row: Row, source: Source) -> Iterator[Item]:
         yield Item(record, source.join.join(_fields(asked, source.question)), _options(asked, source), [answer for answer in given if answer.strip()])
 
 # %% ../nbs/30b_sources.ipynb #185921a2
+def _wanted(file: Path, folder: Path, source: Source) -> bool:
+    "Whether a file of a repository's clone is of the source's splits and configs: CONFIG/SPLIT-00000-of-00001.parquet, or data/SPLIT-..."
+    if not re.search(r"-\d{5}-of-\d{5}", file.name): return True
+    config = "" if file.parent == folder else file.parent.name
+    return file.name.split("-")[0] in source.splits and (config in ("", "data", "default") or not source.configs or config in source.configs)
+
 def source_files(source: Source, path: str | Path) -> list[Path]:
     "The files for training of a source in a folder and below it, sorted, or the file itself. Raises UserError where there is none."
     path = Path(path)
     if path.is_file(): return [path]
     if not path.is_dir(): raise UserError(f"{path} does not exist: check the path. {source.name} is had so: {source.get or source.hub}.")
-    found = sorted({file for pattern in (*source.files, "*.parquet") for file in path.rglob(pattern) if file.is_file()})
+    found = sorted({file for pattern in (*source.files, "*.parquet") for file in path.rglob(pattern) if file.is_file() and _wanted(file, path, source)})
     if not found: raise UserError(f"{path} holds no file of {source.name} ({', '.join(source.files)}): give the file itself, or get it: {source.get or source.hub}.")
     return found
 

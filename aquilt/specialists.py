@@ -13,13 +13,14 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import mean, stdev
 
-from .benchmarks import SUITE, Benchmark, domain, instructions, specialist_prompt, specialist_target, test_items
+from .benchmarks import SUITE, Benchmark, available, domain, essay_instruction, instructions, specialist_prompt, specialist_target, test_items
 from .core import Drop, Record, write_json
-from .corpus import places
+from .corpus import place, settled
 from .engines import Prompt, Sampling, model_path, open_engine
 from .metrics import score
+from .profiles import Profile
 from .runs import Run, hand_over
-from .sources import find_source
+from .sources import as_test, find_source
 from .synthesis import synthesis
 from .training import Example, Recipe, fitting, merge_adapter, train_lora
 
@@ -31,9 +32,10 @@ def synthesize_domain(run: Run, benchmark: Benchmark, variant: str = "") -> dict
     return synthesis(run, benchmark.name, passages, instructions(benchmark, passages, run.profile), variant)
 
 # %% ../nbs/42_specialists.ipynb #3557c3d8
-def specialist_examples(benchmark: Benchmark, records: Sequence[Record]) -> list[Example]:
+def specialist_examples(benchmark: Benchmark, records: Sequence[Record], profile: Profile) -> list[Example]:
     "Chat examples: the user's question, and the assistant's thinking steps and answer."
-    return [([{"role": "user", "content": specialist_prompt(benchmark, r)}], [{"role": "assistant", "content": specialist_target(r)}]) for r in records]
+    instruction = essay_instruction(benchmark, profile) if records else ""
+    return [([{"role": "user", "content": specialist_prompt(benchmark, r, instruction)}], [{"role": "assistant", "content": specialist_target(r)}]) for r in records]
 
 def evaluate(model: str, benchmark: Benchmark, run: Run, ours: bool) -> dict:
     "Ask a model the test items, greedily; per-item scores under the official and the corrected metric, and the outputs."
@@ -48,7 +50,7 @@ def admitted(run: Run, benchmark: Benchmark, base: str, records: Sequence[Record
     "The records that a specialist is trained on, and ledger rows for those that are too long or beyond the profile's cap."
     from transformers import AutoTokenizer
     p = run.profile
-    fits = fitting(AutoTokenizer.from_pretrained(model_path(base)), specialist_examples(benchmark, records), p.max_length)
+    fits = fitting(AutoTokenizer.from_pretrained(model_path(base)), specialist_examples(benchmark, records, p), p.max_length)
     kept = [r for r, ok in zip(records, fits) if ok]
     cap = p.specialist_cap or len(kept)
     drops = [Drop(stage=stage, reason=f"longer than {p.max_length} tokens", record=r) for r, ok in zip(records, fits) if not ok]
@@ -61,8 +63,9 @@ def specialist(run: Run, benchmark: Benchmark, base: str, source: str, records: 
     def work(folder: Path) -> dict:
         chosen, drops = admitted(run, benchmark, base, records, name)
         model, metrics = model_path(base), hand_over(folder, name, len(records), chosen, drops) | {"examples": 0}
+        if not p.world: metrics["test"] = settled(as_test(find_source(benchmark.source)))[1]
         if chosen:
-            metrics |= train_lora(model, specialist_examples(benchmark, chosen), folder, recipe)
+            metrics |= train_lora(model, specialist_examples(benchmark, chosen, p), folder, recipe)
             model = str(merge_adapter(model, folder / "adapter", folder / "merged"))
         result = evaluate(model, benchmark, run, ours=bool(chosen))
         shutil.rmtree(folder / "merged", ignore_errors=True)  # base and adapter remain
@@ -71,14 +74,14 @@ def specialist(run: Run, benchmark: Benchmark, base: str, source: str, records: 
         return metrics | result | means | {"coordinates": {"benchmark": benchmark.name, "base": base, "source": source, "seed": seed}}
     name = f"specialists/{benchmark.name}/{base.rsplit('/', 1)[-1]}/{source.replace('/', '').replace(' ', '_')}/seed{seed}"
     return run.stage(name, work, inputs=inputs, base=base, source=source, recipe=asdict(recipe) if records else {}, cap=p.specialist_cap,
-                     test_items=p.test_items, answer_tokens=p.answer_tokens, domain_passages=p.domain_passages, **places(p, [find_source(benchmark.source)]), seed=seed)
+                     test_items=p.test_items, answer_tokens=p.answer_tokens, domain_passages=p.domain_passages, **({} if p.world else {"test": place(as_test(find_source(benchmark.source)))}), seed=seed)
 
 # %% ../nbs/42_specialists.ipynb #9281ff37
 def main_results(run: Run) -> list[dict]:
     "Every cell of Table 2 that this version makes: None and AQuilt, on each base, benchmark and seed."
     results = []
     for base in run.profile.specialist_bases:
-        for b in SUITE.values():
+        for b in available(run.profile):
             results.append(specialist(run, b, base, "None", [], run.profile.seeds[0]))
             data = run.records(f"synthesis/{b.name}")  # where inspection kept nothing, the cell is missing
             if data: results += [specialist(run, b, base, "AQuilt", data, seed, (f"synthesis/{b.name}",)) for seed in run.profile.seeds]

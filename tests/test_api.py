@@ -455,6 +455,25 @@ def test_requests_that_could_leave_together_are_kept_apart():
     assert most == 20 and all(0.0009 * i <= b for i, b in enumerate(begun)), "they would come back together, too"
 
 
+@pytest.mark.parametrize("limits", [{}, {"requests_per_minute": 6000}, {"tokens_per_minute": 60_000}])
+def test_after_a_pause_requests_are_kept_apart_as_well(limits):
+    async def main():
+        pace, begun = Pace(30, **limits), []
+        await pace.start()
+        async def one():
+            await pace.start()
+            begun.append(time.monotonic())
+        waiting = [asyncio.create_task(one()) for _ in range(10)]
+        await asyncio.sleep(0)
+        await pace.end(tokens=100, busy=0.3)
+        now = time.monotonic()
+        await asyncio.gather(*waiting)
+        return [b - now for b in begun]
+    begun = asyncio.run(main())
+    late = [b for b in begun if b > 0.05]
+    assert len(late) >= 8 and late[0] >= 0.29 and all(b >= late[0] + 0.0008 * (i - 1) for i, b in enumerate(late)), "a timer may be a millisecond late"
+
+
 def test_a_fast_server_is_not_kept_waiting():
     async def main():
         pace = Pace(4)

@@ -133,10 +133,14 @@ def test_a_source_on_disk_is_sampled_cleaned_and_paired(folder, monkeypatch):
 def test_a_source_that_was_read_is_not_read_again(folder, monkeypatch):
     only(monkeypatch, "Squad", "HaihuaAI")
     with pytest.raises(UserError, match=r"1 of 2 sources cannot be read \(HaihuaAI\); the first: HaihuaAI is not on the hub.*--partial"): corpus(Run(REAL, folder / "run"))
-    (folder / "sources/Squad/train-v1.1.json").unlink()
+    file = folder / "sources/Squad/train-v1.1.json"
+    size = file.stat().st_size
+    file.write_text("x" * size)  # the same name and size: what was read stands
     monkeypatch.setenv("AQUILT_PARTIAL", "1")
     result = corpus(Run(REAL, folder / "run"))
     assert list(result["per_source"]) == ["Squad"] and list(result["missing"]) == ["HaihuaAI"] and "biendata" in result["missing"]["HaihuaAI"]
+    file.write_text("x")
+    with pytest.raises(UserError, match="2 of 2 sources cannot be read"): corpus(Run(REAL, folder / "run"))
 
 
 def test_without_any_source_a_partial_run_stops_too(folder, monkeypatch):

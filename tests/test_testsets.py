@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 
 from aquilt import benchmarks, runs, testsets
-from aquilt.benchmarks import SUITE, domain, instructions
+from aquilt.benchmarks import SUITE, available, domain, instructions
 from aquilt.core import Record, UserError
 from aquilt.profiles import PAPER, SMOKE
 from aquilt.runs import Run
-from aquilt.sources import find_source
-from aquilt.specialists import specialist
+from aquilt.sources import as_test, find_source
+from aquilt.specialists import specialist, specialist_examples
 
 REAL = replace(SMOKE, name="real", world="", passage_tokens=200, domain_passages=0, test_items=0)
 TEST_FILES = {"Squad": "dev-v1.1.json", "PubMedQA": "ori_pqal.json", "Translation": "5_3.json", "EssayQA": "5_4.json"}
@@ -48,7 +48,7 @@ def write_ceval(sources, answers=True, subjects=testsets.SUBJECTS):
         with write(sources / f"CEVAL/test/{subject}_test.csv", "").open("w", encoding="utf-8", newline="") as file: csv.writer(file).writerows(rows)
 
 
-def items(name): return testsets.real_items(name, SUITE[name].source)
+def items(name): return testsets.real_items(name, as_test(find_source(SUITE[name].source)))
 
 
 def test_squad_has_every_answer_and_no_passage(sources):
@@ -67,7 +67,9 @@ def test_pubmedqas_own_list_of_test_questions_is_obeyed(sources):
     write_pubmedqa(sources)
     listed = write(sources / "PubMedQA/test_ground_truth.json", {"1": "no", "3": "yes"})
     assert [i["prompt"][-16:] for i in items("pubmedqa")] == ["oes drug 1 help?", "oes drug 3 help?"]
-    for wrong, said in (("{", "is not JSON"), ("[1]", "is no list of answers by question")):
+    listed.write_text('{"1": "no", "17": "yes"}')
+    with pytest.raises(UserError, match="Only 1 of the 2 questions"): items("pubmedqa")
+    for wrong, said in (("{", "is not JSON"), ("[1]", "is no list of answers by question"), ("{}", "is no list of answers by question")):
         listed.write_text(wrong)
         with pytest.raises(UserError, match=f"test_ground_truth.json {said}"): items("pubmedqa")
 
@@ -82,8 +84,32 @@ def test_ceval_names_its_subject_and_keeps_its_options(sources):
 
 def test_ceval_without_answers_is_one_sentence(sources):
     write_ceval(sources, answers=False)
-    with pytest.raises(UserError, match="8 of the 8 test items of CEVAL have no answer: get its edition with answers"): items("ceval")
+    with pytest.raises(UserError, match="8 of the 8 test items of CEVAL have no answer, or none that can be given: get its edition with answers"): items("ceval")
 
+
+@pytest.mark.parametrize("answer, read", [("a", "A"), (" D ", "D"), ("AB", None), ("答案：C", None), ("E", None), ("0", None)])
+def test_an_answer_of_ceval_is_a_letter(sources, answer, read):
+    write_ceval(sources)
+    write(sources / "CEVAL/test/marxism_test.csv", f"id,question,A,B,C,D,answer\n0,问,甲,乙,丙,丁,{answer}\n")
+    if read: assert items("ceval")[6]["references"] == [read]
+    else:
+        with pytest.raises(UserError, match="1 of the 8 test items of CEVAL have no answer, or none that can be given"): items("ceval")
+
+
+def test_an_empty_subject_is_not_passed_over(sources):
+    write_ceval(sources)
+    write(sources / "CEVAL/test/marxism_test.csv", "id,question,A,B,C,D,answer\n")
+    with pytest.raises(UserError, match="CEVAL, 马克思主义基本原理: no test item was found"): items("ceval")
+
+
+def test_the_files_of_a_clone_are_those_of_the_test(sources):
+    import pandas
+    for subject in testsets.SUBJECTS:
+        for split in ("dev", "val", "test"):
+            file = sources / f"CEVAL/{subject}/{split}-00000-of-00001.parquet"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            pandas.DataFrame([{"id": 0, "question": f"{split} {subject}", "A": "甲", "B": "乙", "C": "丙", "D": "丁", "answer": "B"}]).to_parquet(file)
+    assert len(items("ceval")) == 8 and all("\ntest " in i["prompt"] for i in items("ceval"))
 
 def test_a_subject_that_is_not_there(sources):
     write_ceval(sources, subjects=list(testsets.SUBJECTS)[:7])
@@ -93,7 +119,7 @@ def test_a_subject_that_is_not_there(sources):
 def test_a_question_without_its_options(sources):
     write_ceval(sources)
     write(sources / "CEVAL/test/marxism_test.csv", "id,question,A,B,answer\n0,问,甲,乙,A\n")
-    with pytest.raises(UserError, match="missing a value for the slot 'C'"): items("ceval")
+    with pytest.raises(UserError, match="the question '问' has 2 options instead of four"): items("ceval")
 
 
 @pytest.mark.parametrize("name, file", [("translation", "Translation/5_3.json"), ("essayqa", "EssayQA/5_4.json")])
@@ -123,13 +149,33 @@ CHINESE = ["承租人应当于每月第一日向出租人支付租金，逾期�
 def texts(run, name): return [r.text for r in run.records(f"domain/{name}")]
 
 
-def test_legal_texts_serve_both_tasks_each_in_its_languages(sources, tmp_path):
-    write(sources / "LegalContexts/law.json", [{"context": t} for t in (*ENGLISH, ENGLISH[0], *CHINESE, " ")])
+def test_each_legal_task_has_its_own_text_in_its_languages(sources, tmp_path):
+    write(sources / "TranslationContexts/law.json", [{"context": t} for t in (*ENGLISH, ENGLISH[0], *CHINESE, " ")])
+    write(sources / "EssayContexts/law.json", [*ENGLISH, *CHINESE])
     run = Run(REAL, tmp_path / "run")
     assert domain(run, SUITE["translation"])["counts"]["kept"] == 4 and texts(run, "translation") == ENGLISH + CHINESE, "each text once, in its order"
     assert domain(run, SUITE["essayqa"])["counts"]["kept"] == 2 and texts(run, "essayqa") == CHINESE
     assert [d.reason for d in run.drops("domain/essayqa")] == ["language en"] * 2
-    assert {(r.task, r.source) for r in run.records("domain/essayqa")} == {("open_book_qa", "LegalContexts")}
+    assert {(r.task, r.source) for r in run.records("domain/essayqa")} == {("open_book_qa", "EssayContexts")} and run.result("domain/essayqa")["origin"] == str(sources / "EssayContexts")
+
+
+def test_a_domain_without_text_in_its_language_is_one_sentence(sources, tmp_path):
+    write(sources / "EssayContexts/law.json", ENGLISH)
+    with pytest.raises(UserError, match="No passage of EssayContexts in .* is left for essayqa in zh"): domain(Run(REAL, tmp_path / "run"), SUITE["essayqa"])
+
+
+def test_the_first_passages_are_counted_in_the_domains_language(sources, tmp_path):
+    write(sources / "EssayContexts/law.json", [*ENGLISH, *CHINESE])
+    run = Run(replace(REAL, domain_passages=1), tmp_path / "run")
+    assert domain(run, SUITE["essayqa"])["counts"] | {"reasons": 0} == {"entered": 4, "kept": 1, "dropped": 3, "reasons": 0} and texts(run, "essayqa") == CHINESE[:1]
+    assert sorted(d.reason for d in run.drops("domain/essayqa")) == ["beyond the first 1", "language en", "language en"]
+
+
+def test_squadqas_text_is_that_of_its_test(sources, tmp_path):
+    write_squad(sources)
+    run = Run(REAL, tmp_path / "run")
+    domain(run, SUITE["squadqa"])
+    assert texts(run, "squadqa") == ["Mr Jones is a smith."]
 
 
 def test_long_texts_are_cut_and_a_profile_may_want_fewer(sources, tmp_path):
@@ -141,24 +187,41 @@ def test_long_texts_are_cut_and_a_profile_may_want_fewer(sources, tmp_path):
 
 
 def test_other_files_make_the_stage_anew(sources, tmp_path, monkeypatch):
-    write(sources / "LegalContexts/law.json", [{"context": t} for t in ENGLISH])
-    write(tmp_path / "other/LegalContexts/law.json", [{"context": t} for t in CHINESE])
+    write(sources / "TranslationContexts/law.json", [{"context": t} for t in ENGLISH])
+    write(tmp_path / "other/TranslationContexts/law.json", [{"context": t} for t in CHINESE])
     run = Run(REAL, tmp_path / "run")
     domain(run, SUITE["translation"])
     monkeypatch.setenv("AQUILT_SOURCES", str(tmp_path / "other"))
     domain(run, SUITE["translation"])
     assert texts(run, "translation") == CHINESE
+    write(tmp_path / "other/TranslationContexts/more.json", [{"context": t} for t in ENGLISH])
+    domain(run, SUITE["translation"])
+    assert texts(run, "translation") == CHINESE + ENGLISH, "a file that came later"
+
+
+def test_what_is_missing_is_said_at_once_or_left_out(sources, monkeypatch):
+    with pytest.raises(UserError, match="ceval, translation, essayqa: the text of these benchmarks is not on the hub. Give --sources a folder with Textbooks .*EssayContexts .*--partial"): available(REAL)
+    (sources / "EssayContexts").mkdir()
+    monkeypatch.setenv("AQUILT_PARTIAL", "1")
+    assert [b.name for b in available(REAL)] == ["squadqa", "pubmedqa", "essayqa"] and [b.name for b in available(SMOKE)] == list(SUITE)
+
+
+def test_a_run_does_not_begin_without_what_its_end_needs(sources, tmp_path, monkeypatch):
+    from aquilt.reproduce import reproduce
+    for name, value in (("AQUILT_SET", '["world="]'), ("AQUILT_FIGURES_DIR", str(tmp_path / "figures"))): monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match="Textbooks"): reproduce("smoke", run_dir=tmp_path / "run")
+    assert not list((tmp_path / "run").rglob("*.ipynb"))
 
 
 @pytest.mark.parametrize("name", SUITE)
 def test_text_that_is_not_there_is_one_sentence(sources, tmp_path, name):
-    with pytest.raises(UserError, match=SUITE[name].text) as e: domain(Run(REAL, tmp_path / "run"), SUITE[name])
+    with pytest.raises(UserError, match=SUITE[name].text or SUITE[name].source) as e: domain(Run(REAL, tmp_path / "run"), SUITE[name])
     assert "\n" not in str(e.value) and not (tmp_path / f"run/domain/{name}/result.json").exists()
 
 
 def test_a_file_without_text(sources):
     write(sources / "Textbooks/book.json", [])
-    with pytest.raises(UserError, match="Textbooks holds no text: get all of its files"): testsets.real_documents("Textbooks")
+    with pytest.raises(UserError, match="Textbooks holds no text: get all of its files"): testsets.real_documents(find_source("Textbooks"))
 
 
 def test_instructions_of_real_translations_go_into_the_other_language():
@@ -169,15 +232,25 @@ def test_instructions_of_real_translations_go_into_the_other_language():
     assert set(instructions(SUITE["translation"], passages, SMOKE)) <= {i for pair in SUITE["translation"].instructions for i in pair}
 
 
+def test_an_essay_is_trained_on_as_it_is_tested(sources):
+    write(sources / "EssayQA/5_4.json", '{"instruction": "请论述。\\n", "input": "案情\\n问题：为什么？", "answer": "因为。"}\n')
+    record = Record(text="案情", lang="zh", question="请论述。为什么？", answer="因为。")
+    assert instructions(SUITE["essayqa"], [record], REAL) == ["请论述。"]
+    (prompt, _), = specialist_examples(SUITE["essayqa"], [record], REAL)
+    assert prompt[0]["content"] == items("essayqa")[0]["prompt"] == "请论述。\n案情\n问题：为什么？"
+    write(sources / "EssayQA/5_4.json", '{"input": "案情", "answer": "因为。"}\n')
+    with pytest.raises(UserError, match="has no instruction"): instructions(SUITE["essayqa"], [record], REAL)
+
+
 def test_a_real_test_is_asked_and_scored(sources, tmp_path):
     write_pubmedqa(sources, 6)
     result = specialist(Run(replace(REAL, test_items=5, answer_tokens=4), tmp_path / "run"), SUITE["pubmedqa"], "qwen2-instruct", "None", [], 0)
-    assert result["n"] == 5 and {len(s) for s in result["scores"].values()} == {5} and result["counts"]["entered"] == 0
+    assert result["test"] == str(sources / "PubMedQA") and result["n"] == 5 and {len(s) for s in result["scores"].values()} == {5} and result["counts"]["entered"] == 0
 
 
 # ---- the samples of the real files
 
-def test_the_real_test_sets(sources, shared):
+def test_the_real_test_sets(sources, shared, tmp_path):
     data, links = shared / "data", [("Squad", "squad_v1.1/dev*", "dev-v1.1.json"), ("PubMedQA", "pubmedqa/ori_pqal*", "ori_pqal.json"), ("PubMedQA", "pubmedqa/test_ground_truth*", "test_ground_truth.json"),
                                     ("Translation", "lexeval/5_3*", "5_3.json"), ("EssayQA", "lexeval/5_4*", "5_4.json"), ("CEVAL", "ceval/test/*", "test/{}")]
     for name, pattern, link in links:
@@ -192,6 +265,9 @@ def test_the_real_test_sets(sources, shared):
     with pytest.raises(UserError, match="480 of the 480 test items of CEVAL have no answer"): items("ceval")
     for file in (sources / "CEVAL/test").iterdir(): file.unlink()
     for file in (data / "ceval/val").iterdir(): (sources / "CEVAL/test" / file.name.replace("_val", "_test")).symlink_to(file)
+    for name in SUITE:
+        result = specialist(Run(replace(REAL, test_items=2, answer_tokens=3), tmp_path / "run"), SUITE[name], "qwen2-instruct", "None", [], 0)
+        assert result["n"] == 2 and all(len(values) == 2 for values in result["scores"].values()), "asked and scored"
     choices = items("ceval")
     assert len(choices) > 90 and all(i["references"][0] in "ABCD" and list(i["options"]) == list("ABCD") for i in choices)
 
