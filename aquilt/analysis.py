@@ -158,11 +158,11 @@ def truth(run: Run):
     import pandas
     from aquilt.teacher import right_answer
     rows = []
+    def right(rs: Sequence[Record]) -> str:
+        if not run.profile.world: return "unknown"
+        return f"{100 * mean(right_answer(r.task, r.text, r.question, r.answer, r.lang) for r in rs):.1f} %" if rs else "no records"
     for name in (b.name for b in available(run.profile) if b.name in ("squadqa", "pubmedqa", "ceval")):
         kept = run.records(f"synthesis/{name}")
         low = [d.record for d in run.drops(f"synthesis/{name}") if d.reason.startswith("score ")]
-        def right(rs: Sequence[Record]) -> str:
-            if not run.profile.world: return "unknown"
-            return f"{100 * mean(right_answer(r.task, r.text, r.question, r.answer, r.lang) for r in rs):.1f} %" if rs else "no records"
         rows.append({"domain": name, "kept": len(kept), "right among kept": right(kept), "removed by score": len(low), "right among removed": right(low)})
     return pandas.DataFrame(rows)

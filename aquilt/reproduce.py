@@ -27,6 +27,7 @@ import aquilt
 from .api import is_local
 from .benchmarks import available
 from .core import UserError, text_hash, write_json
+from .corpus import inventory
 from .profiles import PROFILES, Profile
 from .report import read_json, read_results, write_report
 from .runs import Run, figures_dir, open_run
@@ -108,13 +109,12 @@ def code_hash() -> str:
 def told() -> list[str]:
     "What the environment tells a run beyond its profile: settings of one's own, the real sources with native files, and whether some may be missing."
     folder = os.environ.get("AQUILT_SOURCES", "")
-    files = sorted(p for p in Path(folder).rglob("*") if p.is_file()) if folder else []
-    return [*(os.environ.get(name, "") for name in ("AQUILT_SET", "AQUILT_PARTIAL")), folder, *(f"{p.relative_to(folder)} {p.stat().st_size}" for p in files)]
+    return [*(os.environ.get(name, "") for name in ("AQUILT_SET", "AQUILT_PARTIAL")), folder, *(map(str, inventory(Path(folder))) if folder else ())]
 
 def record(notebook: Path, run: Run, figures: Path, code: str) -> dict:
     "What the state of a finished notebook rests on: a hash of all that went in, and the files that are there now."
     paths = [run.root / "notebooks" / notebook.name, *run.root.rglob("result.json"), *figures.glob("*")]
-    return {"inputs": text_hash(notebook.read_text(encoding="utf-8"), run.profile.name, str(figures.absolute()), told(), code),
+    return {"inputs": text_hash(notebook.read_text(encoding="utf-8"), run.profile.name, str(figures.absolute()), code),
             "files": sorted(Path(os.path.relpath(p, run.root)).as_posix() for p in paths)}
 
 def pending(notebooks: Sequence[Path], run: Run, figures: Path, done: dict, code: str) -> list[Path]:
@@ -173,7 +173,7 @@ class Progress:
 # %% ../nbs/99_reproduce.ipynb #0b0539dd
 def run_notebooks(notebooks: Sequence[Path], run: Run, figures: Path) -> None:
     "Execute the notebooks that are not done, in order; then write the report. Raises UserError where one is refused or fails."
-    copies, code, seconds = run.root / "notebooks", code_hash(), {}
+    copies, code, seconds = run.root / "notebooks", text_hash(code_hash(), told()), {}  # a folder of sources may hold thousands of files: once for all pages
     done = read_json(copies / "done.json") if (copies / "done.json").exists() else {}
     todo, resumed = pending(notebooks, run, figures, done, code), bool(read_results(run.root))
     check_profile(run, "Nothing was run")

@@ -215,13 +215,17 @@ def read_source(source: Source, where: str | Path | Iterable[Row], form: Callabl
             yield from records
 
 # %% ../nbs/30b_sources.ipynb #96d5435a
+@cache
+def _commit(hub: str, revision: str) -> str:
+    "The commit that a revision stands for, asked once: what is read and what a result names are the same."
+    from huggingface_hub import HfApi
+    return HfApi().dataset_info(hub, revision=revision).sha
+
 def pin(source: Source) -> Source:
     "The source with its revision resolved to a commit of the hub. Raises UserError as `hub_rows` does."
     if re.fullmatch(r"[0-9a-f]{40}", source.revision): return source
     _on_hub(source)
-    try:
-        from huggingface_hub import HfApi
-        return source.model_copy(update={"revision": HfApi().dataset_info(source.hub, revision=source.revision).sha})
+    try: return source.model_copy(update={"revision": _commit(source.hub, source.revision)})
     except Exception as e: raise UserError(_hub_problem(source, e)) from e
 
 def hub_rows(source: Source, splits: Iterable[str] = (), clone: str | Path | None = None) -> Iterator[Row]:

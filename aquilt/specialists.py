@@ -13,14 +13,13 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import mean, stdev
 
-from .benchmarks import SUITE, Benchmark, available, domain, essay_instruction, instructions, specialist_prompt, specialist_target, test_items
+from .benchmarks import SUITE, Benchmark, available, domain, essay_instruction, instructions, specialist_prompt, specialist_target, test_items, test_source
 from .core import Drop, Record, write_json
 from .corpus import place, settled
 from .engines import Prompt, Sampling, model_path, open_engine
 from .metrics import score
 from .profiles import Profile
 from .runs import Run, hand_over
-from .sources import as_test, find_source
 from .synthesis import synthesis
 from .training import Example, Recipe, fitting, merge_adapter, train_lora
 
@@ -63,7 +62,7 @@ def specialist(run: Run, benchmark: Benchmark, base: str, source: str, records: 
     def work(folder: Path) -> dict:
         chosen, drops = admitted(run, benchmark, base, records, name)
         model, metrics = model_path(base), hand_over(folder, name, len(records), chosen, drops) | {"examples": 0}
-        if not p.world: metrics["test"] = settled(as_test(find_source(benchmark.source)))[1]
+        if not p.world: metrics["test"] = settled(test_source(benchmark))[1]
         if chosen:
             metrics |= train_lora(model, specialist_examples(benchmark, chosen, p), folder, recipe)
             model = str(merge_adapter(model, folder / "adapter", folder / "merged"))
@@ -74,7 +73,7 @@ def specialist(run: Run, benchmark: Benchmark, base: str, source: str, records: 
         return metrics | result | means | {"coordinates": {"benchmark": benchmark.name, "base": base, "source": source, "seed": seed}}
     name = f"specialists/{benchmark.name}/{base.rsplit('/', 1)[-1]}/{source.replace('/', '').replace(' ', '_')}/seed{seed}"
     return run.stage(name, work, inputs=inputs, base=base, source=source, recipe=asdict(recipe) if records else {}, cap=p.specialist_cap,
-                     test_items=p.test_items, answer_tokens=p.answer_tokens, domain_passages=p.domain_passages, **({} if p.world else {"test": place(as_test(find_source(benchmark.source)))}), seed=seed)
+                     test_items=p.test_items, answer_tokens=p.answer_tokens, domain_passages=p.domain_passages, **({} if p.world else {"test": place(test_source(benchmark))}), seed=seed)
 
 # %% ../nbs/42_specialists.ipynb #9281ff37
 def main_results(run: Run) -> list[dict]:
