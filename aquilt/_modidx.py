@@ -509,6 +509,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'aquilt.reproduce.find_notebooks': ('reproduce.html#find_notebooks', 'aquilt/reproduce.py'),
                                   'aquilt.reproduce.for_kernels': ('reproduce.html#for_kernels', 'aquilt/reproduce.py'),
                                   'aquilt.reproduce.gpu_need': ('reproduce.html#gpu_need', 'aquilt/reproduce.py'),
+                                  'aquilt.reproduce.inputs_hash': ('reproduce.html#inputs_hash', 'aquilt/reproduce.py'),
                                   'aquilt.reproduce.machine': ('reproduce.html#machine', 'aquilt/reproduce.py'),
                                   'aquilt.reproduce.obstacles': ('reproduce.html#obstacles', 'aquilt/reproduce.py'),
                                   'aquilt.reproduce.pending': ('reproduce.html#pending', 'aquilt/reproduce.py'),

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['find_notebooks', 'choose', 'check_parameters', 'check_profile', 'environment_with', 'for_kernels', 'failure',
-           'execute', 'code_hash', 'told', 'record', 'pending', 'expected_seconds', 'Progress', 'run_notebooks',
-           'reproduce', 'machine', 'gpu_need', 'obstacles', 'doctor']
+           'execute', 'code_hash', 'told', 'inputs_hash', 'record', 'pending', 'expected_seconds', 'Progress',
+           'run_notebooks', 'reproduce', 'machine', 'gpu_need', 'obstacles', 'doctor']
 
 # %% ../nbs/99_reproduce.ipynb #c79f748a
 import json
@@ -111,17 +111,21 @@ def told() -> list[str]:
     folder = os.environ.get("AQUILT_SOURCES", "")
     return [*(os.environ.get(name, "") for name in ("AQUILT_SET", "AQUILT_PARTIAL")), folder, *(map(str, inventory(Path(folder))) if folder else ())]
 
-def record(notebook: Path, run: Run, figures: Path, code: str) -> dict:
+def inputs_hash() -> str:
+    "A hash of the package and of what the environment tells. Taken once a run: a folder of sources may hold thousands of files."
+    return text_hash(code_hash(), told())
+
+def record(notebook: Path, run: Run, figures: Path, inputs: str) -> dict:
     "What the state of a finished notebook rests on: a hash of all that went in, and the files that are there now."
     paths = [run.root / "notebooks" / notebook.name, *run.root.rglob("result.json"), *figures.glob("*")]
-    return {"inputs": text_hash(notebook.read_text(encoding="utf-8"), run.profile.name, str(figures.absolute()), code),
+    return {"inputs": text_hash(notebook.read_text(encoding="utf-8"), run.profile.name, str(figures.absolute()), inputs),
             "files": sorted(Path(os.path.relpath(p, run.root)).as_posix() for p in paths)}
 
-def pending(notebooks: Sequence[Path], run: Run, figures: Path, done: dict, code: str) -> list[Path]:
+def pending(notebooks: Sequence[Path], run: Run, figures: Path, done: dict, inputs: str) -> list[Path]:
     "From the first notebook that is not done on, all."
     def is_done(path: Path) -> bool:
         old = done.get(path.stem)
-        return bool(old) and old["inputs"] == record(path, run, figures, code)["inputs"] and all((run.root / f).exists() for f in old["files"])
+        return bool(old) and old["inputs"] == record(path, run, figures, inputs)["inputs"] and all((run.root / f).exists() for f in old["files"])
     return list(notebooks[next((i for i, path in enumerate(notebooks) if not is_done(path)), len(notebooks)):])
 
 # %% ../nbs/99_reproduce.ipynb #0b5808cf
@@ -173,9 +177,9 @@ class Progress:
 # %% ../nbs/99_reproduce.ipynb #0b0539dd
 def run_notebooks(notebooks: Sequence[Path], run: Run, figures: Path) -> None:
     "Execute the notebooks that are not done, in order; then write the report. Raises UserError where one is refused or fails."
-    copies, code, seconds = run.root / "notebooks", text_hash(code_hash(), told()), {}  # a folder of sources may hold thousands of files: once for all pages
+    copies, inputs, seconds = run.root / "notebooks", inputs_hash(), {}
     done = read_json(copies / "done.json") if (copies / "done.json").exists() else {}
-    todo, resumed = pending(notebooks, run, figures, done, code), bool(read_results(run.root))
+    todo, resumed = pending(notebooks, run, figures, done, inputs), bool(read_results(run.root))
     check_profile(run, "Nothing was run")
     for notebook in todo: check_parameters(notebook)
     with environment_with(**for_kernels(run, figures)), Progress(expected_seconds(todo, figures), len(notebooks) - len(todo)) as progress:
@@ -185,7 +189,7 @@ def run_notebooks(notebooks: Sequence[Path], run: Run, figures: Path) -> None:
             copy = execute(notebook, copies / notebook.name, run.profile.name, lambda i: progress.at(notebook.stem, i))
             check_profile(run, f"{notebook.stem} did not run at its profile")
             seconds[notebook.stem] = [round(cell.metadata.papermill.duration or 0, 1) for cell in copy.cells]
-            done[notebook.stem] = record(notebook, run, figures, code)
+            done[notebook.stem] = record(notebook, run, figures, inputs)
             write_json(copies / "done.json", done)
     if not resumed and seconds: write_json(figures / "seconds.json", seconds)  # a resumed run passes over work, so its times say little
     if read_results(run.root): write_report(run, figures)
