@@ -30,6 +30,10 @@ ProfileName = Annotated[str, typer.Option("--profile", help="smoke, mini, single
 Sources = Annotated[Optional[Path], typer.Option(help="Folder with a folder for each real dataset whose native files you have; the others come from the hub.")]
 Prices = Annotated[Optional[Path], typer.Option(help="A price sheet of yours, in the form of aquilt/data/prices.toml; its rows come first.")]
 Settings = Annotated[Optional[list[str]], typer.Option("--set", metavar="NAME=VALUE", help="A setting of your own in the profile, like teacher=my-model; may be repeated. The run is then PROFILE-own.")]
+Concurrency = Annotated[Optional[int], typer.Option(min=1, help="The most requests to a teacher under way at once, 64 if not given; fewer while it is busy.")]
+Requests = Annotated[Optional[float], typer.Option("--requests-per-minute", help="The requests a minute that a teacher allows, where you know it.")]
+Tokens = Annotated[Optional[float], typer.Option("--tokens-per-minute", help="The tokens a minute that a teacher allows, where you know it.")]
+Timeout = Annotated[Optional[float], typer.Option(help="Seconds after which a request is given up and sent again, 600 if not given.")]
 RunDir = Annotated[Optional[Path], typer.Option("--run-dir", help="Where the run's files go; runs/PROFILE if not given.")]
 
 
@@ -57,6 +61,13 @@ def pay_by(prices: Path | None, budget: str | None = None, batch: bool = False) 
         os.environ["AQUILT_BATCH"] = "1"
 
 
+def ask_within(**limits: float | None) -> None:
+    "How the teachers are asked from now on; what is not given stays as it is."
+    from aquilt.distillation import read_limits
+    os.environ.update({f"AQUILT_{name.upper()}": str(value) for name, value in limits.items() if value is not None})
+    read_limits()  # a wrong one is refused now, and not when the corpus is made
+
+
 def change(settings: list[str] | None) -> None:
     "Change the profile from now on."
     if settings:
@@ -79,24 +90,28 @@ def reproduce(profile: ProfileName = "mini",
               only: Annotated[Optional[list[str]], typer.Option(help="A notebook by name, module or number (32b, or 32 for all of section 3.2); may be repeated.")] = None,
               sources: Sources = None, partial: Annotated[bool, typer.Option("--partial", help="Go on without the real sources that cannot be read.")] = False,
               budget: Annotated[Optional[str], typer.Option(help="What the teacher's replies may cost in all, in the currency of the price sheet; the run stops there, with all work kept.")] = None,
-              batch: Annotated[bool, typer.Option("--batch", help="Ask the teacher by its provider's batch API: cheaper, and slower by hours.")] = False,
+              batch: Annotated[bool, typer.Option("--batch", help="Ask the teacher by its provider's batch API: cheaper, and slower by hours. The limits below are not for batches.")] = False,
+              concurrency: Concurrency = None, requests_per_minute: Requests = None, tokens_per_minute: Tokens = None, timeout: Timeout = None,
               prices: Prices = None, settings: Settings = None, run_dir: RunDir = None) -> None:
     "Run the notebooks in order; make every table and figure, and a report. The same command resumes a run that was stopped."
     from aquilt.reproduce import reproduce
     read_from(sources, partial)
     pay_by(prices, budget, batch)
+    ask_within(concurrency=concurrency, requests_per_minute=requests_per_minute, tokens_per_minute=tokens_per_minute, timeout=timeout)
     change(settings)
     typer.echo(f"Tables, figures and report.html are in {reproduce(profile, only or (), run_dir)}")
 
 
 @app.command()
 def estimate(profile: ProfileName = "mini", requests: Annotated[int, typer.Option(min=2, help="How many requests of each kind to send; they are kept, and not paid for again.")] = 100,
+             concurrency: Concurrency = None, requests_per_minute: Requests = None, tokens_per_minute: Tokens = None, timeout: Timeout = None,
              prices: Prices = None, settings: Settings = None, run_dir: RunDir = None) -> None:
     "Say what distillation will cost, from a sample of its requests. Its corpus must be there: `aquilt reproduce --only 31` makes it."
     from aquilt.distillation import estimate
     from aquilt.runs import open_run
     use(run_dir)
     pay_by(prices)
+    ask_within(concurrency=concurrency, requests_per_minute=requests_per_minute, tokens_per_minute=tokens_per_minute, timeout=timeout)
     change(settings)
     typer.echo(estimate(open_run(profile), requests).to_string(index=False))
 

@@ -14,7 +14,7 @@ from statistics import mean
 
 from .benchmarks import SUITE, available
 from .core import Record
-from .distillation import ask_teacher, open_teacher, several_teachers, sorted_out
+from .distillation import ask_teacher, open_teacher, several_teachers, sorted_out, teacher_sampling
 from .engines import model_path
 from .inspection import inspection_data, inspector
 from .paper import paper_table
@@ -92,10 +92,10 @@ def teacher_data(run: Run, name: str, seed: int = 0) -> dict:
             kept, drops = [], []
             for turn in range(0, len(chosen), len(passages)):  # another seed for each turn over the passages
                 batch = chosen[turn:turn + len(passages)]
-                k, d = sorted_out(ask_teacher(teacher, batch, [messages(f"general/{name}", text=r.text) for r in batch], META_KEYS, stage, seed + turn, stage))
+                k, d = sorted_out(ask_teacher(teacher, batch, [messages(f"general/{name}", text=r.text) for r in batch], META_KEYS, stage, teacher_sampling(p, seed + turn), stage))
                 kept, drops = kept + k, drops + d
         return hand_over(folder, stage, len(chosen), kept, drops)
-    return run.stage(stage, work, (f"domain/{name}",), samples=p.relevance_samples, teacher=p.teacher, **several_teachers(p), faults=p.teacher_faults, seed=seed)
+    return run.stage(stage, work, (f"domain/{name}",), samples=p.relevance_samples, teacher=p.teacher, **several_teachers(p), faults=p.teacher_faults, max_tokens=p.teacher_max_tokens, seed=seed)
 
 # %% ../nbs/50_analysis.ipynb #26f8582c
 def embed(texts: Sequence[str], model: str, batch: int = 64):

@@ -16,21 +16,21 @@ from pathlib import Path
 from time import time_ns
 from typing import Any
 
-from .api import SCHEMA, APIEngine, explain, run_async, worth_retrying
+from .api import IN_A_ROW, SCHEMA, APIEngine, explain, run_async, worth_retrying
 from .core import UserError, text_hash, write_text
-from .engines import Completion, Prompt, Sampling
+from .engines import Completion, OnDemand, Prompt, Sampling
 from .prices import cost, price_of
-from .replies import read_reply, reply_cost, request_bodies, stored, structured
+from .replies import read_reply, reply_cost, request_bodies, request_body, stored, structured
 
 # %% ../nbs/02d_batches.ipynb #02d00006
 MOST, BYTES = 50_000, 100_000_000  # requests and bytes in a file; OpenAI takes no more than 50,000 and 200 MB
 
-def write_batches(folder: Path, requests: dict[str, dict[str, Any]]) -> list[Path]:
-    "Write requests, by their hashes, into files of bounded size, each under a name that no other file has ever had."
+def write_batches(folder: Path, requests: Iterable[tuple[str, dict[str, Any]]]) -> list[Path]:
+    "Write requests, each with its hash, into files of bounded size, each under a name that no other file has ever had."
     paths = []
     def line(key: str, body: dict[str, Any]) -> str:
         return json.dumps({"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body}, ensure_ascii=False) + "\n"
-    for part in _parts(line(key, body) for key, body in requests.items()):
+    for part in _parts(line(key, body) for key, body in requests):
         paths.append(folder / f"{text_hash(time_ns(), part[0])}.jsonl")
         write_text(paths[-1], "".join(part))
     return paths
@@ -105,28 +105,28 @@ class BatchEngine(APIEngine):
         "Where this server's and model's files of requests lie until their replies are stored."
         return self.store.path.with_suffix(".batches") / text_hash(self.base_url, self.model)
 
-    def _todo(self, asked: Sequence[dict[str, dict]], refused: dict[str, str]) -> dict[str, dict]:
-        "The requests that are neither stored nor refused."
+    def _todo(self, asked: Sequence[dict[str, dict]], refused: dict[str, Completion]) -> dict[str, int]:
+        "The requests that are neither stored nor refused: by hash, their places among all."
         todo = {}
-        for forms in asked:
+        for place, forms in enumerate(asked):
             tried = [key for key in forms if key in refused]
             if any(key in self.store.places for key in forms) or len(tried) == len(forms): continue
-            if not tried or SCHEMA.search(refused[tried[0]]): todo |= islice(((key, body) for key, body in forms.items() if key not in refused), 1)
+            if not tried or SCHEMA.search(refused[tried[0]].error): todo[next(key for key in forms if key not in refused)] = place
         return todo
 
-    def _affordable(self, todo: dict[str, dict], total: int) -> dict[str, dict]:
+    def _affordable(self, todo: dict[str, int], asked: Sequence[dict[str, dict]]) -> dict[str, int]:
         "As many of the requests as the budget is enough for. Raises UserError where it is not enough for one."
         if self.budget is None: return todo
         known = [reply_cost(self.model, row["reply"] | {"batch": "any"}, self.prices) for row in stored(self.store.path) if row["request"].get("model") == self.model]
         price = price_of(self.model, None, self.prices)
-        dearest = price.batch * max(cost(price, len(json.dumps(body)), body["max_tokens"]) for body in todo.values())  # escaped to ASCII, a text is no shorter than its bytes, and no token is shorter than a byte
+        dearest = price.batch * max(cost(price, len(json.dumps(body)), body["max_tokens"]) for body in (asked[place][key] for key, place in todo.items()))  # escaped to ASCII, a text is no shorter than its bytes, and no token is shorter than a byte
         each = sum(known) / len(known) if any(known) else dearest
         enough = int((self.budget - self.spent - self.store.spent) / each) if each else len(todo)
-        if enough < 1: raise self.over_budget(len(todo), total)
+        if enough < 1: raise self.over_budget(len(todo), len(asked))
         return dict(islice(todo.items(), enough))
 
-    async def _collect(self, client: Any, waiting: dict[Path, str], bar: Any) -> tuple[dict[str, str], dict[str, str]]:
-        "Wait for batches and store their replies; by hash, why requests are refused, and why others may be answered another time. Failures on the way are waited out for an hour."
+    async def _collect(self, client: Any, waiting: dict[Path, str], bar: Any) -> tuple[dict[str, Completion], dict[str, Completion]]:
+        "Wait for batches and store their replies; by hash, the errors of requests that are refused, and of those that may be answered another time. Failures on the way are waited out for an hour."
         import openai
         refused, busy, failures = {}, {}, 0
         while waiting:
@@ -144,20 +144,24 @@ class BatchEngine(APIEngine):
             if waiting: await asyncio.sleep(EVERY)
         return refused, busy
 
-    async def _store_replies(self, client: Any, path: Path, batch: Any) -> tuple[dict[str, str], dict[str, str]]:
+    async def _store_replies(self, client: Any, path: Path, batch: Any) -> tuple[dict[str, Completion], dict[str, Completion]]:
         "Store an ended batch's replies, and remove its file; the same two as `_collect`."
         refused, busy, sent = {}, {}, {row["custom_id"]: row["body"] for row in map(json.loads, path.open(encoding="utf-8"))}
         for row in await rows_of(client, batch):
             if (key := row.get("custom_id")) not in sent or key in self.store.places: continue
             why = complaint(row)
             if not why: self.store.put(key, sent[key], row["response"]["body"] | {"batch": batch.id})
-            else: (busy if re.match(r"status (429|5\d\d|none)", why) else refused)[key] = self.without_key(client, f"{self.base_url} (model {self.model}): {why}")
+            else: (busy if re.match(r"status (429|5\d\d|none)", why) else refused)[key] = self._error(client, row, why)
         path.unlink()
         said = "; ".join(str(e.message) for e in (batch.errors and batch.errors.data) or ())
         self.last = f"batch {batch.id} ended as {batch.status}{': ' if said else ''}{said}"
         return refused, busy
 
-    async def _send_all(self, asked: Sequence[dict[str, dict]], bar: Any) -> dict[str, str]:
+    def _error(self, client: Any, row: dict[str, Any], why: str) -> Completion:
+        "The completion of a request without a reply, with what came instead."
+        return Completion(self.without_key(client, json.dumps(row.get("response") or row.get("error"), ensure_ascii=False)), "error", error=self.without_key(client, f"{self.base_url} (model {self.model}): {why}")[:500])
+
+    async def _send_all(self, asked: Sequence[dict[str, dict]], bar: Any) -> dict[str, Completion]:
         import openai
         async with self._client() as one_try:
             client = one_try.with_options(max_retries=self.retries)
@@ -168,16 +172,18 @@ class BatchEngine(APIEngine):
                 while todo := self._todo(asked, refused):
                     bar.update(len(asked) - len(todo) - bar.n)
                     before = self.store.lines + len(refused)
-                    paths = write_batches(self.folder, self._affordable(todo, len(asked)))
+                    paths = write_batches(self.folder, ((key, asked[place][key]) for key, place in self._affordable(todo, asked).items()))
                     more, busy = await self._collect(client, {path: await self._made(client, path) for path in paths}, bar)
                     refused |= more
                     if before < self.store.lines + len(refused): continue
                     refused |= busy  # another round would bring the same
-                    if not busy: raise UserError(self.without_key(client, f"{self.base_url} answered none of {len(todo)} requests to {self.model}: {self.last}. Correct that, or wait; the same command goes on."))
+                    if not busy: raise UserError(self.without_key(client, f"{self.base_url} answered none of {len(todo)} requests to {self.model}: {self.last}. Correct that, or wait; the same command goes on.")[:500])
+                if refused and len(asked) >= IN_A_ROW and not self.store.places:
+                    raise UserError(f"None of {len(asked)} requests was answered, the first so: {self._completion(asked[0], '', refused).error.rstrip('. ')}. Correct that, or repeat the command without --batch.")
                 return refused
             except openai.APIError as e:
                 if getattr(e, "status_code", 0) in (404, 405, 501): raise UserError(f"{self.base_url} has no batch API, or no longer knows a batch of this run: repeat the command without --batch.") from e
-                raise UserError(f"{self.without_key(client, explain(e, self.base_url)[0])} What was sent is not lost: the same command finds it.") from e
+                raise UserError(f"{self.without_key(client, explain(e, self.base_url)[0])[:500]} What was sent is not lost: the same command finds it.") from e
 
     async def _made(self, client: Any, path: Path) -> str:
         import openai
@@ -186,18 +192,23 @@ class BatchEngine(APIEngine):
             if e.status_code < 500: path.unlink()  # refused: it will never be a batch
             raise
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, adapter: str | Path | None = None, desc: str = "", keys: Sequence[str] = ()) -> list[Completion]:
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, adapter: str | Path | None = None, desc: str = "", keys: Sequence[str] = ()) -> Sequence[Completion]:
         "As `APIEngine.generate`."
         from tqdm.auto import tqdm
         if not self.store: raise UserError("Batches need a file of replies, in which they are kept.")
-        asked = [{text_hash(body): body for body in (structured(plain, () if prompt.prefix else keys), plain)}
-                 for plain, prompt in zip(request_bodies(str(adapter or self.model), prompts, sampling), prompts)]
+        model = str(adapter or self.model)
+        seeds = [body["seed"] for body in request_bodies(model, prompts, sampling)]
+        def forms(i: int) -> dict[str, dict]:
+            prompt = prompts[i]
+            plain = request_body(model, prompt, sampling) | {"seed": seeds[i]}
+            return {text_hash(body): body for body in (structured(plain, () if prompt.prefix else keys), plain)}
+        asked = OnDemand(len(prompts), forms)
         with self.store.writing(), tqdm(total=len(prompts), desc=desc, disable=not desc) as bar:
             refused = run_async(self._send_all(asked, bar))
             bar.update(len(prompts) - bar.n)
-            return [self._completion(forms, prompt.prefix, refused) for forms, prompt in zip(asked, prompts)]
+        return OnDemand(len(asked), lambda i: self._completion(asked[i], prompts[i].prefix, refused))
 
-    def _completion(self, forms: dict[str, dict], prefix: str, refused: dict[str, str]) -> Completion:
+    def _completion(self, forms: dict[str, dict], prefix: str, refused: dict[str, Completion]) -> Completion:
         for key, body in forms.items():
-            if reply := self.store.get(key): return self._read(body, reply, prefix)
-        return Completion("", "error", error=next(refused[key] for key in reversed(forms) if key in refused))
+            if reply := self.store.get(key): return self._read(body["model"], reply, prefix)
+        return next(refused[key] for key in reversed(forms) if key in refused)

@@ -78,25 +78,25 @@ def text_hash(*parts: Any) -> str:
     "Sixteen hexadecimal digits that identify the parts: equal parts, equal hash, on every machine."
     return hashlib.sha256(json.dumps(parts, ensure_ascii=False, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
-def write_text(path: str | Path, text: str) -> None:
-    "Write a file whole or not at all: to a temporary name, then moved."
+def write_text(path: str | Path, text: str | Iterable[str]) -> None:
+    "Write a file whole or not at all: to a temporary name, then moved. A text that is long may come in pieces, one at a time in memory."
     path = Path(path)
+    temporary = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text(text, encoding="utf-8")
+        with temporary.open("w", encoding="utf-8") as file: file.writelines([text] if isinstance(text, str) else text)
         os.replace(temporary, path)
-    except OSError as e:
+    except OSError as e: raise UserError(f"Cannot write {path}: {e.strerror or e}. Choose a folder that you may write to.") from e
+    finally:
         if path.parent.is_dir(): temporary.unlink(missing_ok=True)
-        raise UserError(f"Cannot write {path}: {e.strerror}. Choose a folder that you may write to.") from e
 
 def write_json(path: str | Path, value: Any) -> None:
     "Write a value as indented JSON, whole or not at all."
     write_text(path, json.dumps(value, ensure_ascii=False, indent=1, default=str) + "\n")
 
 # %% ../nbs/00_core.ipynb #f14b88be
-def _lines(models: Iterable[BaseModel]) -> str:
-    return "".join(m.model_dump_json(exclude_defaults=True) + "\n" for m in models)
+def _lines(models: Iterable[BaseModel]) -> Iterator[str]:
+    return (m.model_dump_json(exclude_defaults=True) + "\n" for m in models)
 
 def write_records(path: str | Path, records: Iterable[Record]) -> None:
     "Write records as JSON Lines, or as Parquet where the name ends in .parquet; fields at their default are left out of JSON Lines."

@@ -18,7 +18,7 @@ from typing import Any
 from .cleaning import Rules, clean_records
 from .core import LANGS, TASKS, Drop, Record, UserError, read_records, text_hash, write_records, write_text
 from .documents import Document, normal
-from .engines import model_path
+from .engines import OnDemand, model_path
 from .passages import cut, token_counter
 from .profiles import Profile
 from .runs import Run, hand_over
@@ -149,16 +149,16 @@ def invented_pairs(passages: Sequence[Record], n: int, seed: int) -> list[Record
 # %% ../nbs/31_corpus.ipynb #7368b33b
 GENERATED = tuple(task for task in TASKS if task != "extractive_qa")
 
-def associate(passages: list[Record], n: int, seed: int, tasks: Sequence[str] = GENERATED) -> list[Record]:
-    "For each task type and language, `n` passages drawn at random (with replacement only where there are fewer), with their task set."
-    records = []
+def associate(passages: Sequence[Record], n: int, seed: int, tasks: Sequence[str] = GENERATED) -> Sequence[Record]:
+    "For each task type and language, `n` passages drawn at random (with replacement only where there are fewer), with their task set: records that are made when they are asked for."
+    chosen = []
     for lang in LANGS:
         pool = [r for r in passages if r.lang == lang]
         for task in tasks if pool else ():
             rng = random.Random(f"{task}/{lang}/{seed}")
             drawn = rng.sample(pool, n) if n <= len(pool) else rng.choices(pool, k=n)
-            records += [r.with_(task=task) for r in drawn]
-    return records
+            chosen += [(r, task) for r in drawn]
+    return OnDemand(len(chosen), lambda i: chosen[i][0].with_(task=chosen[i][1]))
 
 # %% ../nbs/31_corpus.ipynb #f60b2853
 def figure_3(run: Run):

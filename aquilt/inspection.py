@@ -34,11 +34,12 @@ def _read(record: Record, completion: Completion, stage: str) -> Record | Drop:
 # %% ../nbs/33_inspection.ipynb #c2454595
 def read_score(record: Record, completion: Completion, stage: str) -> Record | Drop:
     "The record with the analysis and score of a reply, or a ledger row with the reason."
-    if completion.finish_reason == "error": return Drop(stage=stage, reason=completion.error, record=record)
+    if completion.finish_reason == "error": return Drop(stage=stage, reason=completion.error, raw=completion.text, record=record)
     try:
         fields = parse_json_object(completion.text, INSPECTION_KEYS)
         return record.with_(analysis=fields["analysis_steps"], score=parse_score(fields["score"]))
-    except ValueError as e: return Drop(stage=stage, reason=f"no score: {e}", raw=completion.text, record=record)
+    except ValueError as e:
+        return Drop(stage=stage, reason="cut off at the token limit" if completion.finish_reason == "length" else f"no score: {e}", raw=completion.text, record=record)
 
 def cap_scores(records: Sequence[Record], cap: int, stage: str) -> tuple[list[Record], list[Drop]]:
     'Section 4.1: "no more than 2k samples per score for each language". Which are kept does not depend on their order.'
@@ -59,13 +60,13 @@ def inspection_data(run: Run, variant: str = "", seed: int = 1) -> dict:
         written, unread = write_data(engine, passages, Sampling(p.temperature, p.top_p, p.max_tokens, seed), folder / "completions.jsonl", stage=name)
         with open_teacher(run, folder / "replies.jsonl") as teacher:
             messages = [inspection_messages(r.text, r.question, r.logic, r.answer, r.lang) for r in written]
-            scored = [read_score(r, c, name) for r, c in zip(written, teacher.generate([Prompt(m) for m in messages], Sampling(temperature=0.0, top_p=1.0), desc="Eq. 4", keys=INSPECTION_KEYS))]
+            scored = [read_score(r, c, name) for r, c in zip(written, teacher.generate([Prompt(m) for m in messages], Sampling(0.0, 1.0, p.teacher_max_tokens), desc="Eq. 4", keys=INSPECTION_KEYS))]
         kept, capped = cap_scores([s for s in scored if isinstance(s, Record)], p.inspection_cap, name)
         drops = unread + [s for s in scored if isinstance(s, Drop)] + capped
         scores = Counter(f"{r.lang} {r.score}" for r in kept)
         return hand_over(folder, name, len(passages), kept, drops) | {"scores": dict(sorted(scores.items()))}
-    return run.stage(name, work, inputs=("corpus", variant + "synthesiser"), inspected=p.inspected, cap=p.inspection_cap, teacher=p.teacher, **several_teachers(p), temperature=p.temperature,
-                     top_p=p.top_p, max_tokens=p.max_tokens, seed=seed)
+    return run.stage(name, work, inputs=("corpus", variant + "synthesiser"), inspected=p.inspected, cap=p.inspection_cap, teacher=p.teacher, **several_teachers(p), teacher_max_tokens=p.teacher_max_tokens,
+                     temperature=p.temperature, top_p=p.top_p, max_tokens=p.max_tokens, seed=seed)
 
 # %% ../nbs/33_inspection.ipynb #c2ee4a7d
 def inspection_example(record: Record) -> Example:

@@ -40,6 +40,7 @@ class Profile:
     # 3.2 distillation and filtering
     pairs_per_task: int = setting(50_000, "3.2: (u, t) pairs sent to the teacher, per task and language")
     labeled_pairs: int = setting(50_000, "3.2: labeled pairs whose logic the teacher writes, per task and language")
+    teacher_max_tokens: int = setting(1024, "not stated; a longer reply would not fit beside its passage within the cutoff of training")
     teacher_faults: float = setting(0.0, "miniature only: the rate of each kind of fault in its teacher")
     frequent_word: float = setting(0.10, "3.2: a word in more than 10 % of the questions")
     over_used: str = setting("thin", "3.2: 'reducing their prevalence': thin such a word down to the limit, or remove every question that holds it")
@@ -89,7 +90,7 @@ MINI = replace(PAPER, name="mini", purpose="CPU, offline, the invented world, th
                specialist_learning_rate=3e-3, specialist_batch_size=8, specialist_epochs=16, specialist_cap=100, domain_passages=12, test_items=48, answer_tokens=120,
                seeds=(0, 1, 2), relevance_samples=150)
 SMOKE = replace(MINI, name="smoke", purpose="CPU, offline, minutes: proves the plumbing, and no number from it is evidence.", passages_per_source=4, pairs_per_task=12, labeled_pairs=12,
-                batch_size=8, inspected=72, inspection_epochs=2, samples=16, low_score=0, specialist_epochs=1, specialist_cap=16, domain_passages=8, test_items=8, seeds=(0,), relevance_samples=16)
+                batch_size=8, inspected=72, inspection_epochs=2, samples=16, low_score=0, specialist_epochs=1, specialist_cap=16, domain_passages=8, test_items=8, answer_tokens=60, seeds=(0,), relevance_samples=16)
 PROFILES = {p.name: p for p in (PAPER, SINGLE_GPU, MINI, SMOKE)}
 
 def get_profile(name: str) -> Profile:

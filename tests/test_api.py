@@ -125,8 +125,31 @@ def test_usage_may_be_missing(serve, usage):
     assert APIEngine("m", server.url).generate(PROMPTS[:1], Sampling())[0].usage == Usage(len(usage or {}), 0, 1)
 
 
-BAD = [b"", b"<html>busy</html>", b'{"choices": [', [], {}, {"choices": []}, {"choices": [{}]}, {"choices": [{"message": {"content": None}}]}, {"choices": "x"},
-       {"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens": "many"}}]
+@pytest.mark.parametrize("usage, read", [("none", (0, 0, 0)), ([], (0, 0, 0)), ({"prompt_tokens": "many"}, (0, 0, 0)), ({"prompt_tokens": -5, "completion_tokens": 2}, (0, 2, 0)), ({"prompt_tokens": "7"}, (7, 0, 0)),
+                                         ({"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": -9}}, (5, 0, 0)), ({"prompt_tokens": 5, "completion_tokens": 9, "prompt_cache_hit_tokens": None}, (5, 9, 0)),
+                                         ({"prompt_tokens": 5, "prompt_tokens_details": [1], "prompt_cache_hit_tokens": 8}, (5, 0, 5)), ({"prompt_tokens": float("inf"), "completion_tokens": 3}, (0, 3, 0))])
+def test_a_reply_is_not_lost_because_its_usage_is_wrong(serve, tmp_path, usage, read):
+    server = serve(lambda body, n: (200, good(body)[1] | {"usage": usage}))
+    completion = APIEngine("m", server.url, replies=tmp_path / "r.jsonl").generate(PROMPTS[:1], Sampling())[0]
+    assert completion.finish_reason == "stop" and completion.text and completion.usage == Usage(read[0], read[1], 1, read[2])
+
+
+def test_a_budget_needs_a_server_that_reports_its_usage(serve, tmp_path):
+    server = serve(lambda body, n: (200, good(body)[1] | {"usage": None}))
+    engine = APIEngine("m", server.url, concurrency=1, replies=tmp_path / "r.jsonl", prices=priced(), budget=Decimal(5))
+    with pytest.raises(UserError, match="does not report what its replies used"): engine.generate(PROMPTS, Sampling())
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("reason", ["length", "stop", "content_filter"])
+def test_a_completion_without_text_is_kept_and_paid_once(serve, tmp_path, reason):
+    server = serve(lambda body, n: (200, {"choices": [{"message": {"role": "assistant", "content": None, "reasoning_content": "Well"}, "finish_reason": reason}], "usage": {"prompt_tokens": 3, "completion_tokens": 9}}))
+    engine = APIEngine("m", server.url, replies=tmp_path / "r.jsonl")
+    assert engine.generate(PROMPTS[:1], Sampling()) == engine.generate(PROMPTS[:1], Sampling()) == [Completion("", reason, Usage(3, 9, 1))]
+    assert len(server.asked) == 1
+
+
+BAD = [b"", b"<html>busy</html>", b"\xff\xfe\xfa", b"[" * 100_000, b'{"choices": ' + b"9" * 5000 + b"}", b'{"choices": [', [], {}, {"choices": []}, {"choices": [{}]}, {"choices": [{"message": {}}]}, {"choices": "x"}]
 
 
 @pytest.mark.parametrize("bad", BAD)
@@ -135,7 +158,8 @@ def test_a_malformed_reply_costs_one_record_and_is_asked_again_next_time(serve, 
     engine = APIEngine("m", server.url, replies=tmp_path / "r.jsonl")
     completions = engine.generate(PROMPTS, Sampling())
     assert [c.finish_reason for c in completions].count("error") == 1
-    assert completions[2].text == "" and "not a chat completion" in completions[2].error and "\n" not in completions[2].error
+    assert completions[2].text == (bad.decode("utf-8", "replace") if isinstance(bad, bytes) else json.dumps(bad)), "what came is kept, raw"
+    assert "not a chat completion" in completions[2].error and "\n" not in completions[2].error
     assert len(server.asked) == 8
     again = engine.generate(PROMPTS, Sampling())
     assert len(server.asked) == 9 and again[2].text and again[3:] == completions[3:]
@@ -174,6 +198,125 @@ def test_a_stalled_request_is_an_error_of_its_own(serve):
     assert "did not answer in time" in completions[3].error and [c.finish_reason for c in completions].count("stop") == 7
 
 
+def test_a_reply_that_drips_for_ever_is_given_up():
+    listener = socket.create_server(("127.0.0.1", 0))
+    def drip():
+        connection, _ = listener.accept()
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n")
+        try:
+            while True:
+                connection.sendall(b" ")
+                time.sleep(0.1)
+        except OSError: connection.close()
+    threading.Thread(target=drip, daemon=True).start()
+    begin = time.monotonic()
+    completion, = APIEngine("m", f"http://127.0.0.1:{listener.getsockname()[1]}/v1", timeout=1, retries=0).generate(PROMPTS[:1], Sampling())
+    listener.close()
+    assert "did not answer in time" in completion.error and time.monotonic() - begin < 20
+
+
+def test_failures_in_a_row_end_the_call(serve, tmp_path, monkeypatch):
+    monkeypatch.setattr(api, "IN_A_ROW", 10)
+    prompts, broken = [Prompt(f"question {i}") for i in range(100)], True
+    server = serve(lambda body, n: (500, {"error": {"message": f"out of order {KEY}"}}) if broken and len(server.asked) > 20 else good(body))
+    engine = APIEngine("m", server.url, concurrency=4, retries=0, replies=tmp_path / "r.jsonl")
+    with pytest.raises(UserError, match=r"10 requests in a row failed, the last so: .*status 500: out of order \*\*\*. Correct that, or wait"): engine.generate(prompts, Sampling())
+    assert 30 <= len(server.asked) < 40 and len((tmp_path / "r.jsonl").read_text().splitlines()) == 20
+    broken = False
+    assert all(c.finish_reason == "stop" for c in engine.generate(prompts, Sampling())), "the same call goes on"
+    again = serve(lambda body, n: (500, {}) if int(body["messages"][0]["content"].split()[1]) % 10 else good(body))
+    completions = APIEngine("m", again.url, concurrency=1, retries=0).generate(prompts, Sampling())
+    assert [c.finish_reason for c in completions].count("error") == 90, "nine in a row are not ten"
+
+
+@pytest.mark.parametrize("status, ends", [(400, True), (500, True)])
+def test_a_server_that_never_answered_ends_the_call(serve, monkeypatch, status, ends):
+    monkeypatch.setattr(api, "IN_A_ROW", 10)
+    server = serve(lambda body, n: (status, {"error": {"message": "no"}}))
+    with pytest.raises(UserError, match="10 requests in a row failed"): APIEngine("m", server.url, concurrency=1, retries=0).generate([Prompt(str(i)) for i in range(50)], Sampling())
+    assert len(server.asked) == 10
+
+
+def test_what_is_refused_for_good_does_not_end_a_call_that_is_repeated(serve, tmp_path, monkeypatch):
+    monkeypatch.setattr(api, "IN_A_ROW", 10)
+    prompts = [Prompt(str(i)) for i in range(200)]
+    server = serve(lambda body, n: (400, {"error": {"message": "against the rules"}}) if int(body["messages"][0]["content"]) % 10 == 0 else good(body))
+    engine = APIEngine("m", server.url, replies=tmp_path / "r.jsonl")
+    for _ in range(3): assert [c.finish_reason for c in engine.generate(prompts, Sampling())].count("error") == 20
+    refused = engine.generate(prompts[::10], Sampling())
+    assert all(c.error.endswith("against the rules") and json.loads(c.text)["error"]["message"] == "against the rules" for c in refused), "nor when nothing else is asked"
+
+
+def test_what_is_under_way_when_a_call_ends_is_kept(serve, tmp_path):
+    def behave(body, n):
+        if body["messages"][0]["content"].startswith("question 7"):
+            time.sleep(0.2)
+            return 402, {"error": {"message": "no balance"}}
+        time.sleep(0.6)
+        return good(body)
+    server, path = serve(behave), tmp_path / "r.jsonl"
+    with pytest.raises(UserError, match="no balance left"): APIEngine("m", server.url, concurrency=8, replies=path).generate([*PROMPTS, *(Prompt(f"later {i}") for i in range(20))], Sampling())
+    assert len(server.asked) == 8 and len(path.read_text().splitlines()) == 7
+
+
+def test_who_waits_when_a_call_ends_does_not_wait_on():
+    async def run():
+        pace = Pace(2, requests_per_minute=1)
+        await pace.start()
+        waiting = [asyncio.create_task(pace.start()) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        await pace.stop()
+        return await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 5)
+    assert [type(e) for e in api.run_async(run())] == [api.Ended] * 3
+
+
+def test_a_wrong_address_is_not_tried_for_minutes(monkeypatch):
+    tries = []
+    monkeypatch.setattr(api, "backoff_seconds", lambda attempt: tries.append(attempt) or 0.001)
+    with pytest.raises(UserError, match="cannot be reached"): APIEngine("m", "http://127.0.0.1:9/v1", concurrency=1).generate(PROMPTS[:1], Sampling())
+    assert len(tries) == 4
+
+
+def unsupported(name, code="unsupported_parameter"):
+    return 400, {"error": {"message": f"{name} is not supported with this model.", "type": "invalid_request_error", "param": name, "code": code}}
+
+
+@pytest.mark.parametrize("names", [["max_tokens"], ["seed"], ["temperature", "max_tokens", "seed"], ["temperature", "response_format"]])
+def test_a_parameter_that_a_server_refuses_is_left_out(serve, tmp_path, names):
+    server = serve(lambda body, n: next((unsupported(name) for name in names if name in body), None) or good(body | {"seed": 0}))
+    engine = APIEngine("m", server.url, concurrency=1, replies=tmp_path / "r.jsonl")
+    assert all(c.finish_reason == "stop" for c in engine.generate(PROMPTS, Sampling(max_tokens=77), keys=("a",)))
+    assert len(server.asked) == len(PROMPTS) + len(names), "each refusal is met once"
+    last = server.asked[-1]
+    assert not set(names) & set(last) and last.get("max_completion_tokens") == (77 if "max_tokens" in names else None) and last["top_p"] == 0.95
+
+
+def test_the_same_for_two_requests_that_a_seed_alone_told_apart(serve, tmp_path):
+    server = serve(lambda body, n: unsupported("seed") if "seed" in body else good(body | {"seed": 0}))
+    completions = APIEngine("m", server.url, concurrency=1, replies=tmp_path / "r.jsonl").generate([Prompt("a"), Prompt("a")], Sampling())
+    assert len(completions) == 2 and len(server.asked) == 3 and len((tmp_path / "r.jsonl").read_text().splitlines()) == 2, "asked for twice, and kept twice"
+
+
+def test_a_reply_is_found_whatever_the_server_refused(serve, tmp_path):
+    server = serve(lambda body, n: next((unsupported(name) for name in ("response_format", "max_tokens") if name in body), None) or good(body))
+    ask = lambda url, **more: APIEngine("m", url, replies=tmp_path / "r.jsonl", prices=priced(), **more).generate(PROMPTS, Sampling(), keys=("a",))
+    first = ask(server.url)
+    assert ask("http://127.0.0.1:9/v1") == ask(server.url, budget=Decimal("0.0000001")) == first and len(server.asked) <= 8 + 2 * 8
+
+
+def test_a_key_in_a_refusal_is_in_no_traceback(serve):
+    server = serve(lambda body, n: (400, {"error": {"message": f"{KEY}: seed is not supported", "param": "seed", "code": "unsupported_parameter"}}) if "seed" in body else (401, {"error": {"message": KEY}}))
+    with pytest.raises(UserError, match="refuses the key") as e: APIEngine("m", server.url).generate(PROMPTS, Sampling())
+    assert KEY not in "".join(traceback.format_exception(e.value))
+
+
+@pytest.mark.parametrize("name, code", [("messages", "unsupported_parameter"), (["seed"], "unsupported_parameter"), ("max_tokens", "invalid_value"), ("elsewhere", "unsupported_parameter"), (None, None)])
+def test_other_complaints_cost_one_request_each(serve, name, code):
+    server = serve(lambda body, n: unsupported(name, code))
+    assert [c.finish_reason for c in APIEngine("m", server.url).generate(PROMPTS, Sampling())] == ["error"] * 8 and len(server.asked) == 8
+
+
 def test_waits_double_and_stay_below_a_minute():
     for attempt, longest in enumerate([1, 2, 4, 8, 16, 32, 60, 60]): assert longest / 2 <= api.backoff_seconds(attempt) <= longest
 
@@ -185,6 +328,12 @@ def test_what_is_wrong_for_all_ends_the_call_with_one_sentence(serve, tmp_path, 
     with pytest.raises(UserError, match=words) as e: engine.generate(PROMPTS, Sampling())
     assert len(server.asked) == 4 and len((tmp_path / "r.jsonl").read_text().splitlines()) == 3
     assert KEY not in "".join(traceback.format_exception(e.value)) and e.value.__context__ is None and e.value.__cause__ is None
+
+
+def test_a_used_up_balance_is_no_busy_server(serve, tmp_path):
+    server = serve(lambda body, n: (429, {"error": {"message": "You exceeded your current quota.", "type": "insufficient_quota", "param": None, "code": "insufficient_quota"}}))
+    with pytest.raises(UserError, match="no balance left"): APIEngine("m", server.url, concurrency=1, replies=tmp_path / "r.jsonl").generate(PROMPTS, Sampling())
+    assert len(server.asked) == 1
 
 
 def test_a_server_that_is_not_there(serve):
@@ -239,6 +388,19 @@ def test_answered_requests_are_not_sent_again(serve, tmp_path):
         assert len(server.asked) == before + 2
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert len(rows) == 14 and all(row["key"] == text_hash(row["request"]) and row["reply"]["id"] == "x" for row in rows)
+
+
+def test_half_a_surrogate_pair_is_stored(serve, tmp_path):
+    server = serve(lambda body, n: (200, b'{"choices": [{"message": {"content": "a \\ud800 b"}, "finish_reason": "stop"}]}'))
+    engine = APIEngine("m", server.url, replies=tmp_path / "r.jsonl")
+    assert engine.generate(PROMPTS[:1], Sampling())[0].text == engine.generate(PROMPTS[:1], Sampling())[0].text == "a \ud800 b" and len(server.asked) == 1
+
+
+def test_a_store_that_somebody_changed_is_not_read_on(serve, tmp_path):
+    path = tmp_path / "r.jsonl"
+    completions = APIEngine("m", serve().url, replies=path).generate(PROMPTS, Sampling())
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
+    with pytest.raises(UserError, match="changed by another process|not a stored reply"): list(completions)
 
 
 def test_the_same_store_without_a_server(serve, tmp_path):

@@ -263,6 +263,19 @@ def test_a_refused_request_costs_one_record(provider, store):
     assert KEY not in completions[2].error and len(provider.batches) == 1
 
 
+def test_what_came_instead_of_a_reply_is_kept_raw(provider, store):
+    provider.outcome = lambda body: (200, {"odd": KEY}) if "question 2" in body["messages"][0]["content"] else provider.well(body)
+    completion = engine(provider, store).generate(PROMPTS, Sampling())[2]
+    assert json.loads(completion.text)["body"] == {"odd": "***"} and "not a chat completion" in completion.error
+
+
+def test_a_model_that_refuses_everything_is_one_sentence(provider, store, monkeypatch):
+    monkeypatch.setattr(batches, "IN_A_ROW", 8)
+    provider.outcome = lambda body: (400, {"error": {"message": "max_tokens is not supported"}})
+    with pytest.raises(UserError, match="None of 8 requests was answered, the first so: .*status 400: max_tokens is not supported. Correct that, or repeat the command without --batch"): engine(provider, store).generate(PROMPTS, Sampling())
+    assert [c.finish_reason for c in engine(provider, store).generate(PROMPTS[:7], Sampling())] == ["error"] * 7
+
+
 def test_a_server_that_refuses_a_schema_is_asked_plainly(provider, store):
     provider.outcome = lambda body: (400, {"error": {"message": "response_format is not supported"}}) if "response_format" in body else provider.well(body)
     assert all(c.text for c in engine(provider, store).generate(PROMPTS, Sampling(), keys=KEYS)) and len(provider.batches) == 2
@@ -327,7 +340,7 @@ def test_a_server_without_batches_is_one_sentence(provider, store, status):
 
 @pytest.mark.parametrize("page", [b"<html>hello</html>", b'"no"', b'{"data": ["x"]}'])
 def test_a_server_that_answers_everything_is_no_batch_api(provider, store, page):
-    batches.write_batches(engine(provider, store).folder, {"a": {}})
+    batches.write_batches(engine(provider, store).folder, [("a", {})])
     provider.RequestHandlerClass = type("Other", (Handler,), {"do_GET": lambda self: self.say("list", page)})
     with pytest.raises(UserError, match="does not answer like a batch API"): engine(provider, store).generate(PROMPTS, Sampling())
 

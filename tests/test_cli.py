@@ -91,6 +91,17 @@ def test_where_real_sources_are_is_told_by_the_environment(call, monkeypatch, tm
     assert calls == [(("single_gpu", (), None), {})] and (os.environ["AQUILT_SOURCES"], os.environ["AQUILT_PARTIAL"]) == (str(tmp_path), "1")
 
 
+def test_how_teachers_are_asked_is_told_by_the_environment(call, monkeypatch, tmp_path):
+    limits = {"CONCURRENCY": "256", "REQUESTS_PER_MINUTE": "500.0", "TOKENS_PER_MINUTE": "200000.0", "TIMEOUT": "90.0"}
+    for name in limits: monkeypatch.setenv(f"AQUILT_{name}", "")
+    replaced(monkeypatch, "reproduce", "reproduce", value=tmp_path)
+    options = [part for name, value in limits.items() for part in (f"--{name.lower().replace('_', '-')}", value.removesuffix(".0"))]
+    assert call("reproduce", *options).exit_code == 0 and {name: os.environ[f"AQUILT_{name}"] for name in limits} == limits
+    assert call("reproduce", "--concurrency", "0").exit_code == 2
+    refused = call("reproduce", "--timeout", "0")
+    assert refused.exit_code == 2 and "--timeout" in refused.output and "above 0" in refused.output, "before anything runs"
+
+
 def test_money_is_told_by_the_environment(call, monkeypatch, tmp_path):
     for name in ("AQUILT_BUDGET", "AQUILT_PRICES", "AQUILT_BATCH"): monkeypatch.setenv(name, "")
     replaced(monkeypatch, "reproduce", "reproduce", value=tmp_path)

@@ -21,8 +21,8 @@ import aquilt
 from aquilt import runs, teacher
 from aquilt.core import Drop, Record, UserError, text_hash
 from aquilt.corpus import associate, corpus, labeled
-from aquilt.distillation import QUESTIONS, ask_teacher, cost_table, distillation, estimate, open_teacher, read_pair, read_teacher, review, sorted_out, total_from, write_review
-from aquilt.engines import Completion, Usage
+from aquilt.distillation import QUESTIONS, Teachers, ask_teacher, cost_table, distillation, estimate, open_teacher, read_pair, read_teacher, review, sorted_out, total_from, write_review
+from aquilt.engines import Completion, OnDemand, Sampling, Usage
 from aquilt.prices import load_prices
 from aquilt.profiles import SMOKE
 from aquilt.prompt import LOGIC_KEYS, META_KEYS, distillation_messages, logic_messages
@@ -61,7 +61,8 @@ def test_values_that_are_no_text_become_text():
 @pytest.mark.parametrize("completion, reason", [
     (Completion("", "error", error="the server is on fire"), "the server is on fire"),
     (Completion(said(), "length"), "cut off at the token limit"),
-    (Completion("", "stop"), "unreadable: the reply holds no readable JSON object"),
+    (Completion("", "stop"), "the reply is empty"),
+    (Completion(" \n", "content_filter"), "the reply is empty"),
     (Completion("I cannot do this: no.", "stop"), "unreadable: the reply holds no readable JSON object"),
     (Completion('["q", "l", "a"]', "stop"), "unreadable: the reply holds no readable JSON object"),
     (Completion(said(answer=""), "stop"), "unreadable: the reply's 'answer' is missing or empty"),
@@ -94,7 +95,7 @@ def test_every_record_is_kept_or_in_the_ledger_in_its_order():
                       Completion("still no", "stop", Usage(7, 1, 1)))
     records = [Record(text=t) for t in "abcd"]
     sent = [[{"role": "system", "content": "write"}, {"role": "user", "content": r.text}] for r in records]
-    outcomes = ask_teacher(engine, records, sent, META_KEYS, "s", 7, "")
+    outcomes = ask_teacher(engine, records, sent, META_KEYS, "s", Sampling(1.0, 1.0, seed=7), "")
     kept, drops = sorted_out(outcomes)
     assert [r.text for r in kept] == ["a", "d"] and [d.record.text for d in drops] == ["b", "c"]
     assert [usage for _, usage in outcomes] == [Usage(5, 2, 1), Usage(12, 2, 2), Usage(), Usage(4, 2, 1)]
@@ -107,12 +108,29 @@ def test_every_record_is_kept_or_in_the_ledger_in_its_order():
 @pytest.mark.parametrize("problem", [Completion(said()[:20], "length"), Completion("", "error", error="The server is out of order.")])
 def test_what_a_second_try_cannot_mend_is_not_asked_again(problem):
     engine = Scripted(problem)
-    kept, drops = sorted_out(ask_teacher(engine, [Record(text="a")], [[{"role": "user", "content": "a"}]], META_KEYS, "s", 0, ""))
+    kept, drops = sorted_out(ask_teacher(engine, [Record(text="a")], [[{"role": "user", "content": "a"}]], META_KEYS, "s", Sampling(), ""))
     assert len(engine.calls) == 1 and not kept and len(drops) == 1
 
 
+def test_what_came_instead_of_a_completion_is_in_the_ledger():
+    assert read_pair(KNOWN, Completion("<html>busy</html>", "error", error="no completion"), META_KEYS, "s").raw == "<html>busy</html>"
+
+
+@pytest.mark.parametrize("shares", [[1], [1, 3]])
+def test_outcomes_are_made_when_they_are_asked_for(shares):
+    class Counted(Scripted):
+        def generate(self, prompts, sampling, desc="", keys=()): return OnDemand(len(prompts), lambda i: read.append(i) or Completion(said(question=prompts[i].content[0]["content"]), "stop"))
+    read, n = [], 40
+    records = [Record(text=str(i)) for i in range(n)]
+    teacher = Teachers([Counted() for _ in shares], shares)
+    outcomes = ask_teacher(teacher, records, OnDemand(n, lambda i: [{"role": "user", "content": f"about {i}"}]), META_KEYS, "s", Sampling(), "")
+    before = len(read)
+    assert outcomes[7][0].question == "about 7" and len(read) == before + 1, "no other reply was read for it"
+    assert [o.question for o, _ in outcomes] == [f"about {i}" for i in range(n)]
+
+
 def test_nobody_is_asked_for_no_records():
-    assert ask_teacher(Scripted(), [], [], META_KEYS, "s", 0, "") == []
+    assert ask_teacher(Scripted(), [], [], META_KEYS, "s", Sampling(), "") == []
 
 
 def test_the_profile_says_who_the_teacher_is(tmp_path, monkeypatch):
@@ -179,7 +197,7 @@ def test_whatever_enters_is_kept_or_in_the_ledger(done):
     kept, drops, counts = run.records("distillation"), run.drops("distillation"), result["counts"]
     assert counts["entered"] == ASKED == len(kept) + len(drops) and len(received) == ASKED + again(received) and (counts["kept"], counts["dropped"]) == (len(kept), len(drops))
     assert 0 < len(drops) <= again(received) < ASKED / 3 and counts["reasons"] == dict(Counter(d.reason for d in drops)) and all(d.raw and d.reason.startswith("unreadable") for d in drops)
-    entered = associate(run.records("corpus"), 3, 0) + run.records("labeled")
+    entered = [*associate(run.records("corpus"), 3, 0), *run.records("labeled")]
     assert Counter((r.text, r.task, r.document) for r in entered) == Counter((r.text, r.task, r.document) for r in (*kept, *(d.record for d in drops)))
     bill = cost_table(run)
     assert bill["prompt_tokens"].iloc[-1] > bill["completion_tokens"].iloc[-1] > 0 == bill["cost"].iloc[-1] and bill["requests"].iloc[-1] == len(received)
@@ -237,7 +255,7 @@ def test_a_server_that_answers_nonsense_costs_its_records_and_no_more(tmp_path, 
     answer = teacher.reply
     monkeypatch.setattr(teacher, "reply", lambda sent, *settings: "" if "useful single-choice Q&A" in sent[0]["content"] else answer(sent, *settings))
     run, result = pipeline(tmp_path, replace(TINY, teacher_faults=0.0))
-    assert result["counts"] == {"entered": ASKED, "kept": ASKED - 6, "dropped": 6, "reasons": {"unreadable: the reply holds no readable JSON object": 6}}
+    assert result["counts"] == {"entered": ASKED, "kept": ASKED - 6, "dropped": 6, "reasons": {"the reply is empty": 6}}
     assert {d.record.task for d in run.drops("distillation")} == {"single_choice"}
 
 
@@ -328,6 +346,29 @@ def test_other_stages_count_towards_the_budget(tmp_path, sheet):
     run, _ = pipeline(tmp_path / "run")
     sheet.setenv("AQUILT_BUDGET", "0.01")
     with open_teacher(run, tmp_path / "run/later/replies.jsonl") as teacher: assert teacher.engines[0].spent > 0.01 and teacher.engines[0].budget == Decimal("0.01")
+
+
+def test_how_teachers_are_asked(tmp_path, monkeypatch):
+    given = {"concurrency": 256, "requests_per_minute": 500.0, "tokens_per_minute": 2e5, "timeout": 90.0}
+    for name, value in given.items(): monkeypatch.setenv(f"AQUILT_{name.upper()}", str(value))
+    several = replace(SMOKE, teachers=("a@http://127.0.0.1:9/v1*2", "b@http://127.0.0.1:8/v1"))
+    for profile in (SMOKE, several):
+        with open_teacher(Run(profile, tmp_path), tmp_path / "r.jsonl") as teacher:
+            assert all({name: getattr(engine, name) for name in given} == given for engine in teacher.engines)
+    for name in given: monkeypatch.setenv(f"AQUILT_{name.upper()}", "")
+    with open_teacher(Run(SMOKE, tmp_path)) as teacher: assert (teacher.engines[0].concurrency, teacher.engines[0].timeout) == (64, 600)
+
+
+@pytest.mark.parametrize("name, value", [("CONCURRENCY", "2.5"), ("CONCURRENCY", "many"), ("TIMEOUT", "0"), ("TIMEOUT", "inf"), ("TOKENS_PER_MINUTE", "nan"), ("REQUESTS_PER_MINUTE", "-1")])
+def test_a_limit_that_is_none(tmp_path, monkeypatch, name, value):
+    monkeypatch.setenv(f"AQUILT_{name}", value)
+    with pytest.raises(UserError, match=rf"AQUILT_{name} \(--[a-z-]+\) is '{value}': give a (whole )?number above 0"):
+        with open_teacher(Run(SMOKE, tmp_path)): pass
+
+
+def test_the_teacher_s_replies_have_a_limit_of_their_own(tmp_path):
+    run, _ = pipeline(tmp_path / "run", replace(TINY, teacher_max_tokens=77))
+    assert {row["request"]["max_tokens"] for row in stored(run.folder("distillation") / "replies.jsonl")} == {77}
 
 
 @pytest.mark.parametrize("given", ["much", "-1", "nan", "inf", "1,5"])

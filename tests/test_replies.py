@@ -56,4 +56,4 @@ def test_an_export_that_cannot_be_written_is_one_sentence(run, tmp_path):
     (tmp_path / "taken").mkdir()
     with pytest.raises(UserError, match="Cannot write .*taken"): export_replies(run, tmp_path / "taken")
     assert not list(tmp_path.glob("*.tmp"))
-    with pytest.raises(UserError, match="Cannot write"): export_replies(run, tmp_path / "none/out.jsonl")
+    with pytest.raises(UserError, match="Cannot write"): export_replies(run, run / "one/replies.jsonl/out.jsonl")

@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-REPLY = json.dumps({"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": '{"question": "q", "answer": "a"}'}}],
+REPLY = json.dumps({"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": '{"question": "q", "thought process": "l", "answer": "a"}'}}],
                     "usage": {"prompt_tokens": 200, "completion_tokens": 60, "total_tokens": 260}}).encode()
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(REPLY), REPLY)
 
