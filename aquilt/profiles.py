@@ -90,7 +90,7 @@ MINI = replace(PAPER, name="mini", purpose="CPU, offline, the invented world, th
                specialist_learning_rate=3e-3, specialist_batch_size=8, specialist_epochs=16, specialist_cap=100, domain_passages=12, test_items=48, answer_tokens=120,
                seeds=(0, 1, 2), relevance_samples=150)
 SMOKE = replace(MINI, name="smoke", purpose="CPU, offline, minutes: proves the plumbing, and no number from it is evidence.", passages_per_source=4, pairs_per_task=12, labeled_pairs=12,
-                batch_size=8, inspected=72, inspection_epochs=2, samples=16, low_score=0, specialist_epochs=1, specialist_cap=16, domain_passages=8, test_items=8, answer_tokens=60, seeds=(0,), relevance_samples=16)
+                batch_size=8, inspected=72, inspection_epochs=2, samples=16, low_score=0, specialist_epochs=1, specialist_cap=16, domain_passages=8, test_items=8, seeds=(0,), relevance_samples=16)
 PROFILES = {p.name: p for p in (PAPER, SINGLE_GPU, MINI, SMOKE)}
 
 def get_profile(name: str) -> Profile:
