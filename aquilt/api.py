@@ -13,6 +13,7 @@ import json
 import os
 import random
 import re
+import warnings
 from collections.abc import Collection, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
@@ -280,6 +281,7 @@ class APIEngine:
         except (openai.APIError, TimeoutError, ValueError) as e: error = e
         else: return self._kept(asked, body, reply, completion)
         if isinstance(error, openai.BadRequestError) and (name := refused_parameter(error, body)):
+            if name not in self.refused: warnings.warn(f"{self.base_url} (model {self.model}) does not take {name}: its requests go without it from now on{', as max_completion_tokens' if name == 'max_tokens' else ''}.")
             self.refused.add(name)
             return await self._answer(client, asked, pace)
         return self._failure(client, error, reply)

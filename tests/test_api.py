@@ -286,8 +286,9 @@ def unsupported(name, code="unsupported_parameter"):
 def test_a_parameter_that_a_server_refuses_is_left_out(serve, tmp_path, names):
     server = serve(lambda body, n: next((unsupported(name) for name in names if name in body), None) or good(body | {"seed": 0}))
     engine = APIEngine("m", server.url, concurrency=1, replies=tmp_path / "r.jsonl")
-    assert all(c.finish_reason == "stop" for c in engine.generate(PROMPTS, Sampling(max_tokens=77), keys=("a",)))
-    assert len(server.asked) == len(PROMPTS) + len(names), "each refusal is met once"
+    with pytest.warns(UserWarning) as told: completions = engine.generate(PROMPTS, Sampling(max_tokens=77), keys=("a",))
+    assert {str(w.message).partition("does not take ")[2].partition(":")[0] for w in told} == set(names), "and each is told once"
+    assert all(c.finish_reason == "stop" for c in completions) and len(server.asked) == len(PROMPTS) + len(names), "each refusal is met once"
     last = server.asked[-1]
     assert not set(names) & set(last) and last.get("max_completion_tokens") == (77 if "max_tokens" in names else None) and last["top_p"] == 0.95
 
@@ -512,10 +513,14 @@ def test_an_interrupt_ends_the_call_and_keeps_what_was_answered(serve, tmp_path)
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
     engine = APIEngine("m", serve(behave).url, replies=path)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process that a shell started in the background ignores it
     threading.Thread(target=interrupt, daemon=True).start()
     started = time.time()
-    with pytest.raises(KeyboardInterrupt): engine.generate(PROMPTS, Sampling())
-    release.set()
+    try:
+        with pytest.raises(KeyboardInterrupt): engine.generate(PROMPTS, Sampling())
+    finally:
+        signal.signal(signal.SIGINT, before)
+        release.set()
     assert time.time() - started < 20 and path.read_bytes().count(b"\n") == 7
 
 
@@ -632,8 +637,8 @@ def test_after_a_pause_requests_are_kept_apart_as_well(limits):
         await asyncio.gather(*waiting)
         return [b - now for b in begun]
     begun = asyncio.run(main())
-    late = [b for b in begun if b > 0.05]
-    assert len(late) >= 8 and late[0] >= 0.29 and all(b >= late[0] + 0.0008 * (i - 1) for i, b in enumerate(late)), "a timer may be a millisecond late"
+    late = sorted(b for b in begun if b > 0.05)
+    assert len(late) >= 8 and all(b >= 0.295 + 0.0009 * (i - 1) for i, b in enumerate(late)), "a timer may be late, so that two begin at once, but not early"
 
 
 def test_a_fast_server_is_not_kept_waiting():
