@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from .core import UserError, causes, text_hash
+from .core import UserError, causes
 from .engines import Completion, OnDemand, Prompt, Sampling
 from .prices import Price, price_of
-from .replies import ReplyStore, forced_prefix, read_reply, read_tokens, reply_cost, request_bodies, structured
+from .replies import ReplyStore, forced_prefix, read_reply, read_tokens, reply_cost, request_bodies, request_forms
 
 # %% ../nbs/02c_api.ipynb #aadfa17f
 NO_BALANCE = "insufficient_quota"  # by which OpenAI tells a used-up balance from its other 429s
@@ -254,6 +254,10 @@ class APIEngine:
         "A server's words, which some servers repeat the key in."
         return words.replace(client.api_key, "***")
 
+    def short(self, client: Any, words: str) -> str:
+        "A server's words as part of a sentence: without the key, and cut, since some servers answer with a whole page."
+        return self.without_key(client, words)[:500]
+
     def over_budget(self, left: int, total: int) -> UserError:
         "The error of a call whose budget is spent before `left` of its requests."
         return UserError(f"The budget of {self.budget} is spent, or not enough for one more request ({self.spent + self.store.spent:.4f} is spent): {total - left} of {total} requests are answered and kept. To go on, repeat the command with a larger --budget.")
@@ -262,35 +266,31 @@ class APIEngine:
         completion = read_reply(reply, prefix)
         return replace(completion, usage=replace(completion.usage, cost=float(reply_cost(model, reply, self.prices))))
 
-    def _stored(self, asked: dict[str, Any]) -> str:
-        "The key of a request's reply in the store, or nothing. A reply that came in a batch without the schema counts, too."
-        forms = [asked, without(asked, ("response_format",))] if "response_format" in asked else [asked]
-        return next((key for key in map(text_hash, forms) if key in self.store.places), "") if self.store else ""
-
-    async def _answer(self, client: Any, asked: dict[str, Any], pace: Pace) -> Completion | str | None:
-        "The completion, or the key under which its reply is in the store, or None where the budget is spent."
+    async def _answer(self, client: Any, forms: dict[str, dict[str, Any]], pace: Pace) -> Completion | str | None:
+        "The completion of a request in its forms, or the key under which its reply is in the store, or None where the budget is spent."
         import openai
-        if key := self._stored(asked):
+        if self.store and (stored := next((key for key in forms if key in self.store.places), "")):
             self.failed = 0
-            return key
+            return stored
         if self.budget is not None and self.spent + self.store.spent >= self.budget: return None
+        key, asked = next(iter(forms.items()))
         body, reply = without(asked, self.refused), None
         try:
             reply = await ask(client, body, self.retries, self.timeout, pace)
             completion = self._read(body["model"], reply, forced_prefix(asked))
         except (openai.APIError, TimeoutError, ValueError) as e: error = e
-        else: return self._kept(asked, body, reply, completion)
+        else: return self._kept(key, body, reply, completion)
         if isinstance(error, openai.BadRequestError) and (name := refused_parameter(error, body)):
             if name not in self.refused: warnings.warn(f"{self.base_url} (model {self.model}) does not take {name}: its requests go without it from now on{', as max_completion_tokens' if name == 'max_tokens' else ''}.")
             self.refused.add(name)
-            return await self._answer(client, asked, pace)
+            return await self._answer(client, forms, pace)
         return self._failure(client, error, reply)
 
-    def _kept(self, asked: dict[str, Any], body: dict[str, Any], reply: Any, completion: Completion) -> Completion | str:
-        "Store a reply by the request as it was asked for, whatever the server refused of it; its key, or the completion where there is no store."
+    def _kept(self, key: str, body: dict[str, Any], reply: Any, completion: Completion) -> Completion | str:
+        "Store a reply by the key of the request as it was asked for, whatever the server refused of it; the key, or the completion where there is no store."
         self.failed, self.answered = 0, True
         if not self.store: return completion
-        self.store.put(key := text_hash(asked), body, reply)
+        self.store.put(key, body, reply)
         if self.budget is not None and not completion.usage.prompt_tokens + completion.usage.completion_tokens:
             raise UserError(f"{self.base_url} (model {self.model}) does not report what its replies used, so a budget cannot be kept: repeat the command without --budget.")
         return key
@@ -298,7 +298,7 @@ class APIEngine:
     def _failure(self, client: Any, error: Exception, reply: Any) -> Completion:
         "The completion of a request that failed. Raises UserError where the failure ends the call."
         sentence, fatal = explain(error, f"{self.base_url} (model {self.model})")
-        sentence, self.failed = self.without_key(client, sentence)[:500], self.failed + 1  # some servers answer with a whole page
+        sentence, self.failed = self.short(client, sentence), self.failed + 1
         if fatal: raise UserError(sentence)
         if self.failed >= IN_A_ROW and (worth_retrying(error) or not self.answered):
             raise UserError(f"{self.failed} requests in a row failed, the last so: {sentence.rstrip('. ')}. Correct that, or wait; what was answered is kept, and the same command goes on.")
@@ -312,9 +312,8 @@ class APIEngine:
         async def worker(client: Any) -> None:
             for i, body in line:
                 if prefix := forced_prefix(body): prefixes[i] = prefix
-                done[i] = await self._answer(client, structured(body, () if prefix else keys), pace)
+                done[i] = await self._answer(client, request_forms(body, keys), pace)
                 bar.update()
-                if pace.over.is_set(): return
 
         async def careful(client: Any) -> None:
             "A worker whose error lets the others end what they have begun: it is paid for."

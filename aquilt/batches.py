@@ -11,6 +11,7 @@ import asyncio
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from time import time_ns
@@ -20,7 +21,7 @@ from .api import IN_A_ROW, SCHEMA, APIEngine, explain, run_async, worth_retrying
 from .core import UserError, text_hash, write_text
 from .engines import Completion, OnDemand, Prompt, Sampling
 from .prices import cost, price_of
-from .replies import read_reply, reply_cost, request_bodies, request_body, stored, structured
+from .replies import forced_prefix, read_reply, reply_cost, request_bodies, request_body, request_forms, stored
 
 # %% ../nbs/02d_batches.ipynb #02d00006
 MOST, BYTES = 50_000, 100_000_000  # requests and bytes in a file; OpenAI takes no more than 50,000 and 200 MB
@@ -119,8 +120,8 @@ class BatchEngine(APIEngine):
         if self.budget is None: return todo
         known = [reply_cost(self.model, row["reply"] | {"batch": "any"}, self.prices) for row in stored(self.store.path) if row["request"].get("model") == self.model]
         price = price_of(self.model, None, self.prices)
-        dearest = price.batch * max(cost(price, len(json.dumps(body)), body["max_tokens"]) for body in (asked[place][key] for key, place in todo.items()))  # escaped to ASCII, a text is no shorter than its bytes, and no token is shorter than a byte
-        each = sum(known) / len(known) if any(known) else dearest
+        def most(body: dict) -> Decimal: return price.batch * cost(price, len(json.dumps(body)), body["max_tokens"])  # escaped to ASCII, a text is no shorter than its bytes, and no token is shorter than a byte
+        each = sum(known) / len(known) if any(known) else max(most(asked[place][key]) for key, place in todo.items())
         enough = int((self.budget - self.spent - self.store.spent) / each) if each else len(todo)
         if enough < 1: raise self.over_budget(len(todo), len(asked))
         return dict(islice(todo.items(), enough))
@@ -159,7 +160,7 @@ class BatchEngine(APIEngine):
 
     def _error(self, client: Any, row: dict[str, Any], why: str) -> Completion:
         "The completion of a request without a reply, with what came instead."
-        return Completion(self.without_key(client, json.dumps(row.get("response") or row.get("error"), ensure_ascii=False)), "error", error=self.without_key(client, f"{self.base_url} (model {self.model}): {why}")[:500])
+        return Completion(self.without_key(client, json.dumps(row.get("response") or row.get("error"), ensure_ascii=False)), "error", error=self.short(client, f"{self.base_url} (model {self.model}): {why}"))
 
     async def _send_all(self, asked: Sequence[dict[str, dict]], bar: Any) -> dict[str, Completion]:
         import openai
@@ -177,13 +178,13 @@ class BatchEngine(APIEngine):
                     refused |= more
                     if before < self.store.lines + len(refused): continue
                     refused |= busy  # another round would bring the same
-                    if not busy: raise UserError(self.without_key(client, f"{self.base_url} answered none of {len(todo)} requests to {self.model}: {self.last}. Correct that, or wait; the same command goes on.")[:500])
+                    if not busy: raise UserError(self.short(client, f"{self.base_url} answered none of {len(todo)} requests to {self.model}: {self.last}. Correct that, or wait; the same command goes on."))
                 if refused and len(asked) >= IN_A_ROW and not self.store.places:
-                    raise UserError(f"None of {len(asked)} requests was answered, the first so: {self._completion(asked[0], '', refused).error.rstrip('. ')}. Correct that, or repeat the command without --batch.")
+                    raise UserError(f"None of {len(asked)} requests was answered, the first so: {self._completion(asked[0], refused).error.rstrip('. ')}. Correct that, or repeat the command without --batch.")
                 return refused
             except openai.APIError as e:
                 if getattr(e, "status_code", 0) in (404, 405, 501): raise UserError(f"{self.base_url} has no batch API, or no longer knows a batch of this run: repeat the command without --batch.") from e
-                raise UserError(f"{self.without_key(client, explain(e, self.base_url)[0])[:500]} What was sent is not lost: the same command finds it.") from e
+                raise UserError(f"{self.short(client, explain(e, self.base_url)[0])} What was sent is not lost: the same command finds it.") from e
 
     async def _made(self, client: Any, path: Path) -> str:
         import openai
@@ -198,17 +199,13 @@ class BatchEngine(APIEngine):
         if not self.store: raise UserError("Batches need a file of replies, in which they are kept.")
         model = str(adapter or self.model)
         seeds = [body["seed"] for body in request_bodies(model, prompts, sampling)]
-        def forms(i: int) -> dict[str, dict]:
-            prompt = prompts[i]
-            plain = request_body(model, prompt, sampling) | {"seed": seeds[i]}
-            return {text_hash(body): body for body in (structured(plain, () if prompt.prefix else keys), plain)}
-        asked = OnDemand(len(prompts), forms)
+        asked = OnDemand(len(prompts), lambda i: request_forms(request_body(model, prompts[i], sampling) | {"seed": seeds[i]}, keys))
         with self.store.writing(), tqdm(total=len(prompts), desc=desc, disable=not desc) as bar:
             refused = run_async(self._send_all(asked, bar))
             bar.update(len(prompts) - bar.n)
-        return OnDemand(len(asked), lambda i: self._completion(asked[i], prompts[i].prefix, refused))
+        return OnDemand(len(asked), lambda i: self._completion(asked[i], refused))
 
-    def _completion(self, forms: dict[str, dict], prefix: str, refused: dict[str, Completion]) -> Completion:
+    def _completion(self, forms: dict[str, dict], refused: dict[str, Completion]) -> Completion:
         for key, body in forms.items():
-            if reply := self.store.get(key): return self._read(body["model"], reply, prefix)
+            if reply := self.store.get(key): return self._read(body["model"], reply, forced_prefix(body))
         return next(refused[key] for key in reversed(forms) if key in refused)

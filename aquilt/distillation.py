@@ -180,8 +180,10 @@ def distillation(run: Run, seed: int = 0) -> dict:
                 for outcome, usage in tqdm(outcomes, desc=f"{equation}: writing"):
                     kept = isinstance(outcome, Record)
                     record = outcome if kept else outcome.record
-                    (out.keep if kept else out.drop)(outcome)
-                    if kept: read_as[rung(record.raw)] += 1
+                    if kept:
+                        out.keep(outcome)
+                        read_as[rung(outcome.raw)] += 1
+                    else: out.drop(outcome)
                     bill[equation, record.model, record.task] += usage
                     yield json.dumps({"equation": equation, "kept": kept} | record.model_dump(include=NAMED) | asdict(usage), ensure_ascii=False) + "\n"
         with open_teacher(run, folder / "replies.jsonl") as teacher, writing(folder / "records.jsonl", folder / "dropped.jsonl") as out:
@@ -256,7 +258,7 @@ def estimate(run: Run, n: int = 100, seed: int = 0) -> "pandas.DataFrame":
     with open_teacher(run, run.folder("distillation") / "replies.jsonl") as teacher:
         for equation, records, messages, keys in requests(run):
             chosen = random.Random(seed).sample(range(len(messages)), min(n, len(messages)))
-            asked = ask_teacher(teacher, [records[i] for i in chosen], [messages[i] for i in chosen], keys, "estimate", teacher_sampling(run.profile, 0), f"{equation}: a sample")
+            asked = list(ask_teacher(teacher, [records[i] for i in chosen], [messages[i] for i in chosen], keys, "estimate", teacher_sampling(run.profile, 0), f"{equation}: a sample"))
             found = {what: [getattr(usage, what) for _, usage in asked] for what in ("prompt_tokens", "completion_tokens", "cost")}
             in_batches = [_cost_in_batch(teacher.of(Prompt(messages[i])), usage) for i, (_, usage) in zip(chosen, asked)]
             if None not in in_batches: found["cost with --batch"] = in_batches
