@@ -26,7 +26,7 @@ setup(
     ],
     python_requires=f">={settings['min_python']}",
     packages=find_packages(include=[name, f"{name}.*"]),
-    package_data={name: ["prompts/**", "data/**", "models/**"]},
+    package_data={name: ["prompts/**", "data/**"]},
     install_requires=settings["requirements"].split(),
     extras_require={
         key.removesuffix("_requirements"): value.split()

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 import aquilt
-from aquilt.core import LANGS, TASKS, UserError
+from aquilt.foundations.core import LANGS, TASKS, UserError
 
 
 class Commands(TyperGroup):
@@ -94,7 +94,7 @@ def reproduce(profile: ProfileName = "mini",
               concurrency: Concurrency = None, requests_per_minute: Requests = None, tokens_per_minute: Tokens = None, timeout: Timeout = None,
               prices: Prices = None, settings: Settings = None, run_dir: RunDir = None) -> None:
     "Run the notebooks in order; make every table and figure, and a report. The same command resumes a run that was stopped."
-    from aquilt.reproduce import reproduce
+    from aquilt.runner.reproduce import reproduce
     read_from(sources, partial)
     pay_by(prices, budget, batch)
     ask_within(concurrency=concurrency, requests_per_minute=requests_per_minute, tokens_per_minute=tokens_per_minute, timeout=timeout)
@@ -108,7 +108,7 @@ def estimate(profile: ProfileName = "mini", requests: Annotated[int, typer.Optio
              prices: Prices = None, settings: Settings = None, run_dir: RunDir = None) -> None:
     "Say what distillation will cost, from a sample of its requests. Its corpus must be there: `aquilt reproduce --only 31` makes it."
     from aquilt.distillation import estimate
-    from aquilt.runs import open_run
+    from aquilt.foundations.runs import open_run
     use(run_dir)
     pay_by(prices)
     ask_within(concurrency=concurrency, requests_per_minute=requests_per_minute, tokens_per_minute=tokens_per_minute, timeout=timeout)
@@ -124,15 +124,15 @@ Store = Annotated[Path, typer.Argument(help="A file replies.jsonl, or a folder t
 @replies.command("list")
 def list_(store: Store, prices: Prices = None) -> None:
     "Say what the stores hold, and what it cost."
-    from aquilt.prices import load_prices
-    from aquilt.replies import list_replies
+    from aquilt.models.prices import load_prices
+    from aquilt.models.replies import list_replies
     typer.echo(list_replies(store, tuple(load_prices(prices)) if prices else ()).to_string(index=False))
 
 
 @replies.command()
 def export(store: Store, out: Annotated[Path, typer.Option(help="JSON Lines of model, messages, text and finish_reason.")]) -> None:
     "Write the replies as plain JSON Lines."
-    from aquilt.replies import export_replies
+    from aquilt.models.replies import export_replies
     typer.echo(f"{out}: {export_replies(store, out)} replies")
 
 
@@ -140,15 +140,15 @@ def export(store: Store, out: Annotated[Path, typer.Option(help="JSON Lines of m
 def prune(store: Store, model: Annotated[str, typer.Option(help="Remove this model's replies.")] = "",
           cut_off: Annotated[bool, typer.Option("--cut-off", help="Remove replies that ended at the token limit.")] = False) -> None:
     "Remove replies, so that their requests are sent again."
-    from aquilt.replies import prune_replies
+    from aquilt.models.replies import prune_replies
     typer.echo(f"{prune_replies(store, model, cut_off)} replies removed from {store}")
 
 
 @app.command()
 def report(profile: ProfileName = "mini", run_dir: RunDir = None) -> None:
     "Make the report of a run again from its results, tables and figures."
-    from aquilt.report import write_report
-    from aquilt.runs import figures_dir, open_run
+    from aquilt.runner.report import write_report
+    from aquilt.foundations.runs import figures_dir, open_run
     use(run_dir)
     run = open_run(profile)
     typer.echo(write_report(run, figures_dir(run)))
@@ -157,7 +157,7 @@ def report(profile: ProfileName = "mini", run_dir: RunDir = None) -> None:
 @app.command()
 def doctor() -> None:
     "Say what this machine has and which profiles it can run."
-    from aquilt.reproduce import doctor
+    from aquilt.runner.reproduce import doctor
     typer.echo(doctor())
 
 
@@ -171,14 +171,14 @@ def pretrain(architecture: Annotated[str, typer.Argument(help="qwen2 or llama.")
              start: Annotated[Optional[Path], typer.Option(help="A finished base model to begin with, where names and shapes agree.")] = None,
              exercise: Annotated[bool, typer.Option("--exercise", help="Exercises alone, in short rows: a step of the shipped models' training.")] = False) -> None:
     "Train a base model of the miniature. The same command resumes a training that was stopped."
-    from aquilt.pretraining import pretrain
+    from aquilt.miniature.pretraining import pretrain
     typer.echo(pretrain(architecture, folder, peak=peak, seed=seed, start=start, exercise=exercise, **({"steps": steps} if steps else {})))
 
 
 @app.command()
 def instruct(base: Annotated[Path, typer.Argument(help="The folder of a base model of the miniature.")], folder: Folder, steps: Steps = None, seed: int = 0) -> None:
     "Train the instruct version of a base model. The same command resumes a training that was stopped."
-    from aquilt.pretraining import instruct
+    from aquilt.miniature.pretraining import instruct
     typer.echo(instruct(base, folder, seed=seed, **({"steps": steps} if steps else {})))
 
 
@@ -200,12 +200,12 @@ def corpus(paths: Annotated[list[str], typer.Argument(help="Files (txt, md, json
            remove_overlap: Annotated[bool, typer.Option("--remove-overlap", help="Drop the passages that overlap with test items; otherwise they are only counted.")] = False,
            workers: Annotated[int, typer.Option(min=0, help="Processes that examine passages.")] = 0) -> None:
     "Make passages of your own text: read, cut at sentences, cleaned, compared with the test items; what is dropped is listed with its reason."
-    from aquilt.cleaning import Rules, make_corpus, read_tests
-    from aquilt.engines import model_path
+    from aquilt.reading.cleaning import Rules, make_corpus, read_tests
+    from aquilt.models.engines import model_path
     items = {}
     if profile:
         from aquilt.benchmarks import test_texts
-        from aquilt.profiles import get_profile
+        from aquilt.foundations.profiles import get_profile
         read_from(sources, False)
         items = test_texts(get_profile(profile))
     for path in tests or ():
@@ -227,7 +227,7 @@ def filter_(source: Annotated[Path, typer.Argument(metavar="IN", help="Records a
             workers: Annotated[int, typer.Option(min=0, help="Processes that examine records.")] = 0, settings: Settings = None) -> None:
     "Filter anyone's records: questions that lean on a passage, over-used words, caps; what is dropped is listed with its reason."
     from aquilt.filtering import filter_file, frequent_words, waterfall
-    from aquilt.profiles import get_profile
+    from aquilt.foundations.profiles import get_profile
     change(settings)
     result = filter_file(source, out, get_profile(profile), seed, task, lang, workers=workers)
     typer.echo(waterfall(result).to_string())

@@ -13,13 +13,13 @@ from pathlib import Path
 from statistics import mean
 
 from .benchmarks import SUITE, available
-from .core import Record
+from .foundations.core import Record
 from .distillation import ask_teacher, open_teacher, several_teachers, sorted_out, teacher_sampling
-from .engines import model_path
+from .models.engines import model_path
 from .inspection import inspection_data, inspector
-from .paper import paper_table
-from .prompt import META_KEYS, messages
-from .runs import Run, hand_over
+from .evaluation.paper import paper_table
+from .foundations.prompt import META_KEYS, messages
+from .foundations.runs import Run, hand_over
 from .specialists import cells, specialist, spread, synthesize_domain
 from .training import synthesiser
 
@@ -156,7 +156,7 @@ def figure_4(run: Run):
 def truth(run: Run):
     "Per domain: the share of right answers among kept and among removed records, by the world's truth; only for tasks that the truth functions know, and unknown without a world."
     import pandas
-    from aquilt.teacher import right_answer
+    from aquilt.miniature.teacher import right_answer
     rows = []
     def right(rs: Sequence[Record]) -> str:
         if not run.profile.world: return "unknown"

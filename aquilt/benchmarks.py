@@ -16,16 +16,16 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from .core import Drop, Record, UserError
+from .foundations.core import Drop, Record, UserError
 from .corpus import cut_and_clean, native_folder, open_rows, place, settled
-from .profiles import Profile
-from .prompt import evaluation_prompt
-from .questions import Asked, answer_check, ask, ask_check, choices, value
-from .runs import Run, hand_over
-from .sources import Source, as_test, find_source
-from .teacher import options_of
-from .testsets import essay_prompt, real_documents, real_instructions, real_items
-from .world import LANG, OTHER, Fact, draw_entity, grammar, show, state, write_passage
+from .foundations.profiles import Profile
+from .foundations.prompt import evaluation_prompt
+from .miniature.questions import Asked, answer_check, ask, ask_check, choices, value
+from .foundations.runs import Run, hand_over
+from .reading.sources import Source, as_test, find_source
+from .miniature.teacher import options_of
+from .evaluation.testsets import essay_prompt, real_documents, real_instructions, real_items
+from .miniature.world import LANG, OTHER, Fact, draw_entity, grammar, show, state, write_passage
 
 # %% ../nbs/41_benchmarks.ipynb #93b76e5e
 @dataclass(frozen=True)

@@ -15,16 +15,16 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
-from .cleaning import Rules, clean_records
-from .core import LANGS, TASKS, Drop, Record, UserError, read_records, text_hash, write_records, write_text
-from .documents import Document, normal
-from .engines import OnDemand, model_path
-from .passages import cut, token_counter
-from .profiles import Profile
-from .runs import Run, hand_over
-from .sources import Source, bare, hub_rows, list_sources, pairs, pin, read_source, sample, to_records
-from .teacher import write_pair
-from .world import draw_passage, grammar
+from .reading.cleaning import Rules, clean_records
+from .foundations.core import LANGS, TASKS, Drop, Record, UserError, read_records, text_hash, write_records, write_text
+from .reading.documents import Document, normal
+from .models.engines import OnDemand, model_path
+from .reading.passages import cut, token_counter
+from .foundations.profiles import Profile
+from .foundations.runs import Run, hand_over
+from .reading.sources import Source, bare, hub_rows, list_sources, pairs, pin, read_source, sample, to_records
+from .miniature.teacher import write_pair
+from .miniature.world import draw_passage, grammar
 
 # %% ../nbs/31_corpus.ipynb #eedc87cf
 def native_folder(source: Source) -> Path | None:

@@ -24,18 +24,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .api import APIEngine
-from .batches import BatchEngine
-from .cleaning import Writer, writing
-from .core import Drop, Record, UserError, text_hash, write_text
+from .models.api import APIEngine
+from .models.batches import BatchEngine
+from .reading.cleaning import Writer, writing
+from .foundations.core import Drop, Record, UserError, text_hash, write_text
 from .corpus import associate
-from .engines import Completion, OnDemand, Prompt, Sampling, Usage
-from .prices import cost, load_prices, price_of
-from .profiles import Profile
-from .prompt import LOGIC_KEYS, META_KEYS, correction, distillation_messages, logic_messages, parse_json_object, rung
-from .replies import stored_cost
-from .runs import Run
-from .teacher import teacher_server
+from .models.engines import Completion, OnDemand, Prompt, Sampling, Usage
+from .models.prices import cost, load_prices, price_of
+from .foundations.profiles import Profile
+from .foundations.prompt import LOGIC_KEYS, META_KEYS, correction, distillation_messages, logic_messages, parse_json_object, rung
+from .models.replies import stored_cost
+from .foundations.runs import Run
+from .miniature.teacher import teacher_server
 
 if TYPE_CHECKING:
     import pandas

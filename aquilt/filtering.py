@@ -25,13 +25,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from pydantic import ConfigDict, ValidationError
 from pydantic_core import from_json
 
-from .cleaning import in_order, writing
-from .core import TASKS, Drop, Record, UserError, first_error, text_hash
-from .documents import blocks_of, encoding_of, open_bytes
-from .paper import printed_table
-from .profiles import Profile
-from .runs import Run
-from .world import LANG, grammar
+from .reading.cleaning import in_order, writing
+from .foundations.core import TASKS, Drop, Record, UserError, first_error, text_hash
+from .reading.documents import blocks_of, encoding_of, open_bytes
+from .evaluation.paper import printed_table
+from .foundations.profiles import Profile
+from .foundations.runs import Run
+from .miniature.world import LANG, grammar
 
 if TYPE_CHECKING:
     import pandas

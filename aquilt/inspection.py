@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from .core import TASKS, Drop, Record, text_hash
+from .foundations.core import TASKS, Drop, Record, text_hash
 from .corpus import associate
 from .distillation import open_teacher, read_pair, several_teachers
-from .engines import Completion, Engine, Prompt, Sampling, generate_resumable, open_engine
-from .prompt import INSPECTION_KEYS, QA_KEYS, inspection_json, inspection_messages, parse_json_object, parse_score, self_inspection_prompt, synthesis_prompt
-from .runs import Run, hand_over
+from .models.engines import Completion, Engine, Prompt, Sampling, generate_resumable, open_engine
+from .foundations.prompt import INSPECTION_KEYS, QA_KEYS, inspection_json, inspection_messages, parse_json_object, parse_score, self_inspection_prompt, synthesis_prompt
+from .foundations.runs import Run, hand_over
 from .training import Example, Recipe, train_stage
 
 # %% ../nbs/33_inspection.ipynb #7220f97a

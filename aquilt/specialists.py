@@ -14,12 +14,12 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from .benchmarks import SUITE, Benchmark, available, domain, essay_instruction, instructions, specialist_prompt, specialist_target, test_items, test_source
-from .core import Drop, Record, write_json
+from .foundations.core import Drop, Record, write_json
 from .corpus import place, settled
-from .engines import Prompt, Sampling, model_path, open_engine
-from .metrics import score
-from .profiles import Profile
-from .runs import Run, hand_over
+from .models.engines import Prompt, Sampling, model_path, open_engine
+from .evaluation.metrics import score
+from .foundations.profiles import Profile
+from .foundations.runs import Run, hand_over
 from .synthesis import synthesis
 from .training import Example, Recipe, fitting, merge_adapter, train_lora
 
@@ -102,7 +102,7 @@ def spread(values: Sequence[float]) -> str:
 def table_2(run: Run):
     "Table 2 as a DataFrame: a row per base, source and benchmark; n items, seeds, our scores under both metrics, the paper's score on its counterpart."
     import pandas
-    from aquilt.paper import paper_table
+    from aquilt.evaluation.paper import paper_table
     printed = paper_table(2)
     models = list(dict.fromkeys(printed.index.get_level_values(0)))
     headings = {c.lower().removesuffix(" score"): c for c in printed.columns if c.endswith(" Score")}

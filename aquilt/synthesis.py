@@ -12,13 +12,13 @@ from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from .cleaning import Rules, make_corpus
-from .core import LANGS, TASKS, Drop, Record, UserError, read_drops, read_lines, read_records, reconcile, text_hash, write_drops, write_records
-from .engines import Sampling, model_path, open_engine
+from .reading.cleaning import Rules, make_corpus
+from .foundations.core import LANGS, TASKS, Drop, Record, UserError, read_drops, read_lines, read_records, reconcile, text_hash, write_drops, write_records
+from .models.engines import Sampling, model_path, open_engine
 from .inspection import inspect, write_data
-from .profiles import Profile
-from .prompt import forced_prefix
-from .runs import Run, hand_over, open_run
+from .foundations.profiles import Profile
+from .foundations.prompt import forced_prefix
+from .foundations.runs import Run, hand_over, open_run
 
 # %% ../nbs/34_synthesis.ipynb #feaf0aeb
 def removed_up_to(scores: Sequence[int], low: int = 2, simple_share: float = 0.20) -> int:

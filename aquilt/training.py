@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .core import Drop, Record, UserError, text_hash
-from .engines import model_path
-from .prompt import completion_json, synthesis_prompt
-from .runs import Run, hand_over
+from .foundations.core import Drop, Record, UserError, text_hash
+from .models.engines import model_path
+from .foundations.prompt import completion_json, synthesis_prompt
+from .foundations.runs import Run, hand_over
 
 # %% ../nbs/32c_training.ipynb #5bbd0520
 Example = tuple[str | list[dict], str | list[dict]]

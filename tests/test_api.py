@@ -18,12 +18,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aquilt import api
-from aquilt.api import APIEngine, Pace, retry_after
-from aquilt.core import UserError, text_hash
-from aquilt.engines import Completion, Prompt, Sampling, Usage
-from aquilt.prices import Price
-from aquilt.replies import ReplyStore, reply_cost
+from aquilt.models import api
+from aquilt.models.api import APIEngine, Pace, retry_after
+from aquilt.foundations.core import UserError, text_hash
+from aquilt.models.engines import Completion, Prompt, Sampling, Usage
+from aquilt.models.prices import Price
+from aquilt.models.replies import ReplyStore, reply_cost
 
 KEY = "sk-planted-0123456789"
 PROMPTS = [Prompt(f"question {i} 河") for i in range(8)]
@@ -455,8 +455,8 @@ def test_a_place_that_cannot_be_written(serve, tmp_path):
 
 KILLED = """
 import sys
-from aquilt.api import APIEngine
-from aquilt.engines import Prompt, Sampling
+from aquilt.models.api import APIEngine
+from aquilt.models.engines import Prompt, Sampling
 APIEngine("m", sys.argv[1], concurrency=4, replies=sys.argv[2]).generate([Prompt(f"question {i}") for i in range(200)], Sampling())
 """
 

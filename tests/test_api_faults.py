@@ -13,8 +13,8 @@ import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from aquilt.api import APIEngine
-from aquilt.engines import Prompt, Sampling
+from aquilt.models.api import APIEngine
+from aquilt.models.engines import Prompt, Sampling
 
 REQUESTS, KILLS = map(int, os.environ.get("AQUILT_FAULTS", "300,4").split(","))
 
@@ -62,8 +62,8 @@ class Server(ThreadingHTTPServer):
 
 CLIENT = """
 import sys
-from aquilt import api
-from aquilt.engines import Prompt, Sampling
+from aquilt.models import api
+from aquilt.models.engines import Prompt, Sampling
 api.backoff_seconds = lambda attempt: 0.01
 api.APIEngine("m", sys.argv[1], concurrency=16, retries=20, timeout=0.2, replies=sys.argv[2]).generate([Prompt(f"question {i}") for i in range(int(sys.argv[3]))], Sampling())
 """
@@ -87,7 +87,7 @@ def test_kills_at_random_moments_lose_nothing_and_pay_nothing_twice(tmp_path, mo
         assert known <= now and len(lines) == len(now), "what was stored stays, once"
         assert not known & set(server.answered), "what was answered and stored is not asked again"
         known, server.answered = now, Counter()
-    monkeypatch.setattr("aquilt.api.backoff_seconds", lambda attempt: 0.01)
+    monkeypatch.setattr("aquilt.models.api.backoff_seconds", lambda attempt: 0.01)
     completions = APIEngine("m", url, concurrency=16, retries=20, timeout=0.2, replies=path).generate([Prompt(f"question {i}") for i in range(REQUESTS)], Sampling())
     assert [c.text for c in completions] == [f"question {i} = {sum(map(ord, f'question {i}'))}" for i in range(REQUESTS)], "as an undisturbed run's"
     assert not known & set(server.answered), "what was answered and stored is not asked again"

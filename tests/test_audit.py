@@ -1,8 +1,8 @@
 """The paper's numbers as data, and the audit that recomputes them."""
 import pytest
 
-from aquilt import audit, paper
-from aquilt.core import UserError
+from aquilt.evaluation import audit, paper
+from aquilt.foundations.core import UserError
 
 SHAPES = {1: (12, 2), 2: (14, 12), 3: (4, 4), 4: (2, 4), 5: (2, 5), 6: (2, 4), 7: (2, 5), 8: (14, 4)}
 

@@ -8,13 +8,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from aquilt import batches
-from aquilt.api import APIEngine
-from aquilt.batches import BatchEngine, complaint
-from aquilt.core import UserError
-from aquilt.engines import Prompt, Sampling
-from aquilt.prices import Price
-from aquilt.replies import ReplyStore, list_replies, reply_cost, stored, stored_cost
+from aquilt.models import batches
+from aquilt.models.api import APIEngine
+from aquilt.models.batches import BatchEngine, complaint
+from aquilt.foundations.core import UserError
+from aquilt.models.engines import Prompt, Sampling
+from aquilt.models.prices import Price
+from aquilt.models.replies import ReplyStore, list_replies, reply_cost, stored, stored_cost
 
 KEY = "sk-planted-0123456789"
 PROMPTS = [Prompt(f"question {i} 河") for i in range(8)]

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aquilt import cleaning, documents
-from aquilt.cleaning import (DELIBERATE, Exact, Nearest, Overlap, Rules, clean_batches, clean_file, examine, language, make_corpus, minhashes, read_tests, shingles, tokens, too_short, writing)
-from aquilt.core import Drop, Record, UserError, read_drops, read_records
-from aquilt.documents import normal, passage_again
+from aquilt.reading import cleaning, documents
+from aquilt.reading.cleaning import (DELIBERATE, Exact, Nearest, Overlap, Rules, clean_batches, clean_file, examine, language, make_corpus, minhashes, read_tests, shingles, tokens, too_short, writing)
+from aquilt.foundations.core import Drop, Record, UserError, read_drops, read_records
+from aquilt.reading.documents import normal, passage_again
 
-MODEL = Path(__file__).resolve().parent.parent / "aquilt" / "models" / "qwen2"
+MODEL = Path(__file__).resolve().parent.parent / "aquilt" / "data" / "models" / "qwen2"
 A = ("The city of Brone lies by the river Tal and has two bridges, of which the older one was built by its first mayor in the year of the flood. Its market opens on the third day of every week, "
      "and farmers from all villages upstream bring wool, salt, honey and dark bread there by boat.")
 B = "A trial of the drug in ninety patients found no difference after two weeks, although the dose had been doubled for half of them by mistake on the fourth day."

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 import aquilt
 from aquilt.__main__ import app
-from aquilt.core import UserError, write_json
-from aquilt.profiles import MINI
+from aquilt.foundations.core import UserError, write_json
+from aquilt.foundations.profiles import MINI
 
 ROOT = Path(aquilt.__file__).parents[1]
 
@@ -123,7 +123,7 @@ def test_filter_prints_its_report(call, monkeypatch, tmp_path):
 
 
 def test_settings_are_told_by_the_environment(call, monkeypatch, tmp_path):
-    from aquilt.profiles import get_profile
+    from aquilt.foundations.profiles import get_profile
     monkeypatch.setenv("AQUILT_SET", "")
     replaced(monkeypatch, "reproduce", "reproduce", value=tmp_path)
     assert call("reproduce", "--profile", "single_gpu", "--set", "teacher=mine", "--set", "teacher_url=http://localhost:8000/v1").exit_code == 0
@@ -157,7 +157,7 @@ CHINESE = "这座城市位于一条大河边，有一座古老的桥。城里的
 
 
 def test_corpus_makes_passages_of_a_folder_and_says_which_file_it_could_not_read(call, tmp_path):
-    from aquilt.core import read_drops, read_records
+    from aquilt.foundations.core import read_drops, read_records
     folder, out = tmp_path / "texts", tmp_path / "passages.jsonl"
     folder.mkdir()
     (folder / "a.txt").write_text(ENGLISH, encoding="utf-8")
@@ -202,6 +202,6 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, arguments, says):
 
 def test_start_is_quick_work():
     "No subcommand pays for another's imports."
-    done = subprocess.run([sys.executable, "-c", "import sys, aquilt.__main__; print(*{'torch', 'papermill', 'aquilt.reproduce', 'aquilt.pretraining'} & set(sys.modules))"],
+    done = subprocess.run([sys.executable, "-c", "import sys, aquilt.__main__; print(*{'torch', 'papermill', 'aquilt.runner.reproduce', 'aquilt.miniature.pretraining'} & set(sys.modules))"],
                           capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == 0 and not done.stdout.split()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import aquilt
-from aquilt.core import LANGS, TASKS, Drop, Record, UserError, read_drops, read_lines, read_records, reconcile, text_hash, write_drops, write_json, write_records, write_text
+from aquilt.foundations.core import LANGS, TASKS, Drop, Record, UserError, read_drops, read_lines, read_records, reconcile, text_hash, write_drops, write_json, write_records, write_text
 
 ROOT = Path(aquilt.__file__).parents[1]
 fewer = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -250,7 +250,7 @@ def test_an_error_in_writing_leaves_no_temporary_file(tmp_path):
 def test_a_process_killed_in_writing_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.txt"
     write_text(path, "old")
-    code = f"import os; from aquilt.core import write_text; os.replace = lambda *_: os.kill(os.getpid(), 9); write_text({str(path)!r}, 'new' * 10**5)"
+    code = f"import os; from aquilt.foundations.core import write_text; os.replace = lambda *_: os.kill(os.getpid(), 9); write_text({str(path)!r}, 'new' * 10**5)"
     died = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert died.returncode == -signal.SIGKILL and path.read_text() == "old"
     write_text(path, "new")

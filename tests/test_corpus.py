@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aquilt import runs
-from aquilt.core import LANGS, TASKS, Record, UserError
+from aquilt.foundations import runs
+from aquilt.foundations.core import LANGS, TASKS, Record, UserError
 from aquilt.corpus import associate, corpus, cut_and_clean, draw_source, from_each, in_turn, labeled, native_folder
-from aquilt.profiles import SINGLE_GPU, SMOKE
-from aquilt.runs import Run
-from aquilt.sources import find_source, list_sources
-from aquilt.teacher import language_of, right_answer
-from aquilt.world import grammar
+from aquilt.foundations.profiles import SINGLE_GPU, SMOKE
+from aquilt.foundations.runs import Run
+from aquilt.reading.sources import find_source, list_sources
+from aquilt.miniature.teacher import language_of, right_answer
+from aquilt.miniature.world import grammar
 
 TINY = replace(SMOKE, passages_per_source=2, pairs_per_task=3, labeled_pairs=3)
 UNLABELED, LABELED = list_sources("unlabeled"), list_sources("labeled")

@@ -18,17 +18,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import aquilt
-from aquilt import runs, teacher
-from aquilt.core import Drop, Record, UserError, text_hash
+from aquilt.foundations import runs
+from aquilt.miniature import teacher
+from aquilt.foundations.core import Drop, Record, UserError, text_hash
 from aquilt.corpus import associate, corpus, labeled
 from aquilt.distillation import QUESTIONS, Teachers, ask_teacher, cost_table, distillation, estimate, open_teacher, read_pair, read_teacher, review, sorted_out, total_from, write_review
-from aquilt.engines import Completion, OnDemand, Sampling, Usage
-from aquilt.prices import load_prices
-from aquilt.profiles import SMOKE
-from aquilt.prompt import LOGIC_KEYS, META_KEYS, distillation_messages, logic_messages
-from aquilt.replies import stored, stored_cost
-from aquilt.runs import Run
-from aquilt.teacher import judge
+from aquilt.models.engines import Completion, OnDemand, Sampling, Usage
+from aquilt.models.prices import load_prices
+from aquilt.foundations.profiles import SMOKE
+from aquilt.foundations.prompt import LOGIC_KEYS, META_KEYS, distillation_messages, logic_messages
+from aquilt.models.replies import stored, stored_cost
+from aquilt.foundations.runs import Run
+from aquilt.miniature.teacher import judge
 
 ROOT = Path(aquilt.__file__).parents[1]
 TINY = replace(SMOKE, passages_per_source=2, pairs_per_task=3, labeled_pairs=3, teacher_faults=0.2)
@@ -140,7 +141,7 @@ def test_the_profile_says_who_the_teacher_is(tmp_path, monkeypatch):
 
 
 def test_the_teacher_can_be_asked_in_batches(tmp_path, monkeypatch):
-    from aquilt.batches import BatchEngine
+    from aquilt.models.batches import BatchEngine
     monkeypatch.setenv("AQUILT_BATCH", "1")
     monkeypatch.setenv("OPENAI_API_KEY", "key")
     with open_teacher(Run(replace(SMOKE, teacher="big", teacher_url="https://far.example/v1"), tmp_path), tmp_path / "r.jsonl") as far: assert type(far.engines[0]) is BatchEngine
@@ -263,10 +264,11 @@ KILLED = """
 import sys, time
 from dataclasses import replace
 from pathlib import Path
-from aquilt import runs, teacher
+from aquilt.foundations import runs
+from aquilt.miniature import teacher
 from aquilt.corpus import corpus, labeled
 from aquilt.distillation import distillation
-from aquilt.profiles import SMOKE
+from aquilt.foundations.profiles import SMOKE
 runs.environment, answer = dict, teacher.reply
 def slow(*arguments):
     time.sleep(0.3)

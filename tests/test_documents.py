@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aquilt import documents
-from aquilt.core import Drop, Record, UserError
-from aquilt.documents import Document, blocks_of, normal, open_bytes, passage_again, read_documents, read_file, read_hub
+from aquilt.reading import documents
+from aquilt.foundations.core import Drop, Record, UserError
+from aquilt.reading.documents import Document, blocks_of, normal, open_bytes, passage_again, read_documents, read_file, read_hub
 
 
 def texts(path, **options):

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aquilt import engines
-from aquilt.core import UserError
-from aquilt.engines import Completion, Prompt, Sampling, TransformersEngine, Usage, VLLMEngine, generate_resumable, open_engine
+from aquilt.models import engines
+from aquilt.foundations.core import UserError
+from aquilt.models.engines import Completion, Prompt, Sampling, TransformersEngine, Usage, VLLMEngine, generate_resumable, open_engine
 from tiny_model import make_adapter, make_model
 
 GREEDY = Sampling(temperature=0, max_tokens=12)
@@ -306,7 +306,7 @@ VLLM_SCRIPT = """
 import json, sys
 from dataclasses import asdict
 from test_engines import GREEDY, PROMPTS, Prompt, Sampling, UserError
-from aquilt.engines import open_engine
+from aquilt.models.engines import open_engine
 engine = open_engine("vllm", sys.argv[1], dtype="float32", enforce_eager=True, max_model_len=128, gpu_memory_utilization=0.3)
 runs = [engine.generate(PROMPTS + [Prompt("river " * 200)], GREEDY, adapter) for adapter in (None, sys.argv[2], None)]
 runs += [engine.generate(PROMPTS, Sampling(max_tokens=8, seed=seed)) for seed in (3, 3, 4)]

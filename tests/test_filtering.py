@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aquilt.core import TASKS, Record, UserError, read_lines, read_records, write_records
+from aquilt.foundations.core import TASKS, Record, UserError, read_lines, read_records, write_records
 from aquilt.filtering import (card, dependence, drop_reasons, filter_file, filter_records, filtering, frequent_words, leaning, leaning_cases, most_allowed, phrase_quality, plot_frequencies,
                               protected_words, remove, surplus, table_1, tally, thin, waterfall, word_lists, words, world_words)
-from aquilt.profiles import MINI, PAPER, SMOKE
-from aquilt.runs import Run, hand_over
-from aquilt.world import LANG
+from aquilt.foundations.profiles import MINI, PAPER, SMOKE
+from aquilt.foundations.runs import Run, hand_over
+from aquilt.miniature.world import LANG
 
 ALONE = dependence()["stand_alone"]
 

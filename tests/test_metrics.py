@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aquilt import metrics
-from aquilt.core import UserError
+from aquilt.evaluation import metrics
+from aquilt.foundations.core import UserError
 
 OPTIONS = {"A": "长江", "B": "黄河", "C": "珠江", "D": "淮河"}
 

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aquilt.core import Record, UserError
-from aquilt.documents import Document, normal, passage_again, read_file
-from aquilt.passages import cut, sentences, token_counter
+from aquilt.foundations.core import Record, UserError
+from aquilt.reading.documents import Document, normal, passage_again, read_file
+from aquilt.reading.passages import cut, sentences, token_counter
 
-MODEL = Path(__file__).resolve().parent.parent / "aquilt" / "models" / "qwen2"
+MODEL = Path(__file__).resolve().parent.parent / "aquilt" / "data" / "models" / "qwen2"
 COUNT = token_counter(MODEL)
 MIXED = st.lists(st.sampled_from(["The city", " lies", "by", " ", "\n", "\n\n", ". ", ".", "! ", "? ", "。", "！", "……", "“", "”", "(", ")", "《", "》", '"', "Dr. ", "3.5", "城市", "在河边", "，", ", ", "A", "loss.Three ",
                                  "e.g. ", "x" * 40, "。”"]), max_size=40).map("".join)

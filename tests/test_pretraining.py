@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from aquilt.core import TASKS, UserError
-from aquilt.curriculum import DECISIVE, MIXTURE, VERDICT, chats, checking, documents, draw_facts, exercising, mistaken, passage
-from aquilt.pretraining import ROW, exact_match, new_model, pretrain, rows, train_tokenizer
-from aquilt.prompt import synthesis_prompt
+from aquilt.foundations.core import TASKS, UserError
+from aquilt.miniature.curriculum import DECISIVE, MIXTURE, VERDICT, chats, checking, documents, draw_facts, exercising, mistaken, passage
+from aquilt.miniature.pretraining import ROW, exact_match, new_model, pretrain, rows, train_tokenizer
+from aquilt.foundations.prompt import synthesis_prompt
 from aquilt.training import model_path
-from aquilt.world import split_of
+from aquilt.miniature.world import split_of
 
-MODELS = Path(str(files("aquilt"))) / "models"
+MODELS = Path(str(files("aquilt"))) / "data" / "models"
 NAMES = ("qwen2", "qwen2-instruct", "llama", "llama-instruct")
 
 
@@ -79,16 +79,16 @@ def test_exact_match_of_an_untrained_model_is_nought(tokenizer):
 
 
 def test_an_instruct_model_needs_a_base(tmp_path):
-    from aquilt.pretraining import instruct
+    from aquilt.miniature.pretraining import instruct
     with pytest.raises(UserError, match="holds no model"): instruct(tmp_path / "nothing", tmp_path / "out")
     with pytest.raises(UserError, match="holds no model"): pretrain("llama", tmp_path / "out", start=tmp_path / "nothing")
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_the_verdict_of_a_yes_no_exercise_is_right(lang):
-    from aquilt.curriculum import _proposing
-    from aquilt.questions import answer_check, concluded, read_question, word
-    from aquilt.world import Fact, read_facts
+    from aquilt.miniature.curriculum import _proposing
+    from aquilt.miniature.questions import answer_check, concluded, read_question, word
+    from aquilt.miniature.world import Fact, read_facts
     verdicts = set()
     for seed in range(200):
         asked, conclusion = (t for t, _ in _proposing(random.Random(seed), "pretraining", lang))
@@ -102,7 +102,7 @@ def test_the_verdict_of_a_yes_no_exercise_is_right(lang):
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_a_checked_answer_is_right_as_often_as_wrong(lang):
-    from aquilt.questions import word
+    from aquilt.miniature.questions import word
     text = "".join(t for seed in range(200) for t, _ in checking(random.Random(seed), "pretraining", lang))
     right, wrong = text.count(word("right", lang)), text.count(word("wrong", lang))
     assert right + wrong >= 380 and 0.4 < right / (right + wrong) < 0.6
@@ -111,7 +111,7 @@ def test_a_checked_answer_is_right_as_often_as_wrong(lang):
 @pytest.mark.parametrize("lang", ["en", "zh"])
 @pytest.mark.parametrize("task", TASKS)
 def test_a_mistaken_pair_keeps_its_question_and_is_mostly_wrong(task, lang):
-    from aquilt.teacher import right_answer, write_pair
+    from aquilt.miniature.teacher import right_answer, write_pair
     wrong = 0
     for seed in range(50):
         rng = random.Random(seed)

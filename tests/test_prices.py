@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aquilt.core import UserError
-from aquilt.prices import Price, Rates, cost, load_prices, price_of, shipped_prices
+from aquilt.foundations.core import UserError
+from aquilt.models.prices import Price, Rates, cost, load_prices, price_of, shipped_prices
 
 ROW = {"model": "m", "since": "2025-01-01T00:00:00Z", "input": "0.27", "cached": "0.07", "output": "1.1", "source": "a test"}
 NIGHT = {"from": "16:30", "to": "00:30", "input": "0.1", "cached": "0", "output": "0.5"}

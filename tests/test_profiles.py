@@ -3,9 +3,9 @@ from dataclasses import FrozenInstanceError, asdict, fields, replace
 
 import pytest
 
-from aquilt.core import UserError
-from aquilt.profiles import MINI, PAPER, PROFILES, SINGLE_GPU, SMOKE, Profile, departures, get_profile, with_settings
-from aquilt.runs import open_run
+from aquilt.foundations.core import UserError
+from aquilt.foundations.profiles import MINI, PAPER, PROFILES, SINGLE_GPU, SMOKE, Profile, departures, get_profile, with_settings
+from aquilt.foundations.runs import open_run
 
 OTHERS = (SINGLE_GPU, MINI, SMOKE)
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aquilt import prompt
-from aquilt.core import LANGS, TASKS, UserError
+from aquilt.foundations import prompt
+from aquilt.foundations.core import LANGS, TASKS, UserError
 
 EVERY = [(name, lang) for lang in LANGS for name in prompt.prompt_names(lang)]
 BENCHMARKS = ("squadqa", "pubmedqa", "ceval", "translation", "essayqa")

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aquilt.questions import Asked, answer_check, ask, ask_check, choices, derived, evidence, other_values, quote, read_question, value, word
-from aquilt.teacher import options_of
-from aquilt.world import LANG, Fact, compile_template, derive, draw_entity, draw_name, draw_passage, draw_value, grammar, lookup, read_facts, show, split_of, state, write_passage
+from aquilt.miniature.questions import Asked, answer_check, ask, ask_check, choices, derived, evidence, other_values, quote, read_question, value, word
+from aquilt.miniature.teacher import options_of
+from aquilt.miniature.world import LANG, Fact, compile_template, derive, draw_entity, draw_name, draw_passage, draw_value, grammar, lookup, read_facts, show, split_of, state, write_passage
 
 KINDS = list(grammar()["kinds"])
 SPECS = [spec for kind in grammar()["kinds"].values() for spec in kind.values()]

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aquilt.core import UserError
-from aquilt.readers import READERS, literals, read_rows, table
+from aquilt.foundations.core import UserError
+from aquilt.reading.readers import READERS, literals, read_rows, table
 
 BOM = b"\xef\xbb\xbf"
 

@@ -3,8 +3,8 @@ import json
 
 import pytest
 
-from aquilt.core import UserError
-from aquilt.replies import ReplyStore, export_replies, list_replies, prune_replies, stored, stores
+from aquilt.foundations.core import UserError
+from aquilt.models.replies import ReplyStore, export_replies, list_replies, prune_replies, stored, stores
 
 
 def reply(text, reason="stop"):

@@ -12,12 +12,12 @@ import nbformat
 import pytest
 
 import aquilt
-from aquilt import reproduce
-from aquilt.core import UserError, write_json, write_text
-from aquilt.profiles import MINI, PAPER, PROFILES, SINGLE_GPU, SMOKE
-from aquilt.report import by_number, drawn_tables, measured, read_results, write_report
-from aquilt.reproduce import Progress, check_parameters, choose, doctor, expected_seconds, failure, find_notebooks, machine, obstacles, pending, run_notebooks
-from aquilt.runs import Run
+from aquilt.runner import reproduce
+from aquilt.foundations.core import UserError, write_json, write_text
+from aquilt.foundations.profiles import MINI, PAPER, PROFILES, SINGLE_GPU, SMOKE
+from aquilt.runner.report import by_number, drawn_tables, measured, read_results, write_report
+from aquilt.runner.reproduce import Progress, check_parameters, choose, doctor, expected_seconds, failure, find_notebooks, machine, obstacles, pending, run_notebooks
+from aquilt.foundations.runs import Run
 
 ROOT = Path(aquilt.__file__).parents[1]
 
@@ -25,8 +25,8 @@ ROOT = Path(aquilt.__file__).parents[1]
 STAGE = """
 import os, time
 from pathlib import Path
-from aquilt.core import write_json, write_text
-from aquilt.runs import figures_dir, open_run
+from aquilt.foundations.core import write_json, write_text
+from aquilt.foundations.runs import figures_dir, open_run
 run = open_run(profile)
 def stage(name):
     result = run.folder(name) / "result.json"
@@ -234,7 +234,7 @@ def test_failing_cell_stops_the_run_and_is_named(project):
 
 
 def test_user_error_in_a_cell_shows_its_message(project):
-    notebook(project.nbs / "31_corpus.ipynb", "from aquilt.core import UserError\nraise UserError('The file x.jsonl has no field text:\\nadd it.')")
+    notebook(project.nbs / "31_corpus.ipynb", "from aquilt.foundations.core import UserError\nraise UserError('The file x.jsonl has no field text:\\nadd it.')")
     with pytest.raises(UserError, match=r"31_corpus stopped at cell \[3\]: The file x.jsonl has no field text: add it\. Its cells"):
         project()
 
@@ -260,7 +260,8 @@ def test_dead_kernel(project):
 DRIVER = """
 import sys
 from pathlib import Path
-from aquilt import __main__, reproduce
+from aquilt import __main__
+from aquilt.runner import reproduce
 found = reproduce.find_notebooks(Path(sys.argv.pop(1)))
 reproduce.find_notebooks = lambda folder: found
 __main__.main()
@@ -424,7 +425,7 @@ def test_obstacles():
                            ({"memory": 2.0}, "memory"), ({"notebooks": False}, "papermill")]:
         assert len(found := obstacles(PAPER, HAS | change)) == 1 and reason in found[0]
     assert obstacles(MINI, HAS | {"gpus": [], "vllm": False, "key": False, "offline": True}) == []
-    assert obstacles(MINI, HAS | {"models": ["qwen2"]}) == ["aquilt/models lacks llama-instruct, qwen2-instruct"]
+    assert obstacles(MINI, HAS | {"models": ["qwen2"]}) == ["aquilt/data/models lacks llama-instruct, qwen2-instruct"]
 
 
 def test_doctor_names_every_profile_and_shows_no_key(monkeypatch):

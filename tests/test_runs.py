@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import aquilt
-from aquilt import runs
-from aquilt.core import Drop, Record, UserError, write_text
-from aquilt.profiles import PROFILES, SMOKE
-from aquilt.runs import Run, environment, figures_dir, hand_over, ledger_table, open_run, project_root, save_figure, save_table
+from aquilt.foundations import runs
+from aquilt.foundations.core import Drop, Record, UserError, write_text
+from aquilt.foundations.profiles import PROFILES, SMOKE
+from aquilt.foundations.runs import Run, environment, figures_dir, hand_over, ledger_table, open_run, project_root, save_figure, save_table
 
 ROOT = Path(aquilt.__file__).parents[1]
 
@@ -175,9 +175,9 @@ def test_counts_that_do_not_reconcile_end_the_stage_without_a_result(run):
 KILLED = """
 import sys, time
 from pathlib import Path
-from aquilt import runs
-from aquilt.core import Drop, Record
-from aquilt.profiles import SMOKE
+from aquilt.foundations import runs
+from aquilt.foundations.core import Drop, Record
+from aquilt.foundations.profiles import SMOKE
 runs.environment = dict
 run, pause = runs.Run(SMOKE, Path(sys.argv[1])), float(sys.argv[2])
 def work(folder):

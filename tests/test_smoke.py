@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import aquilt
-from aquilt.report import measured
-from aquilt.reproduce import find_notebooks
+from aquilt.runner.report import measured
+from aquilt.runner.reproduce import find_notebooks
 
 ROOT = Path(aquilt.__file__).parents[1]
 NOTEBOOKS = [path.stem for path in find_notebooks(ROOT / "nbs")]

@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aquilt import sources as module
-from aquilt.core import TASKS, Record, UserError
-from aquilt.readers import READERS, read_json, read_rows, table
-from aquilt.runs import Run
-from aquilt.sources import (FORMS, PAIR_TASKS, Source, bare, find_source, hub_rows, list_sources, load_registry, open_source, pairs, pin, read_source, registry, sample,
+from aquilt.reading import sources as module
+from aquilt.foundations.core import TASKS, Record, UserError
+from aquilt.reading.readers import READERS, read_json, read_rows, table
+from aquilt.foundations.runs import Run
+from aquilt.reading.sources import (FORMS, PAIR_TASKS, Source, bare, find_source, hub_rows, list_sources, load_registry, open_source, pairs, pin, read_source, registry, sample,
                             source_files)
-from aquilt.world import grammar
+from aquilt.miniature.world import grammar
 
 ROOT = Path(__file__).resolve().parent.parent
 PLAIN = {"name": "mine", "lang": "en", "domain": "news", "roles": ["unlabeled"], "licence": "mine", "get": "ask me", "reader": "lines", "files": ["*.jsonl"], "text": ["text"]}
@@ -305,7 +305,7 @@ def test_unlabeled_sources_give_no_pairs(name):
 
 
 def test_pairs_fill_the_prompt_of_equation_2():
-    from aquilt.prompt import logic_messages
+    from aquilt.foundations.prompt import logic_messages
     (r,) = read_source(find_source("Squad"), [{"context": "Jones is a smith.", "question": "Who?", "answers": {"text": ["Jones"], "answer_start": [0]}}])
     assert "Jones is a smith." in logic_messages(r.text, r.question, r.answer, r.task, r.lang)[-1]["content"]
 
@@ -393,7 +393,7 @@ def ask_hub(tmp_path):
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
         if reachable: threading.Thread(target=server.serve_forever, daemon=True).start()
         else: server.server_close()
-        code = "from aquilt.core import UserError\nfrom aquilt.sources import open_source\ntry: print(*[r.answer for r in open_source('Quoref')])\nexcept UserError as e: print(e)"
+        code = "from aquilt.foundations.core import UserError\nfrom aquilt.reading.sources import open_source\ntry: print(*[r.answer for r in open_source('Quoref')])\nexcept UserError as e: print(e)"
         kept = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy") and k not in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")}
         env = kept | {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": offline, "HF_HUB_DISABLE_XET": "1", "PYTHONPATH": str(ROOT)}
         try: done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=env)
@@ -693,9 +693,9 @@ def test_folders_of_real_files_give_those_for_training(data):
 
 
 def test_the_corpus_of_the_real_files(data, tmp_path, monkeypatch):
-    from aquilt import runs
+    from aquilt.foundations import runs
     from aquilt.corpus import corpus, labeled
-    from aquilt.profiles import SINGLE_GPU
+    from aquilt.foundations.profiles import SINGLE_GPU
     monkeypatch.setattr(runs, "environment", dict)
     for name, value in (("HF_HUB_OFFLINE", "1"), ("AQUILT_SOURCES", str(tmp_path / "sources")), ("AQUILT_PARTIAL", "1")): monkeypatch.setenv(name, value)
     for number, (_, pattern, name, changes, _) in enumerate(INDEX):
@@ -726,7 +726,7 @@ def test_the_corpus_of_the_real_files(data, tmp_path, monkeypatch):
             (at := tmp_path / "sources" / name / link.format(file.name)).parent.mkdir(parents=True, exist_ok=True)
             at.symlink_to(file)
     from aquilt import benchmarks
-    from aquilt.cleaning import Overlap
+    from aquilt.reading.cleaning import Overlap
     overlap = Overlap(benchmarks.test_texts(run.profile))
     for r in records: overlap.of(r.text)
     table = overlap.table().set_index("benchmark")

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from aquilt.analysis import WITHOUT_LOGIC, ablation_data
 from aquilt.benchmarks import SUITE, domain_facts, specialist_prompt, specialist_target
-from aquilt.core import LANGS, Drop, Record, UserError, write_records
-from aquilt.engines import Completion
+from aquilt.foundations.core import LANGS, Drop, Record, UserError, write_records
+from aquilt.models.engines import Completion
 from aquilt.inspection import agreement, cap_scores, held_out, read_score
-from aquilt.profiles import PAPER, SMOKE
-from aquilt.prompt import inspection_json
-from aquilt.runs import Run, hand_over
+from aquilt.foundations.profiles import PAPER, SMOKE
+from aquilt.foundations.prompt import inspection_json
+from aquilt.foundations.runs import Run, hand_over
 from aquilt.specialists import admitted
 from aquilt.synthesis import distinct_pairs, filter_by_score, own_passages, removed_up_to, synthesize_file
 

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aquilt.core import TASKS
-from aquilt.prompt import INSPECTION_KEYS, LOGIC_KEYS, META_KEYS, distillation_messages, inspection_messages, logic_messages, messages, parse_json_object, parse_score
-from aquilt.questions import ask, concluded, conclusion, other_values, value, word
-from aquilt.sources import list_sources
-from aquilt.teacher import (explain, guess_task, judge, language_of, leans, logic_quality, name_list, options_of, reply, right_answer, tagged, task_of, teacher_server, with_faults,
+from aquilt.foundations.core import TASKS
+from aquilt.foundations.prompt import INSPECTION_KEYS, LOGIC_KEYS, META_KEYS, distillation_messages, inspection_messages, logic_messages, messages, parse_json_object, parse_score
+from aquilt.miniature.questions import ask, concluded, conclusion, other_values, value, word
+from aquilt.reading.sources import list_sources
+from aquilt.miniature.teacher import (explain, guess_task, judge, language_of, leans, logic_quality, name_list, options_of, reply, right_answer, tagged, task_of, teacher_server, with_faults,
                             write_pair)
-from aquilt.world import LANG, draw_entity, draw_passage, grammar, read_facts, show, state, write_passage
+from aquilt.miniature.world import LANG, draw_entity, draw_passage, grammar, read_facts, show, state, write_passage
 
 KINDS, DOMAINS = list(grammar()["kinds"]), list(grammar()["domains"])
 GENERAL = {"squadqa": "extractive_qa", "pubmedqa": "natural_language_inference", "ceval": "single_choice", "translation": "translation", "essayqa": "closed_book_qa"}

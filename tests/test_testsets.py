@@ -5,12 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from aquilt import benchmarks, runs, testsets
+from aquilt import benchmarks
+
+from aquilt.evaluation import testsets
+
+from aquilt.foundations import runs
 from aquilt.benchmarks import SUITE, available, domain, instructions
-from aquilt.core import Record, UserError
-from aquilt.profiles import PAPER, SMOKE
-from aquilt.runs import Run
-from aquilt.sources import as_test, find_source
+from aquilt.foundations.core import Record, UserError
+from aquilt.foundations.profiles import PAPER, SMOKE
+from aquilt.foundations.runs import Run
+from aquilt.reading.sources import as_test, find_source
 from aquilt.specialists import specialist, specialist_examples
 
 REAL = replace(SMOKE, name="real", world="", passage_tokens=200, domain_passages=0, test_items=0)
@@ -207,7 +211,7 @@ def test_what_is_missing_is_said_at_once_or_left_out(sources, monkeypatch):
 
 
 def test_a_run_does_not_begin_without_what_its_end_needs(sources, tmp_path, monkeypatch):
-    from aquilt.reproduce import reproduce
+    from aquilt.runner.reproduce import reproduce
     for name, value in (("AQUILT_SET", '["world="]'), ("AQUILT_FIGURES_DIR", str(tmp_path / "figures"))): monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match="Textbooks"): reproduce("smoke", run_dir=tmp_path / "run")
     assert not list((tmp_path / "run").rglob("*.ipynb"))

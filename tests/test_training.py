@@ -4,9 +4,9 @@ import torch
 from safetensors.torch import load_file
 from tiny_model import make_model
 
-from aquilt.core import Record, UserError
-from aquilt.profiles import SMOKE
-from aquilt.runs import Run
+from aquilt.foundations.core import Record, UserError
+from aquilt.foundations.profiles import SMOKE
+from aquilt.foundations.runs import Run
 from aquilt.training import Recipe, example_length, fitting, make_trainer, merge_adapter, model_path, train_lora, train_stage
 
 RECIPE = Recipe(learning_rate=1e-2, batch_size=2, epochs=2, rank=4, max_length=64, dtype="float32")

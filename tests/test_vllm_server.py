@@ -11,8 +11,8 @@ import urllib.request
 
 import pytest
 
-from aquilt.api import APIEngine
-from aquilt.engines import Prompt, Sampling, TransformersEngine, model_path
+from aquilt.models.api import APIEngine
+from aquilt.models.engines import Prompt, Sampling, TransformersEngine, model_path
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed (make install-vllm)")
 GREEDY = Sampling(temperature=0.0, top_p=1.0, max_tokens=12)
@@ -60,5 +60,5 @@ def test_it_goes_on_from_a_forced_prefix(server):
 
 
 def test_a_model_that_it_does_not_have_is_one_sentence(server):
-    from aquilt.core import UserError
+    from aquilt.foundations.core import UserError
     with pytest.raises(UserError, match="knows no such model"): APIEngine("other", server).generate(PROMPTS[:1], GREEDY)

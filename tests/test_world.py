@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from aquilt.benchmarks import SUITE, domain_facts
 from aquilt.corpus import draw_source
-from aquilt.profiles import MINI, SMOKE
-from aquilt.sources import list_sources
-from aquilt.world import (LANG, SPLITS, Fact, compile_template, derive, draw_entity, draw_name, draw_passage, draw_value, english, fill, grammar, lookup, read_facts, show, slots,
+from aquilt.foundations.profiles import MINI, SMOKE
+from aquilt.reading.sources import list_sources
+from aquilt.miniature.world import (LANG, SPLITS, Fact, compile_template, derive, draw_entity, draw_name, draw_passage, draw_value, english, fill, grammar, lookup, read_facts, show, slots,
                           split_of, state, to_chinese, to_english, write_passage)
 
 WORLD = grammar()

@@ -31,5 +31,6 @@ def keep(executed, source):
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "runs" / "smoke" / "notebooks"
+    pages = {page.name: page for page in (ROOT / "nbs").rglob("*.ipynb")}
     for executed in sorted(folder.glob("*.ipynb")):
-        keep(executed, ROOT / "nbs" / executed.name)
+        keep(executed, pages[executed.name])

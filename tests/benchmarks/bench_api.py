@@ -35,8 +35,8 @@ async def serve(latency: float) -> None:
 
 def measure(url: str, requests: int, concurrency: int, latency: float) -> None:
     "Send requests at a concurrency and print what came of it."
-    from aquilt.api import APIEngine
-    from aquilt.engines import Prompt, Sampling
+    from aquilt.models.api import APIEngine
+    from aquilt.models.engines import Prompt, Sampling
     with tempfile.TemporaryDirectory() as folder:
         engine = APIEngine("m", url, concurrency=concurrency, replies=Path(folder) / "replies.jsonl")
         engine.generate([Prompt("warm up")], Sampling())

@@ -70,7 +70,7 @@ def measure(megabytes: float, workers: int, length: float) -> None:
             print(f"{'parse: ' + name:44} {best['seconds']:8.2f} {size / best['seconds']:8.0f} {size / best['seconds'] / speed:10.2f} {best['MB']:8.0f}", flush=True)
         for crew in sorted({0, workers} - {1}):
             for name, rules in RULES.items():
-                program = f"from aquilt.cleaning import Rules, clean_file\nimport numpy, pycld2, pydantic_core, rensa, tqdm\n#BEGIN\nclean_file({str(path)!r}, {str(out)!r}, {rules}, workers={crew}, progress=False)"
+                program = f"from aquilt.reading.cleaning import Rules, clean_file\nimport numpy, pycld2, pydantic_core, rensa, tqdm\n#BEGIN\nclean_file({str(path)!r}, {str(out)!r}, {rules}, workers={crew}, progress=False)"
                 best = child(program)
                 print(f"{f'clean: {name}' + (f', {crew} workers' if crew else ''):44} {best['seconds']:8.2f} {size / best['seconds']:8.0f} {size / best['seconds'] / speed:10.2f} {best['MB']:8.0f}", flush=True)
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from bench_api import __file__ as bench_api
 
-from aquilt.core import LANGS, Record, write_records
+from aquilt.foundations.core import LANGS, Record, write_records
 from aquilt.corpus import GENERATED
 from aquilt.distillation import distillation, requests
-from aquilt.profiles import SMOKE
-from aquilt.runs import Run
+from aquilt.foundations.profiles import SMOKE
+from aquilt.foundations.runs import Run
 
 
 def resident() -> float:

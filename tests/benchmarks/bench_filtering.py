@@ -41,11 +41,11 @@ def measure(records: int, workers: int) -> None:
         path, out = Path(folder, "raw.jsonl"), Path(folder, "kept.jsonl")
         write_sample(path, records)
         print(f"{records} records, {path.stat().st_size / 1e6:.0f} MB, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-        rows = {"parse and rewrite: records (aquilt.core.Record)": rewrite(path, out, "from aquilt.core import Record", "Record.model_validate_json(line).model_dump_json(exclude_defaults=True).encode()"),
+        rows = {"parse and rewrite: records (aquilt.foundations.core.Record)": rewrite(path, out, "from aquilt.foundations.core import Record", "Record.model_validate_json(line).model_dump_json(exclude_defaults=True).encode()"),
                 "parse and rewrite: json": rewrite(path, out, "import json", "json.dumps(json.loads(line), ensure_ascii=False).encode()"),
                 "parse and rewrite: pydantic_core": rewrite(path, out, "from pydantic_core import from_json, to_json", "to_json(from_json(line))")}
         for crew in sorted({0, workers} - {1}):
-            rows[f"filter{f', {crew} workers' if crew else ''}"] = f"from aquilt.filtering import filter_file\nfrom aquilt.profiles import PAPER\nimport numpy, rjieba, stopwordsiso\n#BEGIN\nfilter_file({str(path)!r}, {str(out)!r}, PAPER, workers={crew})"
+            rows[f"filter{f', {crew} workers' if crew else ''}"] = f"from aquilt.filtering import filter_file\nfrom aquilt.foundations.profiles import PAPER\nimport numpy, rjieba, stopwordsiso\n#BEGIN\nfilter_file({str(path)!r}, {str(out)!r}, PAPER, workers={crew})"
         speed = 0.0
         print(f"{'what':50} {'s':>8} {'times records':>14} {'peak MB':>8}")
         for name, program in rows.items():

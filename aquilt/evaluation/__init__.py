@@ -1,0 +1,1 @@
+"""Metrics, the real test sets, and the paper's own tables as data."""

@@ -1,0 +1,1 @@
+"""What everything stands on: the record, the profiles, the runs, the prompts."""

@@ -1,0 +1,1 @@
+"""One command that runs every page, and its report."""
