@@ -11,7 +11,7 @@ help:
 	@echo "make smoke          the same at profile smoke, in minutes"
 	@echo "make test           the notebooks' own checks, then tests/"
 	@echo "make lab            JupyterLab on the first page"
-	@echo "make outputs        the text outputs of a smoke run, kept in nbs/"
+	@echo "make outputs        the text outputs of a mini run, kept in nbs/"
 	@echo "make readme         README.md from nbs/index.ipynb"
 	@echo "make install-vllm   add vLLM (optional); likewise install-ray"
 	@echo "make clean          remove what tests and builds leave behind; .venv and runs/ stay"
@@ -30,8 +30,8 @@ test: install
 lab: install
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/nbs/index.ipynb
 
-# the text outputs of an executed smoke run, put into nbs/
-outputs: smoke
+# the text outputs of an executed mini run, put into nbs/: what a page shows is evidence, as far as mini is
+outputs: reproduce
 	$(BIN)/python tools/keep_outputs.py
 
 readme: install

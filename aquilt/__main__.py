@@ -92,14 +92,18 @@ def reproduce(profile: ProfileName = "mini",
               budget: Annotated[Optional[str], typer.Option(help="What the teacher's replies may cost in all, in the currency of the price sheet; the run stops there, with all work kept.")] = None,
               batch: Annotated[bool, typer.Option("--batch", help="Ask the teacher by its provider's batch API: cheaper, and slower by hours. The limits below are not for batches.")] = False,
               concurrency: Concurrency = None, requests_per_minute: Requests = None, tokens_per_minute: Tokens = None, timeout: Timeout = None,
+              jobs: Annotated[Optional[int], typer.Option(min=1, help="Stages that run side by side; as many as the machine's cores or GPUs bear if not given.")] = None,
+              refresh: Annotated[Optional[list[str]], typer.Option(metavar="STAGE", help="Do a finished stage again; a pattern like 'specialists/*' names several; may be repeated.")] = None,
               prices: Prices = None, settings: Settings = None, run_dir: RunDir = None) -> None:
     "Run the notebooks in order; make every table and figure, and a report. The same command resumes a run that was stopped."
     from aquilt.runner.reproduce import reproduce
+    if jobs:
+        os.environ["AQUILT_JOBS"] = str(jobs)
     read_from(sources, partial)
     pay_by(prices, budget, batch)
     ask_within(concurrency=concurrency, requests_per_minute=requests_per_minute, tokens_per_minute=tokens_per_minute, timeout=timeout)
     change(settings)
-    typer.echo(f"Tables, figures and report.html are in {reproduce(profile, only or (), run_dir)}")
+    typer.echo(f"Tables, figures and report.html are in {reproduce(profile, only or (), run_dir, refresh or ())}")
 
 
 @app.command()
@@ -142,6 +146,17 @@ def prune(store: Store, model: Annotated[str, typer.Option(help="Remove this mod
     "Remove replies, so that their requests are sent again."
     from aquilt.models.replies import prune_replies
     typer.echo(f"{prune_replies(store, model, cut_off)} replies removed from {store}")
+
+
+@app.command()
+def status(profile: ProfileName = "mini", everything: Annotated[bool, typer.Option("--all", help="List what is done, too.")] = False,
+           settings: Settings = None, run_dir: RunDir = None) -> None:
+    "Say which stages of a run are done, stale (and why) or missing, and what the next run would do."
+    from aquilt.foundations.runs import open_run
+    from aquilt.runner.status import shown, status
+    use(run_dir)
+    change(settings)
+    typer.echo(shown(status(open_run(profile)), everything))
 
 
 @app.command()

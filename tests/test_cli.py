@@ -45,37 +45,40 @@ def command(*arguments, **environment):
 def test_version_and_help(call):
     assert call("--version").stdout.strip() == aquilt.__version__
     text = call("--help").stdout
-    assert all(name in text for name in ("reproduce", "estimate", "report", "doctor", "pretrain", "corpus", "synthesize"))
+    assert all(name in text for name in ("reproduce", "status", "estimate", "report", "doctor", "pretrain", "corpus", "synthesize"))
     assert call("no-such-command").exit_code == 2
 
 
 def test_reproduce_hands_on(call, monkeypatch, tmp_path):
-    calls = replaced(monkeypatch, "reproduce", "reproduce", value=tmp_path)
+    calls = replaced(monkeypatch, "runner.reproduce", "reproduce", value=tmp_path)
     done = call("reproduce")
-    assert done.exit_code == 0 and str(tmp_path) in done.stdout and calls == [(("mini", (), None), {})]
+    assert done.exit_code == 0 and str(tmp_path) in done.stdout and calls == [(("mini", (), None, ()), {})]
     call("reproduce", "--profile", "smoke", "--only", "32", "--only", "33", "--run-dir", "there")
-    assert calls[1] == (("smoke", ["32", "33"], Path("there")), {})
+    assert calls[1] == (("smoke", ["32", "33"], Path("there"), ()), {})
+    monkeypatch.setenv("AQUILT_JOBS", "")
+    call("reproduce", "--jobs", "3", "--refresh", "synthesis/*", "--refresh", "relevance")
+    assert calls[2] == (("mini", (), None, ["synthesis/*", "relevance"]), {}) and os.environ["AQUILT_JOBS"] == "3"
 
 
 def test_user_error_is_one_line(call, monkeypatch):
-    replaced(monkeypatch, "reproduce", "reproduce", value=UserError("The file is\nwrong: put it right."))
+    replaced(monkeypatch, "runner.reproduce", "reproduce", value=UserError("The file is\nwrong: put it right."))
     done = call("reproduce")
     assert (done.exit_code, done.stdout, done.stderr) == (2, "", "aquilt: The file is wrong: put it right.\n")
 
 
 def test_ctrl_c(call, monkeypatch):
-    replaced(monkeypatch, "reproduce", "reproduce", value=KeyboardInterrupt())
+    replaced(monkeypatch, "runner.reproduce", "reproduce", value=KeyboardInterrupt())
     done = call("reproduce")
     assert done.exit_code == 130 and done.stderr == "aquilt: stopped; the same command goes on from here.\n"
 
 
 def test_a_fault_of_the_program_keeps_its_trace(call, monkeypatch):
-    replaced(monkeypatch, "reproduce", "reproduce", value=RuntimeError("a bug"))
+    replaced(monkeypatch, "runner.reproduce", "reproduce", value=RuntimeError("a bug"))
     assert isinstance(call("reproduce").exception, RuntimeError)
 
 
 def test_pretrain_hands_on(call, monkeypatch, tmp_path):
-    calls = replaced(monkeypatch, "pretraining", "pretrain", value=tmp_path)
+    calls = replaced(monkeypatch, "miniature.pretraining", "pretrain", value=tmp_path)
     assert call("pretrain", "qwen2", tmp_path).exit_code == 0
     call("pretrain", "llama", tmp_path, "--steps", 5, "--seed", 3, "--start", "base", "--peak", 1e-3)
     call("pretrain", "qwen2", tmp_path, "--exercise")
@@ -86,15 +89,15 @@ def test_pretrain_hands_on(call, monkeypatch, tmp_path):
 
 def test_where_real_sources_are_is_told_by_the_environment(call, monkeypatch, tmp_path):
     for name in ("AQUILT_SOURCES", "AQUILT_PARTIAL"): monkeypatch.setenv(name, "")
-    calls = replaced(monkeypatch, "reproduce", "reproduce", value=tmp_path)
+    calls = replaced(monkeypatch, "runner.reproduce", "reproduce", value=tmp_path)
     assert call("reproduce", "--profile", "single_gpu", "--sources", tmp_path, "--partial").exit_code == 0
-    assert calls == [(("single_gpu", (), None), {})] and (os.environ["AQUILT_SOURCES"], os.environ["AQUILT_PARTIAL"]) == (str(tmp_path), "1")
+    assert calls == [(("single_gpu", (), None, ()), {})] and (os.environ["AQUILT_SOURCES"], os.environ["AQUILT_PARTIAL"]) == (str(tmp_path), "1")
 
 
 def test_how_teachers_are_asked_is_told_by_the_environment(call, monkeypatch, tmp_path):
     limits = {"CONCURRENCY": "256", "REQUESTS_PER_MINUTE": "500.0", "TOKENS_PER_MINUTE": "200000.0", "TIMEOUT": "90.0"}
     for name in limits: monkeypatch.setenv(f"AQUILT_{name}", "")
-    replaced(monkeypatch, "reproduce", "reproduce", value=tmp_path)
+    replaced(monkeypatch, "runner.reproduce", "reproduce", value=tmp_path)
     options = [part for name, value in limits.items() for part in (f"--{name.lower().replace('_', '-')}", value.removesuffix(".0"))]
     assert call("reproduce", *options).exit_code == 0 and {name: os.environ[f"AQUILT_{name}"] for name in limits} == limits
     assert call("reproduce", "--concurrency", "0").exit_code == 2
@@ -104,7 +107,7 @@ def test_how_teachers_are_asked_is_told_by_the_environment(call, monkeypatch, tm
 
 def test_money_is_told_by_the_environment(call, monkeypatch, tmp_path):
     for name in ("AQUILT_BUDGET", "AQUILT_PRICES", "AQUILT_BATCH"): monkeypatch.setenv(name, "")
-    replaced(monkeypatch, "reproduce", "reproduce", value=tmp_path)
+    replaced(monkeypatch, "runner.reproduce", "reproduce", value=tmp_path)
     assert call("reproduce").exit_code == 0 and not os.environ["AQUILT_BATCH"]
     assert call("reproduce", "--budget", "12.50", "--prices", tmp_path / "mine.toml", "--batch").exit_code == 0
     assert (os.environ["AQUILT_BUDGET"], os.environ["AQUILT_PRICES"], os.environ["AQUILT_BATCH"]) == ("12.50", str(tmp_path / "mine.toml"), "1")
@@ -125,7 +128,7 @@ def test_filter_prints_its_report(call, monkeypatch, tmp_path):
 def test_settings_are_told_by_the_environment(call, monkeypatch, tmp_path):
     from aquilt.foundations.profiles import get_profile
     monkeypatch.setenv("AQUILT_SET", "")
-    replaced(monkeypatch, "reproduce", "reproduce", value=tmp_path)
+    replaced(monkeypatch, "runner.reproduce", "reproduce", value=tmp_path)
     assert call("reproduce", "--profile", "single_gpu", "--set", "teacher=mine", "--set", "teacher_url=http://localhost:8000/v1").exit_code == 0
     own = get_profile("single_gpu")
     assert (own.name, own.teacher, own.teacher_url) == ("single_gpu-own", "mine", "http://localhost:8000/v1") == (get_profile("single_gpu-own").name, *("mine", "http://localhost:8000/v1"))
@@ -139,7 +142,7 @@ def test_estimate_prints_a_table(call, monkeypatch, tmp_path):
 
 
 def test_instruct_hands_on(call, monkeypatch, tmp_path):
-    calls = replaced(monkeypatch, "pretraining", "instruct", value=tmp_path)
+    calls = replaced(monkeypatch, "miniature.pretraining", "instruct", value=tmp_path)
     assert call("instruct", "base", tmp_path, "--steps", 5).exit_code == 0
     assert calls == [((Path("base"), tmp_path), {"seed": 0, "steps": 5})]
 
@@ -177,10 +180,23 @@ def test_corpus_of_one_bad_file_is_one_line_and_writes_nothing(tmp_path):
 
 def test_report(call, monkeypatch, tmp_path):
     monkeypatch.setenv("AQUILT_FIGURES_DIR", str(tmp_path / "figures"))
-    write_json(tmp_path / "run" / "corpus" / "result.json", {"stage": "corpus", "profile": MINI.name})
+    write_json(tmp_path / "run" / "corpus" / "result.json", {"stage": "corpus", "profile": MINI.name, "hash": "0123"})
     done = call("report", "--run-dir", tmp_path / "run")
     assert done.exit_code == 0 and done.stdout.strip() == str(tmp_path / "figures" / "report.html")
     assert call("report", "--run-dir", tmp_path / "empty").exit_code == 2
+
+
+def test_status_of_a_run_that_has_not_begun(call, tmp_path):
+    done = call("status", "--profile", "smoke", "--run-dir", tmp_path / "run")
+    lines = done.stdout.splitlines()
+    assert done.exit_code == 0 and lines[0].split() == ["corpus", "missing", "does", "it"] and lines[-1] == f"0 done, 0 stale, {len(lines) - 1} missing" and len(lines) > 40
+
+
+def test_status_lists_what_is_done_only_where_it_is_asked_to(call, monkeypatch, tmp_path):
+    rows = [{"stage": "corpus", "state": "done", "why": "", "next run": ""}, {"stage": "labeled", "state": "stale", "why": "seed was 0, is 1", "next run": "does it again"}]
+    replaced(monkeypatch, "runner.status", "status", value=rows)
+    short, whole = (call("status", "--run-dir", tmp_path, *more).stdout for more in ((), ("--all",)))
+    assert "labeled  stale   does it again: seed was 0, is 1" in short and "1 done, 1 stale, 0 missing" in short and "corpus" not in short and "corpus   done" in whole
 
 
 def test_doctor_shows_no_key():
@@ -193,10 +209,15 @@ def test_doctor_shows_no_key():
     (["reproduce", "--profile", "smoke", "--only", "77"], "No notebook is called '77'"),
     (["reproduce", "--profile", "smoke", "--run-dir", "FILE/run"], "Cannot write the run directory"),
     (["report", "--run-dir", "FILE/run"], "Cannot write the run directory"),
-], ids=["profile", "notebook", "run directory", "report"])
+    (["reproduce", "--profile", "smoke", "--run-dir", "RUN", "--refresh", "nothing"], "No finished stage of"),
+    (["status", "--profile", "large"], "Unknown profile 'large'"),
+    (["status", "--run-dir", "FILE/run"], "Cannot write the run directory"),
+    (["status", "--profile", "smoke", "--run-dir", "RUN", "--set", "scene=moon"], "Unknown scene 'moon'"),
+    (["status", "--profile", "smoke", "--run-dir", "RUN", "--set", "threads=many"], "The setting threads is int"),
+], ids=["profile", "notebook", "run directory", "report", "refresh", "status", "status directory", "scene", "threads"])
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path, arguments, says):
     (tmp_path / "FILE").touch()
-    done = command(*[a.replace("FILE", str(tmp_path / "FILE")) for a in arguments], AQUILT_FIGURES_DIR=str(tmp_path))
+    done = command(*[a.replace("FILE", str(tmp_path / "FILE")).replace("RUN", str(tmp_path / "run")) for a in arguments], AQUILT_FIGURES_DIR=str(tmp_path))
     assert done.returncode == 2 and done.stderr.startswith(f"aquilt: {says}") and done.stderr.count("\n") == 1 and not done.stdout
 
 

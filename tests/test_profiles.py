@@ -30,7 +30,7 @@ def test_the_paper_profile_is_the_defaults():
 
 
 def test_the_paper_profile_knows_no_miniature():
-    assert PAPER.world == "" and PAPER.teacher_faults == 0 and PAPER.teacher_url.startswith("https://") and "/" in PAPER.student and all("/" in b for b in PAPER.specialist_bases)
+    assert PAPER.scene == "real" and PAPER.teacher_faults == 0 and PAPER.teacher_url.startswith("https://") and "/" in PAPER.student and all("/" in b for b in PAPER.specialist_bases)
 
 
 @pytest.mark.parametrize("profile", (PAPER, *OTHERS), ids=lambda p: p.name)
@@ -84,7 +84,7 @@ def test_departures_may_start_from_another_profile():
 
 
 def test_offline_profiles_name_no_server():
-    for profile in (MINI, SMOKE): assert profile.teacher_url == "" and profile.world == "miniature" and "/" not in profile.student + profile.embedder and profile.engine == "transformers"
+    for profile in (MINI, SMOKE): assert profile.teacher_url == "" and profile.scene == "miniature" and "/" not in profile.student + profile.embedder and profile.engine == "transformers"
 
 
 # ---- settings of one's own

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aquilt.foundations import prompt
-from aquilt.foundations.core import LANGS, TASKS, UserError
+from aquilt.foundations.core import record_files, LANGS, TASKS, UserError
 
 EVERY = [(name, lang) for lang in LANGS for name in prompt.prompt_names(lang)]
 BENCHMARKS = ("squadqa", "pubmedqa", "ceval", "translation", "essayqa")
@@ -201,3 +201,51 @@ def test_scores_are_held_between_one_and_five(value, score):
 def test_an_unreadable_score_is_an_error(value):
     with pytest.raises(ValueError, match="score"):
         prompt.parse_score(value)
+
+
+# ---- prompts without logic
+
+@pytest.mark.parametrize("lang", LANGS)
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_prompt_without_logic_differs_by_deletions_only(task, lang):
+    whole, less = prompt.template(f"task/{task}", lang), iter(prompt.template(f"task/{task}", lang))
+    bare = prompt.template(f"task_without_logic/{task}", lang)
+    assert all(character in less for character in bare) and len(bare) < len(whole), "a subsequence of its sister"
+    assert "thinking" not in bare and "步骤" not in bare and '{"question": "xxx", "answer": "xxx"}' in bare
+
+
+@pytest.mark.parametrize("lang", LANGS)
+def test_without_logic_nobody_sees_or_writes_any(lang):
+    asked = [prompt.synthesis_prompt("THE TEXT", "closed_book_qa", lang, with_logic=False), prompt.self_inspection_prompt("THE TEXT", "q", "THE LOGIC", "a", with_logic=False),
+             prompt.inspection_messages("THE TEXT", "q", "THE LOGIC", "a", lang, with_logic=False)[1]["content"], prompt.completion_json("q", "THE LOGIC", "a", with_logic=False)]
+    assert not any("LOGIC" in text or "thinking" in text for text in asked)
+
+
+# ---- which files are read
+
+def test_a_template_is_noted_each_time_although_it_is_read_once():
+    prompt.template("logic")
+    for _ in range(2):
+        with record_files() as read: prompt.template("logic")
+        assert read == {"prompts/en/logic.txt"}
+
+
+def test_the_files_of_a_request_are_those_noted():
+    with record_files() as read: prompt.distillation_messages("u", "closed_book_qa", "zh")
+    assert read == {"prompts/en/distillation.txt", "prompts/en/requirements.toml", "prompts/zh/reply_language.txt"}
+
+
+def test_recorders_may_be_nested_and_equal():
+    with record_files() as outer:
+        with record_files() as inner: prompt.template("logic")
+        prompt.template("correction")
+    assert inner == {"prompts/en/logic.txt"} and outer == {"prompts/en/logic.txt", "prompts/en/correction.txt"}
+
+
+def test_an_edited_template_counts_at_once(monkeypatch, tmp_path):
+    (tmp_path / "prompts/en").mkdir(parents=True)
+    (tmp_path / "prompts/en/logic.txt").write_text("one")
+    monkeypatch.setattr("aquilt.foundations.core.PACKAGE", tmp_path)
+    assert prompt.template("logic") == "one"
+    (tmp_path / "prompts/en/logic.txt").write_text("two, which is longer")
+    assert prompt.template("logic") == "two, which is longer"

@@ -333,9 +333,9 @@ def test_ctrl_c_says_that_the_same_command_resumes(project):
 
 # ---- progress
 
-def test_progress_counts_expected_seconds(capsys):
+def test_progress_counts_expected_seconds(capsys, tmp_path):
     expected = {"31_corpus": [1.0, 8.0], "32a_distillation": [1.0]}
-    with pytest.raises(ValueError), Progress(expected, skipped=3) as progress:
+    with pytest.raises(ValueError), Progress(expected, 3, tmp_path) as progress:
         progress.at("31_corpus", 1)
         progress.began -= 4
         progress.show()
@@ -360,7 +360,7 @@ def test_expected_seconds(project):
 def reported(project):
     "A run of two stages with a figure and two tables."
     write_json(project.run.folder("filtering") / "result.json", {
-        "stage": "filtering", "profile": "smoke", "hash": "abc", "config": {"cap": 1}, "inputs": {}, "counts": {"entered": 3, "kept": 2, "dropped": 1, "reasons": {"<b>short</b>": 1}},
+        "stage": "filtering", "profile": "smoke", "hash": "abc", "settings": {"cap": 1}, "inputs": {}, "models": {}, "files": {}, "code": {}, "counts": {"entered": 3, "kept": 2, "dropped": 1, "reasons": {"<b>short</b>": 1}},
         "train": [{"loss": 1.0, "seconds": 3}], "seconds": 1.5, "environment": {"commit": "c0ffee", "device": "CPU", "python": "3.11", "packages": {"torch": "2.13"}}})
     write_json(project.run.folder("synthesiser") / "result.json", {"stage": "synthesiser", "profile": "smoke", "seconds": 58.5, "environment": {"commit": "beef"}})
     write_text(project.figures / "table_2.csv", 'source,"a ""quoted"" name"\n"two\nlines",<img src=x onerror=alert(1)>\n')

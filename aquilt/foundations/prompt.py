@@ -16,39 +16,52 @@ import re
 import tomllib
 from collections.abc import Sequence
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import json_repair
 
-from .core import TASKS, UserError, text_hash
+from .core import PACKAGE, TASKS, UserError, package_file, text_hash
 
 # %% ../../nbs/foundations/01_prompts.ipynb #3f4815e4
-FOLDER = files("aquilt") / "prompts"
+FOLDER = PACKAGE / "prompts"
 
 
 def prompt_names(lang: str = "en") -> list[str]:
-    "Names of the prompts written in `lang` ('en' or 'zh'), such as 'logic' or 'task/single_choice'; an unknown language has none. Source: Appendix D."
+    """Names of the prompts written in `lang` ('en' or 'zh'), such as 'logic' or
+    'task/single_choice'; an unknown language has none. Source: Appendix D."""
     folder = FOLDER / lang
-    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.txt"))
+    return sorted(path.relative_to(folder).with_suffix("").as_posix()
+                  for path in folder.rglob("*.txt"))
 
 # %% ../../nbs/foundations/01_prompts.ipynb #f560e85e
 @cache
+def _names(lang: str) -> frozenset[str]: return frozenset(prompt_names(lang))
+
 def template(
     name: str,  # one of `prompt_names(lang)`
     lang: str = "en",  # 'en' or 'zh'
 ) -> str:
-    "Text of a prompt with its slots still empty. Raises `UserError` where there is no such file. Source: Appendix D, or ours as `prompts/README.md` says."
-    if name not in prompt_names(lang):
+    """Text of a prompt with its slots still empty. Raises `UserError` where there is no such file.
+    Source: Appendix D, or ours as `prompts/README.md` says."""
+    if name not in _names(lang):
         raise UserError(f"There is no prompt {name!r} in language {lang!r}: choose one of aquilt.foundations.prompt.prompt_names({lang!r}).")
-    return (FOLDER / lang / f"{name}.txt").read_text(encoding="utf-8").rstrip("\n")
+    path = package_file(f"prompts/{lang}/{name}.txt")
+    return _text(path, path.stat().st_mtime_ns).rstrip("\n")
+
+@cache
+def _text(path: Path, version: int) -> str:
+    """The text of a file that is read once for each version of it: one that is edited while a
+    notebook is open counts at once."""
+    return path.read_text(encoding="utf-8")
 
 # %% ../../nbs/foundations/01_prompts.ipynb #dd857c83
 SLOT = re.compile(r"\[\[(\w+)\]\]")
 
 
 def checked_template(name: str, lang: str, slots: dict[str, Any]) -> str:
-    "The template of `name`, once `slots` are exactly the ones it has. Raises `UserError` naming a missing or an unknown slot."
+    """The template of `name`, once `slots` are exactly the ones it has. Raises `UserError` naming a
+    missing or an unknown slot."""
     text = template(name, lang)
     wanted = set(SLOT.findall(text))
     takes = ", ".join(sorted(wanted)) or "none"
@@ -60,7 +73,8 @@ def checked_template(name: str, lang: str, slots: dict[str, Any]) -> str:
 
 
 def fill(text: str, slots: dict[str, Any]) -> str:
-    "`text` with every `[[slot]]` replaced by its value, in one pass, so that values are never filled themselves."
+    """`text` with every `[[slot]]` replaced by its value, in one pass, so that values are never
+    filled themselves."""
     return SLOT.sub(lambda found: str(slots[found[1]]), text)
 
 # %% ../../nbs/foundations/01_prompts.ipynb #18c389f7
@@ -70,26 +84,34 @@ def render(
     /,
     **slots: Any,  # one value for each slot of the template
 ) -> str:
-    "A prompt with its slots filled, as one string. Raises `UserError` for an unknown prompt, a missing slot or an unknown one."
+    """A prompt with its slots filled, as one string. Raises `UserError` for an unknown prompt, a
+    missing slot or an unknown one."""
     return fill(checked_template(name, lang, slots), slots)
 
 # %% ../../nbs/foundations/01_prompts.ipynb #1a731f28
 def messages(name: str, lang: str = "en", /, **slots: Any) -> list[dict[str, str]]:
-    "A filled prompt as chat messages: system and user, or user alone. Raises `UserError` as `render` does."
+    """A filled prompt as chat messages: system and user, or user alone. Raises `UserError` as
+    `render` does."""
     parts = checked_template(name, lang, slots).split("\n[user]\n")
     roles = ["system", "user"][-len(parts) :]
-    return [{"role": role, "content": fill(part.strip(), slots)} for role, part in zip(roles, parts)]
+    return [{"role": role, "content": fill(part.strip(), slots)} for role,
+            part in zip(roles, parts)]
 
 # %% ../../nbs/foundations/01_prompts.ipynb #ebe6aea7
 def prompt_hash(name: str, lang: str = "en") -> str:
-    "Hash of the unfilled template (16 hexadecimal digits), the same on every machine. Raises `UserError` for an unknown prompt."
+    """Hash of the unfilled template (16 hexadecimal digits), the same on every machine. Raises
+    `UserError` for an unknown prompt."""
     return text_hash(template(name, lang))
 
 # %% ../../nbs/foundations/01_prompts.ipynb #c3d06128
-@cache
 def requirements() -> dict[str, dict[str, str]]:
-    "For each task: its name in the meta prompt and its question and thought requirements. Source: Appendix D, Specific Task Content 1/3 to 3/3; `extractive_qa` is ours."
-    return tomllib.loads((FOLDER / "en" / "requirements.toml").read_text(encoding="utf-8"))
+    """For each task: its name in the meta prompt and its question and thought requirements. Source:
+    Appendix D, Specific Task Content 1/3 to 3/3; `extractive_qa` is ours."""
+    path = package_file("prompts/en/requirements.toml")
+    return _requirements(_text(path, path.stat().st_mtime_ns))
+
+@cache
+def _requirements(text: str) -> dict[str, dict[str, str]]: return tomllib.loads(text)
 
 # %% ../../nbs/foundations/01_prompts.ipynb #b7098a47
 def check_task(task: str) -> None:
@@ -103,7 +125,8 @@ def distillation_messages(
     task: str,  # the task type t, one of `aquilt.foundations.core.TASKS`
     lang: str = "en",  # language of the reply
 ) -> list[dict[str, str]]:
-    "Messages that ask the teacher for a question, thought process and answer (Eq. 1). Raises `UserError` for an unknown task or language."
+    """Messages that ask the teacher for a question, thought process and answer (Eq. 1). Raises
+    `UserError` for an unknown task or language."""
     check_task(task)
     pair = requirements()[task]
     return messages(
@@ -116,56 +139,76 @@ def distillation_messages(
     )
 
 # %% ../../nbs/foundations/01_prompts.ipynb #e052903c
-def logic_messages(text: str, question: str, answer: str, task: str, lang: str = "en") -> list[dict[str, str]]:
-    "Messages that ask the teacher for the logic between a given question and answer (Eq. 2). Raises `UserError` for an unknown task or language."
+def logic_messages(text: str, question: str, answer: str, task: str,
+                   lang: str = "en") -> list[dict[str, str]]:
+    """Messages that ask the teacher for the logic between a given question and answer (Eq. 2).
+    Raises `UserError` for an unknown task or language."""
     check_task(task)
-    return messages("logic", text=text, question=question, answer=answer, reply_language=template("reply_language", lang))
+    return messages("logic", text=text, question=question, answer=answer,
+                    reply_language=template("reply_language", lang))
 
 # %% ../../nbs/foundations/01_prompts.ipynb #09aca88a
 def qa_json(question: str, logic: str, answer: str, with_logic: bool = True) -> str:
-    "Question, logic and answer as a JSON object on one line, with the keys of the task prompts (Appendix D, Different Task Prompts for AQuilt)."
+    """Question, logic and answer as a JSON object on one line, with the keys of the task prompts
+    (Appendix D, Different Task Prompts for AQuilt)."""
     pair = {"question": question, "thinking_steps": logic, "answer": answer}
     if not with_logic:
         del pair["thinking_steps"]
     return json.dumps(pair, ensure_ascii=False)
 
 # %% ../../nbs/foundations/01_prompts.ipynb #320f1021
-def inspection_messages(text: str, question: str, logic: str, answer: str, lang: str = "en") -> list[dict[str, str]]:
-    "Messages that ask the teacher for an analysis and a score from 1 to 5 of a synthesised record (Eq. 4). Raises `UserError` for an unknown language."
-    pair = qa_json(question, logic, answer)
-    return messages("inspection", text=text, qa_pair=pair, reply_language=template("reply_language", lang))
+def inspection_messages(text: str, question: str, logic: str, answer: str, lang: str = "en",
+                        with_logic: bool = True) -> list[dict[str, str]]:
+    """Messages that ask the teacher for an analysis and a score from 1 to 5 of a synthesised record
+    (Eq. 4). Raises `UserError` for an unknown language."""
+    pair = qa_json(question, logic, answer, with_logic)
+    return messages("inspection", text=text, qa_pair=pair, reply_language=template("reply_language",
+        lang))
 
 # %% ../../nbs/foundations/01_prompts.ipynb #307e8288
-def synthesis_prompt(text: str, task: str, lang: str = "en") -> str:
-    "The string that AQuilt continues with a fenced JSON object (Eq. 3 and 6); `lang` is the language of passage and record. Raises `UserError` for an unknown task or language."
+def synthesis_prompt(text: str, task: str, lang: str = "en", with_logic: bool = True) -> str:
+    """The string that AQuilt continues with a fenced JSON object (Eq. 3 and 6); `lang` is the language of passage and record.
+
+    Without logic it asks for no thinking steps (Table 3). Raises `UserError` for an unknown task or language."""
     check_task(task)
-    entry = requirements()[task]
-    return render("synthesis", lang, instruction=template(f"task/{task}", lang), text=text, task_type=entry["chinese" if lang == "zh" else "task_type"]) + "\n"
+    entry, folder = requirements()[task], "task" if with_logic else "task_without_logic"
+    type_ = entry["chinese" if lang == "zh" else "task_type"]
+    return render("synthesis", lang, instruction=template(f"{folder}/{task}", lang), text=text,
+                  task_type=type_) + "\n"
 
 # %% ../../nbs/foundations/01_prompts.ipynb #8e925489
 def completion_json(question: str, logic: str, answer: str, with_logic: bool = True) -> str:
-    "The completion of a synthesis prompt: a fenced JSON object with question, thinking_steps (left out without logic) and answer (Eq. 3)."
+    """The completion of a synthesis prompt: a fenced JSON object with question, thinking_steps
+    (left out without logic) and answer (Eq. 3)."""
     return f"```json\n{qa_json(question, logic, answer, with_logic)}\n```"
 
 # %% ../../nbs/foundations/01_prompts.ipynb #e41a5696
 def forced_prefix(instruction: str) -> str:
-    "Beginning of a completion whose question starts with `instruction`, the instruction of an unseen task (section 3.4)."
-    return '```json\n{"question": ' + json.dumps(instruction.rstrip(" "), ensure_ascii=False)[:-1]  # tokenizers join a blank to the word after it: the model writes it
+    """Beginning of a completion whose question starts with `instruction`, the instruction of an
+    unseen task (section 3.4)."""
+    # tokenizers join a blank to the word after it: the model writes it
+    return '```json\n{"question": ' + json.dumps(instruction.rstrip(" "), ensure_ascii=False)[:-1]
 
 # %% ../../nbs/foundations/01_prompts.ipynb #b7eb7a69
-def self_inspection_prompt(text: str, question: str, logic: str, answer: str) -> str:
-    "The string that the inspector continues with a fenced JSON object of analysis_steps and score (Eq. 5 and 7); English for records of either language."
-    pair = qa_json(question, logic, answer)
-    return render("self_inspection_input", instruction=template("self_inspection"), text=text, qa_pair=pair) + "\n"
+def self_inspection_prompt(text: str, question: str, logic: str, answer: str,
+                           with_logic: bool = True) -> str:
+    """The string that the inspector continues with a fenced JSON object of analysis_steps and score
+    (Eq. 5 and 7); English for records of either language."""
+    pair = qa_json(question, logic, answer, with_logic)
+    return render("self_inspection_input", instruction=template("self_inspection"), text=text,
+                  qa_pair=pair) + "\n"
 
 
 def inspection_json(analysis: str, score: int) -> str:
-    "The completion of a self-inspection prompt: a fenced JSON object with analysis_steps and score, a string as in the printed example (Eq. 5)."
-    return "```json\n" + json.dumps({"analysis_steps": analysis, "score": str(score)}, ensure_ascii=False) + "\n```"
+    """The completion of a self-inspection prompt: a fenced JSON object with analysis_steps and
+    score, a string as in the printed example (Eq. 5)."""
+    return "```json\n" + json.dumps({"analysis_steps": analysis, "score": str(score)},
+                                    ensure_ascii=False) + "\n```"
 
 # %% ../../nbs/foundations/01_prompts.ipynb #082b1d25
 def as_it_stands(text: str) -> dict[str, Any] | None:
-    "The first JSON object in a reply, bare, in a fence or among words, control characters allowed; None where none can be read."
+    """The first JSON object in a reply, bare, in a fence or among words, control characters
+    allowed; None where none can be read."""
     fence = max(text.find("```json"), 0)
     for at in (text.find("{"), text.find("{", fence)):
         try:
@@ -176,10 +219,12 @@ def as_it_stands(text: str) -> dict[str, Any] | None:
 
 
 def first_object(text: str) -> dict[str, Any]:
-    "The first JSON object in a reply, as it stands, else repaired. Raises `ValueError` where there is none."
+    """The first JSON object in a reply, as it stands, else repaired. Raises `ValueError` where
+    there is none."""
     if (found := as_it_stands(text)) is not None:
         return found
-    starts = [at for at in (text.find("{"), text.find("{", max(text.find("```json"), 0))) if at >= 0]
+    starts = [at for at in (text.find("{"), text.find("{", max(text.find("```json"), 0)))
+              if at >= 0]
     try:
         found = json_repair.loads(text[starts[-1] :].split("\n```")[0]) if starts else None
     except (ValueError, RecursionError):
@@ -190,7 +235,8 @@ def first_object(text: str) -> dict[str, Any]:
 
 # %% ../../nbs/foundations/01_prompts.ipynb #1c0a0002
 def rung(text: str) -> str:
-    "How a reply can be read: `strict` where it is one JSON object and nothing else, `inside` where one stands in a fence or among words, else `repaired`."
+    """How a reply can be read: `strict` where it is one JSON object and nothing else, `inside`
+    where one stands in a fence or among words, else `repaired`."""
     try:
         if isinstance(json.loads(text), dict):
             return "strict"
@@ -200,12 +246,15 @@ def rung(text: str) -> str:
 
 # %% ../../nbs/foundations/01_prompts.ipynb #1c0a0005
 def correction(reply: str, problem: str, keys: Sequence[str]) -> list[dict[str, str]]:
-    "What goes on a conversation after a reply that cannot be used: the reply itself, and the request to write it again."
-    return [{"role": "assistant", "content": reply}, *messages("correction", problem=problem, keys=", ".join(keys))]
+    """What goes on a conversation after a reply that cannot be used: the reply itself, and the
+    request to write it again."""
+    return [{"role": "assistant", "content": reply}, *messages("correction", problem=problem,
+        keys=", ".join(keys))]
 
 # %% ../../nbs/foundations/01_prompts.ipynb #2d101115
 def plain_key(key: str) -> str:
-    "A key without the differences that do not matter: 'Thought_Process ' and 'thought process' are one."
+    """A key without the differences that do not matter: 'Thought_Process ' and 'thought process'
+    are one."""
     return key.strip().lower().replace("_", " ")
 
 
@@ -228,7 +277,8 @@ def parse_json_object(
     text: str,  # a model's reply, fenced or not
     keys: tuple[str, ...],  # the keys it must have, such as `QA_KEYS`
 ) -> dict[str, str]:
-    "The values of `keys` in the reply's JSON object, as text. Raises `ValueError` with a reason where the object or a value is missing or empty."
+    """The values of `keys` in the reply's JSON object, as text. Raises `ValueError` with a reason
+    where the object or a value is missing or empty."""
     found = {plain_key(key): plain_text(value) for key, value in first_object(text).items()}
     values = {key: found.get(plain_key(key), "") for key in keys}
     for key, value in values.items():
@@ -238,7 +288,8 @@ def parse_json_object(
 
 # %% ../../nbs/foundations/01_prompts.ipynb #d2c29b16
 def parse_score(value: str | int | float) -> int:
-    "The whole number a score begins with, held between 1 and 5 (section 3.4: a 5-point scale; limits as in the official script). Raises `ValueError` where there is none."
+    """The whole number a score begins with, held between 1 and 5 (section 3.4: a 5-point scale;
+    limits as in the official script). Raises `ValueError` where there is none."""
     found = re.match(r"\s*(-?\d+)", str(value))
     if not found:
         raise ValueError(f"the score {str(value)[:40]!r} is not a number from 1 to 5")
@@ -251,5 +302,6 @@ def evaluation_prompt(
     /,
     **fields: Any,  # the slots of that benchmark's prompt
 ) -> str:
-    "The question a specialist is asked (Appendix D, Prompts For evaluation on Downstream Tasks). Raises `UserError` for an unknown benchmark, language or field."
+    """The question a specialist is asked (Appendix D, Prompts For evaluation on Downstream Tasks).
+    Raises `UserError` for an unknown benchmark, language or field."""
     return render(f"evaluation/{benchmark}", lang, **fields)

@@ -19,6 +19,7 @@ from typing import Any
 
 from ..foundations.core import UserError, write_json, write_text
 from ..foundations.runs import Run
+from .status import status
 
 # %% ../../nbs/runner/98_report.ipynb #2eff7ba5
 def by_number(path: Path) -> list:
@@ -28,14 +29,17 @@ def by_number(path: Path) -> list:
 def read_json(path: Path) -> dict:
     "The value in a JSON file. Raises UserError where the file is damaged."
     try: return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as e: raise UserError(f"{path} is damaged ({e}): delete it and repeat the command; what it recorded is then done again.") from e
+    except ValueError as e:
+        raise UserError(f"{path} is damaged ({e}): delete it and repeat the command; what it recorded is then done again.") from e
 
 def read_results(run_dir: Path) -> list[dict]:
-    "Every result below a run directory, in the order of the stages' names. Raises UserError that names a damaged file."
+    """Every result below a run directory, in the order of the stages' names. Raises UserError that
+    names a damaged file."""
     return [read_json(path) for path in sorted(run_dir.rglob("result.json"), key=by_number)]
 
 # %% ../../nbs/runner/98_report.ipynb #874f51ba
-UNSTABLE = re.compile(r"config|inputs|hash|environment|(.+_)?seconds|.+_per_second")  # fields that are no measurement, or not the same twice
+# fields that are no measurement, or not the same twice
+UNSTABLE = re.compile(r"settings|inputs|models|files|code|hash|environment|(.+_)?seconds|.+_per_second")
 
 def measured(value: Any) -> Any:
     "A result without the fields that are no measurement, or that differ between two equal runs."
@@ -47,46 +51,59 @@ def measured(value: Any) -> Any:
 def _titled(path: Path) -> dict[str, str]:
     "Title and caption of a table or figure."
     sidecar = path.with_suffix(".json")
-    return {"title": path.stem.replace("_", " ").capitalize(), "caption": read_json(sidecar).get("caption", "") if sidecar.exists() else ""}
+    return {"title": path.stem.replace("_", " ").capitalize(),
+            "caption": read_json(sidecar).get("caption", "") if sidecar.exists() else ""}
 
 def drawn_tables(figures: Path) -> list[dict]:
-    "Each `table_*`: title, caption and the rows of its CSV file, header first; the text of its Markdown file where there is no CSV file."
-    found = {path.stem: path for suffix in ("md", "csv") for path in figures.glob(f"table_*.{suffix}")}
+    """Each `table_*`: title, caption and the rows of its CSV file, header first; the text of its
+    Markdown file where there is no CSV file."""
+    found = {path.stem: path for suffix in ("md", "csv")
+             for path in figures.glob(f"table_*.{suffix}")}
     tables = []
     for path in sorted(found.values(), key=by_number):
         text = path.read_text(encoding="utf-8")
-        tables.append(_titled(path) | {"text": text, "rows": list(csv.reader(io.StringIO(text))) if path.suffix == ".csv" else []})
+        tables.append(_titled(path) | {"text": text, "rows": list(csv.reader(io.StringIO(text)))
+                                       if path.suffix == ".csv" else []})
     return tables
 
 def drawn_figures(figures: Path) -> list[dict]:
     "Each `*.png`: title, caption and the picture in base64."
-    return [_titled(path) | {"png": base64.b64encode(path.read_bytes()).decode()} for path in sorted(figures.glob("*.png"), key=by_number)]
+    return [_titled(path) | {"png": base64.b64encode(path.read_bytes()).decode()}
+            for path in sorted(figures.glob("*.png"), key=by_number)]
 
 # %% ../../nbs/runner/98_report.ipynb #31f80d01
 def stage_rows(results: list[dict]) -> list[list]:
-    "Per stage: name, entered, kept, dropped, reasons, seconds; a stage without a ledger has empty counts."
+    """Per stage: name, entered, kept, dropped, reasons, seconds; a stage without a ledger has empty
+    counts."""
     rows = []
     for r in results:
         counts = r.get("counts", {})
         reasons = ", ".join(f"{reason}: {n}" for reason, n in counts.get("reasons", {}).items())
-        rows.append([r["stage"], *(counts.get(k, "") for k in ("entered", "kept", "dropped")), reasons, r.get("seconds", "")])
+        rows.append([r["stage"], *(counts.get(k, "") for k in ("entered", "kept", "dropped")),
+                     reasons, r.get("seconds", "")])
     return rows
 
 def made_with(results: list[dict]) -> dict[str, str]:
-    "Every commit, device, Python and package version that a result names, and the time of all stages."
+    """Every commit, device, Python and package version that a result names, and the time of all
+    stages."""
     environments = [r.get("environment", {}) for r in results]
-    made = {name: ", ".join(sorted({e.get(name, "") for e in environments} - {""})) for name in ("commit", "device", "python")}
-    made["packages"] = ", ".join(sorted({f"{name} {version}" for e in environments for name, version in e.get("packages", {}).items()}))
+    made = {name: ", ".join(sorted({e.get(name, "") for e in environments} - {""}))
+            for name in ("commit", "device", "python")}
+    made["packages"] = ", ".join(sorted({f"{name} {version}" for e in environments for name,
+                                         version in e.get("packages", {}).items()}))
     return made | {"time in stages": f"{sum(r.get('seconds', 0) for r in results) / 60:.1f} minutes"}
 
 # %% ../../nbs/runner/98_report.ipynb #49330c4a
 def write_report(run: Run, figures: Path) -> Path:
-    "Write `report.html` and `results.json` in the figures folder; returns the page. Raises UserError where no stage is done."
+    """Write `report.html` and `results.json` in the figures folder; returns the page. Raises
+    UserError where no stage is done."""
     from jinja2 import Environment, StrictUndefined
     if not (results := read_results(run.root)):
         raise UserError(f"{run.root} holds no result yet: run `aquilt reproduce --profile {run.profile.name}` first, or name the right --run-dir.")
-    template = Environment(autoescape=True, undefined=StrictUndefined).from_string((files("aquilt") / "data" / "report.html").read_text(encoding="utf-8"))
-    page = template.render(profile=asdict(run.profile), made_with=made_with(results), tables=drawn_tables(figures), figures=drawn_figures(figures), stages=stage_rows(results))
+    template = Environment(autoescape=True,
+                           undefined=StrictUndefined).from_string((files("aquilt") / "data" / "report.html").read_text(encoding="utf-8"))
+    page = template.render(profile=asdict(run.profile), made_with=made_with(results), tables=drawn_tables(figures), figures=drawn_figures(figures),
+                           stages=stage_rows(results), stale=[row for row in status(run) if row["state"] == "stale"])
     write_json(figures / "results.json", [measured(r) for r in results])
     write_text(figures / "report.html", page)
     return figures / "report.html"
