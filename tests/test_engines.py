@@ -239,6 +239,28 @@ def test_unknown_engine():
     with pytest.raises(UserError, match="transformers, vllm"): open_engine("magic", "x")
 
 
+# --- probabilities of the next token
+
+def test_probabilities_are_those_of_the_next_token(engine):
+    "Greedy decoding takes the likeliest choice; each row stands alone, whatever batch it is in."
+    letters = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"]
+    told = engine.probabilities(PROMPTS, letters)
+    assert [len(row) for row in told] == [len(letters)] * len(PROMPTS) and all(0 <= p <= 1 and sum(row) <= 1.0001 for row in told for p in row)
+    alone = [engine.probabilities([p], letters)[0] for p in PROMPTS]
+    assert all(a == pytest.approx(b, abs=1e-5) for a, b in zip(told, alone)) and engine.probabilities([], letters) == []
+
+
+def test_an_adapter_changes_probabilities_of_its_own_call_alone(engine, adapter):
+    before = engine.probabilities(PROMPTS, ["A", "B"])
+    after = [engine.probabilities(PROMPTS, ["A", "B"], name) for name in (adapter, None)]
+    assert after[0] != after[1] and all(a == pytest.approx(b, abs=1e-6) for a, b in zip(before, after[1]))
+
+
+@pytest.mark.parametrize("prompts, choices, why", [([Prompt("The river")], ["河"], "not one token"), ([Prompt("far too long " * 200)], ["A"], "no room"), ([Prompt("")], ["A"], "empty")])
+def test_what_has_no_probability_is_one_sentence(engine, prompts, choices, why):
+    with pytest.raises(UserError, match=why): engine.probabilities(prompts, choices)
+
+
 def test_vllm_missing_names_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(UserError, match="make install-vllm"): VLLMEngine("x")
@@ -314,7 +336,8 @@ runs += [engine.generate(PROMPTS[:1] * 100, Sampling(temperature=2, top_p=1, max
 try: engine.generate(PROMPTS, GREEDY, "nowhere")
 except UserError as e: assert "adapter_model.safetensors" in str(e)
 else: raise AssertionError
-json.dump([[asdict(c) for c in run] for run in runs], open(sys.argv[3], "w"))
+told = engine.probabilities(PROMPTS, ["A", "B"], sys.argv[2])
+json.dump([[[asdict(c) for c in run] for run in runs], told], open(sys.argv[3], "w"))
 """
 
 
@@ -325,9 +348,11 @@ def test_vllm_gives_the_tokens_of_transformers(engine, model, adapter, tmp_path)
                         "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(Path(engines.__file__).parents[1])])}
     done = subprocess.run([sys.executable, "-c", VLLM_SCRIPT, model, adapter, tmp_path / "out.json"], env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
-    bare, lora, bare_again, sampled, repeated, other, hot = json.loads((tmp_path / "out.json").read_text())
+    (bare, lora, bare_again, sampled, repeated, other, hot), told = json.loads((tmp_path / "out.json").read_text())
     ours = [[asdict(c) for c in engine.generate(PROMPTS + [Prompt("river " * 200)], GREEDY, a)] for a in (None, adapter)]
     assert [bare, lora] == ours and bare_again == bare
     assert sampled == repeated != other
+    for row, same in zip(told, engine.probabilities(PROMPTS, ["A", "B"], adapter)):  # vLLM tells the twenty likeliest
+        assert all(p in (0.0, pytest.approx(q, abs=1e-4)) for p, q in zip(row, same))
     ended = [c for c in hot if c["finish_reason"] == "stop"]
     assert 0 < len(ended) < 100 and all("<|im_end|>" not in c["text"] and c["usage"]["completion_tokens"] <= 40 for c in ended)

@@ -19,6 +19,7 @@ from aquilt.reading import sources as module
 from aquilt.foundations.core import TASKS, Record, UserError
 from aquilt.reading.readers import READERS, read_json, read_rows, table
 from aquilt.foundations.runs import Run
+from stages import done
 from aquilt.reading.sources import (FORMS, PAIR_TASKS, Source, bare, find_source, hub_rows, list_sources, load_registry, open_source, pairs, pin, read_source, registry, sample,
                             source_files)
 from aquilt.miniature.world import grammar
@@ -693,10 +694,8 @@ def test_folders_of_real_files_give_those_for_training(data):
 
 
 def test_the_corpus_of_the_real_files(data, tmp_path, monkeypatch):
-    from aquilt.foundations import runs
     from aquilt.corpus import corpus, labeled
     from aquilt.foundations.profiles import SINGLE_GPU
-    monkeypatch.setattr(runs, "environment", dict)
     for name, value in (("HF_HUB_OFFLINE", "1"), ("AQUILT_SOURCES", str(tmp_path / "sources")), ("AQUILT_PARTIAL", "1")): monkeypatch.setenv(name, value)
     for number, (_, pattern, name, changes, _) in enumerate(INDEX):
         if changes or not name or "unlabeled" not in find_source(name).roles: continue
@@ -708,14 +707,14 @@ def test_the_corpus_of_the_real_files(data, tmp_path, monkeypatch):
             link.symlink_to(file)
             if (labels := file.with_name(file.stem + "-labels.lst")).exists(): link.with_name(link.stem + "-labels.lst").symlink_to(labels)
     run = Run(replace(SINGLE_GPU, student="qwen2", passages_per_source=200, passage_tokens=512, labeled_pairs=150), tmp_path / "run")
-    result = corpus(run)
+    result = done(run, corpus(run))
     print(result["counts"], {s.name: result["per_source"].get(s.name, 0) for s in list_sources("unlabeled")}, result["missing"].keys(), sep="\n")
     assert set(result["missing"]) == {"HaihuaAI", "NLPCC", "AdversarialDbidaf", "AdversarialDroberta", "Record", "Covid19QA"}
     assert "holds a passage" in result["missing"]["Covid19QA"], "whose file of contexts is not among the samples"
     assert {s.name for s in list_sources("unlabeled")} - set(result["missing"]) - set(result["per_source"]) == {"CMQG"}, "whose texts are CHIP2020's here"
     records = run.records("corpus")
     assert {r.lang for r in records} == {"en", "zh"} and all(r.text and r.span and r.span[1] - r.span[0] == len(r.text) for r in records)
-    counts = labeled(run)["counts"]
+    counts = done(run, labeled(run))["counts"]
     pairs = Counter((r.task, r.lang) for r in run.records("labeled"))
     print(counts, pairs, sep="\n")
     assert set(pairs) == {("extractive_qa", "en"), ("extractive_qa", "zh"), ("natural_language_inference", "en"), ("single_choice", "zh"), ("text_summarization", "zh")} and max(pairs.values()) <= 150
@@ -731,5 +730,5 @@ def test_the_corpus_of_the_real_files(data, tmp_path, monkeypatch):
     for r in records: overlap.of(r.text)
     table = overlap.table().set_index("benchmark")
     print(table.to_string())
-    assert list(table.index) == list(benchmarks.SUITE) and (table["items"] > 100).all()
+    assert list(table.index) == list(benchmarks.suite(run.profile)) and (table["items"] > 100).all()
     assert table.loc["squadqa", "passages"] >= 50 and table.loc["squadqa", "note"] and table["passages"].drop("squadqa").sum() < 20, "only the test's own contexts were put into this corpus"

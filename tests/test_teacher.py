@@ -14,8 +14,9 @@ from aquilt.foundations.core import TASKS
 from aquilt.foundations.prompt import INSPECTION_KEYS, LOGIC_KEYS, META_KEYS, distillation_messages, inspection_messages, logic_messages, messages, parse_json_object, parse_score
 from aquilt.miniature.questions import ask, concluded, conclusion, other_values, value, word
 from aquilt.reading.sources import list_sources
-from aquilt.miniature.teacher import (explain, guess_task, judge, language_of, leans, logic_quality, name_list, options_of, reply, right_answer, tagged, task_of, teacher_server, with_faults,
+from aquilt.miniature.teacher import (composed, offers_twice, wording, explain, guess_task, judge, language_of, leans, logic_quality, name_list, options_of, right_answer, tagged, task_of, with_faults,
                             write_pair)
+from aquilt.miniature.server import reply, teacher_server
 from aquilt.miniature.world import LANG, draw_entity, draw_passage, grammar, read_facts, show, state, write_passage
 
 KINDS, DOMAINS = list(grammar()["kinds"]), list(grammar()["domains"])
@@ -91,13 +92,14 @@ def wrong_answer(task, text, question, answer, lang, rng):
 
 @each_task
 @each_lang
-def test_a_wrong_answer_is_scored_1(task, lang):
+def test_a_wrong_answer_is_scored_1_or_half_right_2(task, lang):
     for text, rng in passages(lang):
         question, logic, answer = write_pair(task, text, lang, rng)
         wrong = wrong_answer(task, text, question, answer, lang, rng)
         for reasons in (logic, "", concluded(wrong, lang)):
             score, analysis = judge(task, text, question, reasons, wrong, lang)
-            assert score == 1 and word("wrong", lang) in analysis, (text, question, answer, wrong)
+            finding = {1: "wrong", 2: "half"}.get(score, "right")
+            assert score <= 2 and word(finding, lang) in analysis, (text, question, answer, wrong)
 
 
 @each_lang
@@ -129,7 +131,7 @@ def test_a_question_that_leans_is_scored_2(task, lang):
         question, logic, answer = write_pair(task, text, lang, rng)
         leaning = word("lean", lang) + question[0].lower() + question[1:]
         score, analysis = judge(task, text, leaning, logic, answer, lang)
-        assert leans(leaning) and score == 2 and analysis.startswith(word("leans", lang).strip()) and word("right", lang).strip() in analysis
+        assert leans(leaning) and score == 2 and all(word(w, lang).strip() in analysis for w in ("leans", "right"))
 
 
 @each_task
@@ -267,10 +269,10 @@ def test_a_logic_prompt_gives_the_missing_logic(lang):
 def test_a_general_prompt_gives_a_readable_pair(benchmark, task, lang):
     for text, _ in passages(lang, 2):
         sent = messages(f"general/{benchmark}", text=text)
-        pair = parse_json_object(reply(sent), META_KEYS)
-        assert task_of(sent[0]["content"]) == task
+        pair = json.loads(reply(sent))
+        assert task_of(sent[0]["content"]) == task and pair.keys() == {"question", "answer"}, "the prompt asks for no logic"
         if benchmark == "translation": assert_translated(text, pair, lang)
-        else: assert judge(task, text, *(pair[k] for k in META_KEYS), lang)[0] >= 4
+        else: assert judge(task, text, pair["question"], None, pair["answer"], lang)[0] >= 4
 
 
 def assert_translated(text, pair, lang):
@@ -396,5 +398,98 @@ def test_a_sentence_said_in_other_words_is_judged_by_its_facts(lang):
         question, logic = word("reword", lang, t=state(fact, lang, form)), word("speaks", lang, e=show(fact.entity, "name", lang), k=fact.spec.label[LANG[lang]]).strip()
         assert guess_task(question) == "closed_book_qa"
         assert judge("closed_book_qa", text, question, logic, state(fact, lang, 1 - form), lang)[0] == 4
-        for wrong in (state(fact, lang, form), value(fact, lang), show(fact.entity, "name", lang)):
-            assert judge("closed_book_qa", text, question, logic, wrong, lang)[0] == 1
+        for wrong, score in ((state(fact, lang, form), 2), (value(fact, lang), 1), (show(fact.entity, "name", lang), 1)):
+            assert judge("closed_book_qa", text, question, logic, wrong, lang)[0] == score
+
+
+# ---- the five levels
+
+CITY = "The city BaBeDa stands on the river MoKo. The city BaBeDa was founded in 1200. The river MoKo flows into the TiRe Sea."
+RIVER, SEA = "On which river does the city BaBeDa stand?", "Into which sea does the river of the city BaBeDa flow?"
+GROUND, HOPS = "The city BaBeDa stands on the river MoKo. So the answer is MoKo.", "The city BaBeDa stands on the river MoKo. The river MoKo flows into the TiRe Sea. So the answer is TiRe."
+LEVELS = [
+    (5, SEA, HOPS, "TiRe"), (5, "Write two sentences on the city BaBeDa with river MoKo and founding year 1200.", "The key points are the river and the founding year of BaBeDa.", "The river MoKo runs through the city BaBeDa. The city BaBeDa was founded in 1200."),
+    (4, RIVER, GROUND, "MoKo"), (4, RIVER, GROUND, "The city BaBeDa stands on the river MoKo."), (4, RIVER + " A. MoKo B. TiRe C. LaLa D. RoRo", GROUND, "MoKo"),
+    (3, RIVER, "So the answer is MoKo.", "MoKo"), (3, SEA, "The river MoKo flows into the TiRe Sea. So the answer is TiRe.", "TiRe"), (3, RIVER + " A. MoKo B. TiRe C. TiRe D. RoRo", GROUND, "MoKo"),
+    (3, RIVER, GROUND, "The city BaBeDa stands on the river MoKo. The city BaBeDa stands on the river MoKo."),
+    (3, "List the names in this sentence: The city BaBeDa stands on the river LaLa.", "In the order of the sentence. So the answer is BaBeDa, LaLa.", "BaBeDa, LaLa"),
+    (2, "According to the text, on which river does the city BaBeDa stand?", GROUND, "MoKo"), (2, RIVER, "The city BaBeDa stands on the river LaLa. So the answer is MoKo.", "MoKo"),
+    (2, RIVER, GROUND, "The river MoKo flows into the TiRe Sea."), (2, RIVER + " A. LaLa B. TiRe C. LiLi D. RoRo", GROUND, "MoKo"), (2, RIVER + " A. MoKo B. TiRe C. MoKo D. RoRo", GROUND, "MoKo"),
+    (2, "Which statements are true? A. The city BaBeDa was founded in 1200. B. The city BaBeDa was founded in 1300. C. The river MoKo flows into the TiRe Sea.", "A is true. B is false. C is false. So the answer is A.", "A"),
+    (2, "Does the river LaLa run through the city BaBeDa?", "Nothing is said of the river of BaBeDa. So the answer is maybe.", "maybe"),
+    (1, "Does the river LaLa run through the city BaBeDa?", GROUND, "yes"), (1, RIVER, GROUND, "LaLa"), (1, "What is the city BaBeDa known for?", "The city BaBeDa is known for silk. So the answer is silk.", "silk"), (1, "Who are you?", "", "me")]
+
+
+@pytest.mark.parametrize("score, question, logic, answer", LEVELS)
+def test_each_level_has_its_records(score, question, logic, answer):
+    given, analysis = judge(guess_task(question), CITY, question, logic, answer, "en")
+    assert given == score, analysis
+
+
+FINDINGS = {"right": 5, "half": 2, "wrong": 1, "stands": 5, "leans": 2, "ambiguous": 2, "sound": 5, "thin": 3, "flawed": 2, "clear": 5, "poor": 3}
+
+def words_allow(analysis, lang):
+    "The score that the analysis in words amounts to."
+    return min([5 if word("steps", lang).strip() in analysis else 4, *(most for name, most in FINDINGS.items() if word(name, lang).strip() in analysis)])
+
+
+@given(st.sampled_from(TASKS), st.sampled_from(KINDS), st.sampled_from(list(LANG)), st.integers(0, 10**6), st.sampled_from((0.0, 0.3, 1.0)), st.data())
+@settings(max_examples=150, deadline=None)
+def test_words_and_score_agree_with_each_other_and_with_the_truth(task, kind, lang, seed, faults, data):
+    rng = random.Random(seed)
+    text = draw_passage(rng, kind, "news", lang, "distillation")
+    question, logic, answer = with_faults(task, write_pair(task, text, lang, rng), text, lang, faults, rng)
+    if data.draw(st.booleans()): answer = write_pair(task, text, lang, rng)[2]
+    seen = guess_task(question)
+    score, analysis = judge(seen, text, question, logic, answer, lang)
+    right = right_answer(seen, text, question, answer, lang)
+    assert score == words_allow(analysis, lang)
+    assert right or score <= 2
+    whole = not leans(question) and logic_quality(seen, text, question, logic, answer, lang) == "sound" and wording(seen, text, question, answer, lang) == "clear"
+    assert not (right and whole) or offers_twice(question, answer) or score >= 4
+
+
+@given(st.sampled_from(TASKS), st.sampled_from(KINDS), st.sampled_from(list(LANG)), st.integers(0, 10**6))
+@settings(max_examples=60, deadline=None)
+def test_what_is_worse_in_one_more_respect_scores_no_higher(task, kind, lang, seed):
+    rng = random.Random(seed)
+    text = draw_passage(rng, kind, "news", lang, "distillation")
+    pair = write_pair(task, text, lang, rng)
+    invented = next(state(f, lang) for f in draw_entity(rng, "person", "held_out"))
+    worse = [lambda q, l, a: (word("lean", lang) + q[0].lower() + q[1:], l, a), lambda q, l, a: (q, "", a) if not l.startswith(invented) else (q, l, a),
+             lambda q, l, a: (q, invented + l, a), lambda q, l, a: (q, l, {"en": "nobody knows", "zh": "无人知晓"}[lang])]
+    scores = {}
+    for chosen in range(2 ** len(worse)):
+        record = pair
+        for i in (2, 0, 1, 3):
+            if chosen >> i & 1: record = worse[i](*record)
+        scores[chosen] = judge(guess_task(record[0]), text, *record, lang)[0]
+    assert all(scores[c | 1 << i] <= scores[c] for c in scores for i in range(len(worse)))
+    assert scores[0] >= 4 and scores[8] == 1
+
+
+@each_lang
+def test_a_translation_is_judged_by_its_facts(lang):
+    other = {"en": "zh", "zh": "en"}[lang]
+    for text, rng in passages(lang):
+        fact = next(f for f in read_facts(text, lang) if f.entity)
+        question = {"en": "Translate into Chinese: ", "zh": "译成英文："}[lang] + state(fact, lang)
+        logic = word("speaks", lang, e=show(fact.entity, "name", lang), k=fact.spec.label[LANG[lang]]).strip()
+        assert {judge(guess_task(question), text, question, logic, state(fact, other, form), lang)[0] for form in (0, 1)} == {4}
+        wrong = state(fact.__class__(fact.kind, "BaBe", fact.attribute, fact.value, fact.via), other)
+        assert state(fact, other) == wrong or judge(guess_task(question), text, question, logic, wrong, lang)[0] == 1
+
+
+@each_lang
+def test_what_a_request_to_compose_asks_for_is_read_back(lang):
+    for text, rng in passages(lang):
+        question, _, answer = write_pair("text_generation", text, lang, rng)
+        asked = composed(question, lang)
+        assert {(a.spec.name, a.proposed) for a in asked} == {(f.attribute, f.value) for f in read_facts(answer, lang)} and composed(answer, lang) == []
+
+
+def test_the_score_is_decided_by_the_message_alone():
+    "Task and language are no part of an inspection prompt: the teacher finds them in it."
+    for score, question, logic, answer in LEVELS:
+        fields = parse_json_object(reply(inspection_messages(CITY, question, logic, answer, "en")), INSPECTION_KEYS)
+        assert parse_score(fields["score"]) == score and fields["analysis_steps"].strip()

@@ -5,19 +5,21 @@ from dataclasses import replace
 
 import pytest
 
-from aquilt import benchmarks
+from stages import done
 
-from aquilt.evaluation import testsets
-
-from aquilt.foundations import runs
-from aquilt.benchmarks import SUITE, available, domain, instructions
+from aquilt.benchmarks import available, domain, draw_instructions, specialist_examples, suite, test_items as asked_items
+from aquilt.data_sources import NONE
 from aquilt.foundations.core import Record, UserError
-from aquilt.foundations.profiles import PAPER, SMOKE
+from aquilt.foundations.profiles import SMOKE
 from aquilt.foundations.runs import Run
+from aquilt.reading import testsets
 from aquilt.reading.sources import as_test, find_source
-from aquilt.specialists import specialist, specialist_examples
+from aquilt.specialists import Cell, specialist
 
-REAL = replace(SMOKE, name="real", world="", passage_tokens=200, domain_passages=0, test_items=0)
+REAL = replace(SMOKE, name="real", scene="real", passage_tokens=200, domain_passages=0, test_items=0)
+SUITE, INVENTED = suite(REAL), suite(SMOKE)
+TESTS = {"squadqa": "Squad", "pubmedqa": "PubMedQA", "ceval": "CEVAL", "translation": "Translation", "essayqa": "EssayQA"}
+TEXTS = {"pubmedqa": "PubMedQA", "ceval": "Textbooks", "translation": "TranslationContexts", "essayqa": "EssayContexts"}
 TEST_FILES = {"Squad": "dev-v1.1.json", "PubMedQA": "ori_pqal.json", "Translation": "5_3.json", "EssayQA": "5_4.json"}
 
 
@@ -26,7 +28,6 @@ def sources(tmp_path, monkeypatch):
     "A folder for sources, the only place they come from."
     monkeypatch.setenv("AQUILT_SOURCES", str(tmp_path / "sources"))
     monkeypatch.delenv("AQUILT_PARTIAL", raising=False)
-    monkeypatch.setattr(runs, "environment", dict)
     (tmp_path / "sources").mkdir()
     return tmp_path / "sources"
 
@@ -52,7 +53,10 @@ def write_ceval(sources, answers=True, subjects=testsets.SUBJECTS):
         with write(sources / f"CEVAL/test/{subject}_test.csv", "").open("w", encoding="utf-8", newline="") as file: csv.writer(file).writerows(rows)
 
 
-def items(name): return testsets.real_items(name, as_test(find_source(SUITE[name].source)))
+def items(name): return testsets.real_items(name, as_test(find_source(TESTS[name])))
+
+
+def asked_of(run, benchmark): return done(run, specialist(run, Cell(benchmark, "qwen2-instruct", NONE, 0)))
 
 
 def test_squad_has_every_answer_and_no_passage(sources):
@@ -134,14 +138,14 @@ def test_lexeval_is_asked_as_it_asks(sources, name, file):
 
 @pytest.mark.parametrize("name", SUITE)
 def test_a_test_set_that_is_not_there_is_one_sentence(sources, name):
-    with pytest.raises(UserError, match=f"{SUITE[name].source}") as e: items(name)
+    with pytest.raises(UserError, match=f"{TESTS[name]}") as e: items(name)
     assert "\n" not in str(e.value)
 
 
 def test_all_test_items_are_asked_or_as_many_as_the_profile_wants(sources):
     write_pubmedqa(sources, 9)
-    every, some = (benchmarks.test_items(SUITE["pubmedqa"], replace(REAL, test_items=n)) for n in (0, 4))
-    assert len(every) == 9 and some == every[:4] == benchmarks.test_items(SUITE["pubmedqa"], replace(REAL, test_items=4))
+    every, some = (asked_items(SUITE["pubmedqa"], replace(REAL, test_items=n)) for n in (0, 4))
+    assert len(every) == 9 and some == every[:4] == asked_items(SUITE["pubmedqa"], replace(REAL, test_items=4))
 
 
 # ---- the text of a domain
@@ -157,36 +161,36 @@ def test_each_legal_task_has_its_own_text_in_its_languages(sources, tmp_path):
     write(sources / "TranslationContexts/law.json", [{"context": t} for t in (*ENGLISH, ENGLISH[0], *CHINESE, " ")])
     write(sources / "EssayContexts/law.json", [*ENGLISH, *CHINESE])
     run = Run(REAL, tmp_path / "run")
-    assert domain(run, SUITE["translation"])["counts"]["kept"] == 4 and texts(run, "translation") == ENGLISH + CHINESE, "each text once, in its order"
-    assert domain(run, SUITE["essayqa"])["counts"]["kept"] == 2 and texts(run, "essayqa") == CHINESE
+    assert done(run, domain(run, SUITE["translation"]))["counts"]["kept"] == 4 and texts(run, "translation") == ENGLISH + CHINESE, "each text once, in its order"
+    assert done(run, domain(run, SUITE["essayqa"]))["counts"]["kept"] == 2 and texts(run, "essayqa") == CHINESE
     assert [d.reason for d in run.drops("domain/essayqa")] == ["language en"] * 2
     assert {(r.task, r.source) for r in run.records("domain/essayqa")} == {("open_book_qa", "EssayContexts")} and run.result("domain/essayqa")["origin"] == str(sources / "EssayContexts")
 
 
 def test_a_domain_without_text_in_its_language_is_one_sentence(sources, tmp_path):
     write(sources / "EssayContexts/law.json", ENGLISH)
-    with pytest.raises(UserError, match="No passage of EssayContexts in .* is left for essayqa in zh"): domain(Run(REAL, tmp_path / "run"), SUITE["essayqa"])
+    with pytest.raises(UserError, match="No passage of EssayContexts in .* is left for essayqa in zh"): done(Run(REAL, tmp_path / "run"), domain(Run(REAL, tmp_path / "run"), SUITE["essayqa"]))
 
 
 def test_the_first_passages_are_counted_in_the_domains_language(sources, tmp_path):
     write(sources / "EssayContexts/law.json", [*ENGLISH, *CHINESE])
     run = Run(replace(REAL, domain_passages=1), tmp_path / "run")
-    assert domain(run, SUITE["essayqa"])["counts"] | {"reasons": 0} == {"entered": 4, "kept": 1, "dropped": 3, "reasons": 0} and texts(run, "essayqa") == CHINESE[:1]
+    assert done(run, domain(run, SUITE["essayqa"]))["counts"] | {"reasons": 0} == {"entered": 4, "kept": 1, "dropped": 3, "reasons": 0} and texts(run, "essayqa") == CHINESE[:1]
     assert sorted(d.reason for d in run.drops("domain/essayqa")) == ["beyond the first 1", "language en", "language en"]
 
 
 def test_squadqas_text_is_that_of_its_test(sources, tmp_path):
     write_squad(sources)
     run = Run(REAL, tmp_path / "run")
-    domain(run, SUITE["squadqa"])
+    done(run, domain(run, SUITE["squadqa"]))
     assert texts(run, "squadqa") == ["Mr Jones is a smith."]
 
 
 def test_long_texts_are_cut_and_a_profile_may_want_fewer(sources, tmp_path):
     write(sources / "Textbooks/book.json", [{"article": "".join(f"第{i}条，{t}" for i in range(40) for t in CHINESE)}, *({"article": t + str(i)} for i, t in enumerate(CHINESE))])
     run, few = Run(REAL, tmp_path / "run"), Run(replace(REAL, domain_passages=1), tmp_path / "few")
-    domain(run, SUITE["ceval"])
-    domain(few, SUITE["ceval"])
+    done(run, domain(run, SUITE["ceval"]))
+    done(few, domain(few, SUITE["ceval"]))
     assert len(texts(run, "ceval")) > 10 and {r.document for r in few.records("domain/ceval")} == {run.records("domain/ceval")[0].document}
 
 
@@ -194,12 +198,12 @@ def test_other_files_make_the_stage_anew(sources, tmp_path, monkeypatch):
     write(sources / "TranslationContexts/law.json", [{"context": t} for t in ENGLISH])
     write(tmp_path / "other/TranslationContexts/law.json", [{"context": t} for t in CHINESE])
     run = Run(REAL, tmp_path / "run")
-    domain(run, SUITE["translation"])
+    done(run, domain(run, SUITE["translation"]))
     monkeypatch.setenv("AQUILT_SOURCES", str(tmp_path / "other"))
-    domain(run, SUITE["translation"])
+    done(run, domain(run, SUITE["translation"]))
     assert texts(run, "translation") == CHINESE
     write(tmp_path / "other/TranslationContexts/more.json", [{"context": t} for t in ENGLISH])
-    domain(run, SUITE["translation"])
+    done(run, domain(run, SUITE["translation"]))
     assert texts(run, "translation") == CHINESE + ENGLISH, "a file that came later"
 
 
@@ -207,19 +211,19 @@ def test_what_is_missing_is_said_at_once_or_left_out(sources, monkeypatch):
     with pytest.raises(UserError, match="ceval, translation, essayqa: the text of these benchmarks is not on the hub. Give --sources a folder with Textbooks .*EssayContexts .*--partial"): available(REAL)
     (sources / "EssayContexts").mkdir()
     monkeypatch.setenv("AQUILT_PARTIAL", "1")
-    assert [b.name for b in available(REAL)] == ["squadqa", "pubmedqa", "essayqa"] and [b.name for b in available(SMOKE)] == list(SUITE)
+    assert [b.name for b in available(REAL)] == ["squadqa", "pubmedqa", "essayqa"] and [b.name for b in available(SMOKE)] == list(INVENTED)
 
 
 def test_a_run_does_not_begin_without_what_its_end_needs(sources, tmp_path, monkeypatch):
     from aquilt.runner.reproduce import reproduce
-    for name, value in (("AQUILT_SET", '["world="]'), ("AQUILT_FIGURES_DIR", str(tmp_path / "figures"))): monkeypatch.setenv(name, value)
+    for name, value in (("AQUILT_SET", '["scene=real"]'), ("AQUILT_FIGURES_DIR", str(tmp_path / "figures"))): monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match="Textbooks"): reproduce("smoke", run_dir=tmp_path / "run")
     assert not list((tmp_path / "run").rglob("*.ipynb"))
 
 
 @pytest.mark.parametrize("name", SUITE)
 def test_text_that_is_not_there_is_one_sentence(sources, tmp_path, name):
-    with pytest.raises(UserError, match=SUITE[name].text or SUITE[name].source) as e: domain(Run(REAL, tmp_path / "run"), SUITE[name])
+    with pytest.raises(UserError, match=TEXTS.get(name, TESTS[name])) as e: done(Run(REAL, tmp_path / "run"), domain(Run(REAL, tmp_path / "run"), SUITE[name]))
     assert "\n" not in str(e.value) and not (tmp_path / f"run/domain/{name}/result.json").exists()
 
 
@@ -230,26 +234,26 @@ def test_a_file_without_text(sources):
 
 def test_instructions_of_real_translations_go_into_the_other_language():
     passages = [Record(text="x", lang=lang) for lang in ("en", "zh") * 30]
-    said = instructions(SUITE["translation"], passages, PAPER)
+    said = draw_instructions(SUITE["translation"], passages)
     assert all(("翻译成中文：" if r.lang == "en" else "翻译成英文：") in s for r, s in zip(passages, said)) and len(set(said)) == 8, "four kinds in two directions"
-    assert said == instructions(SUITE["translation"], passages, PAPER) and instructions(SUITE["squadqa"], passages, PAPER) == []
-    assert set(instructions(SUITE["translation"], passages, SMOKE)) <= {i for pair in SUITE["translation"].instructions for i in pair}
+    assert said == draw_instructions(SUITE["translation"], passages) and draw_instructions(SUITE["squadqa"], passages) == []
+    assert set(draw_instructions(INVENTED["translation"], passages)) <= {i for pair in INVENTED["translation"].instructions() for i in pair}
 
 
 def test_an_essay_is_trained_on_as_it_is_tested(sources):
     write(sources / "EssayQA/5_4.json", '{"instruction": "请论述。\\n", "input": "案情\\n问题：为什么？", "answer": "因为。"}\n')
     record = Record(text="案情", lang="zh", question="请论述。为什么？", answer="因为。")
-    assert instructions(SUITE["essayqa"], [record], REAL) == ["请论述。"]
-    (prompt, _), = specialist_examples(SUITE["essayqa"], [record], REAL)
+    assert draw_instructions(SUITE["essayqa"], [record]) == ["请论述。"]
+    (prompt, _), = specialist_examples(SUITE["essayqa"], [record])
     assert prompt[0]["content"] == items("essayqa")[0]["prompt"] == "请论述。\n案情\n问题：为什么？"
     write(sources / "EssayQA/5_4.json", '{"input": "案情", "answer": "因为。"}\n')
-    with pytest.raises(UserError, match="has no instruction"): instructions(SUITE["essayqa"], [record], REAL)
+    with pytest.raises(UserError, match="has no instruction"): draw_instructions(SUITE["essayqa"], [record])
 
 
 def test_a_real_test_is_asked_and_scored(sources, tmp_path):
     write_pubmedqa(sources, 6)
-    result = specialist(Run(replace(REAL, test_items=5, answer_tokens=4), tmp_path / "run"), SUITE["pubmedqa"], "qwen2-instruct", "None", [], 0)
-    assert result["test"] == str(sources / "PubMedQA") and result["n"] == 5 and {len(s) for s in result["scores"].values()} == {5} and result["counts"]["entered"] == 0
+    result = asked_of(Run(replace(REAL, test_items=5, answer_tokens=4), tmp_path / "run"), SUITE["pubmedqa"])
+    assert result["settings"]["test"][0].startswith(str(sources / "PubMedQA")) and result["n"] == 5 and {len(s) for s in result["scores"].values()} == {5} and result["examples"] == 0
 
 
 # ---- the samples of the real files
@@ -270,7 +274,7 @@ def test_the_real_test_sets(sources, shared, tmp_path):
     for file in (sources / "CEVAL/test").iterdir(): file.unlink()
     for file in (data / "ceval/val").iterdir(): (sources / "CEVAL/test" / file.name.replace("_val", "_test")).symlink_to(file)
     for name in SUITE:
-        result = specialist(Run(replace(REAL, test_items=2, answer_tokens=3), tmp_path / "run"), SUITE[name], "qwen2-instruct", "None", [], 0)
+        result = asked_of(Run(replace(REAL, test_items=2, answer_tokens=3), tmp_path / "run"), SUITE[name])
         assert result["n"] == 2 and all(len(values) == 2 for values in result["scores"].values()), "asked and scored"
     choices = items("ceval")
     assert len(choices) > 90 and all(i["references"][0] in "ABCD" and list(i["options"]) == list("ABCD") for i in choices)

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aquilt.benchmarks import SUITE, domain_facts
-from aquilt.corpus import draw_source
+from aquilt.miniature.scene import CEVAL, ESSAYQA, PUBMEDQA, SQUADQA, TRANSLATION, domain_facts, draw_source
 from aquilt.foundations.profiles import MINI, SMOKE
 from aquilt.reading.sources import list_sources
 from aquilt.miniature.world import (LANG, SPLITS, Fact, compile_template, derive, draw_entity, draw_name, draw_passage, draw_value, english, fill, grammar, lookup, read_facts, show, slots,
                           split_of, state, to_chinese, to_english, write_passage)
+
+IMAGES = {d.name: d for d in (SQUADQA, PUBMEDQA, CEVAL, TRANSLATION, ESSAYQA)}
 
 WORLD = grammar()
 KINDS, DOMAINS = list(WORLD["kinds"]), list(WORLD["domains"])
@@ -72,7 +73,7 @@ def test_a_value_shown_in_either_language_is_read_back(seed, spec):
 
 def test_splits_divide_all_residues():
     assert sorted(r for residues in SPLITS.values() for r in residues) == list(range(24))
-    assert set(SUITE) <= set(SPLITS)
+    assert set(IMAGES) <= set(SPLITS)
 
 
 @given(NAMES)
@@ -103,24 +104,24 @@ def test_names_of_two_splits_never_meet():
     for a, b in combinations(SPLITS, 2): assert not drawn[a] & drawn[b], (a, b)
 
 
-@pytest.mark.parametrize("name", list(SUITE))
+@pytest.mark.parametrize("name", list(IMAGES))
 def test_a_benchmarks_names_are_its_own(name):
-    facts = [f for part in ("domain", "test") for entity, _ in domain_facts(SUITE[name], 120, part) for f in entity]
+    facts = [f for part in ("domain", "test") for entity, _ in domain_facts(IMAGES[name], 120, part) for f in entity]
     assert {split_of(n) for n in names_in(facts)} == {name}
 
 
-CASES = [(b, p) for b in SUITE for p in (SMOKE, MINI)]
+CASES = [(b, p) for b in IMAGES for p in (SMOKE, MINI)]
 
 
 @pytest.mark.parametrize("name, profile", CASES, ids=lambda v: getattr(v, "name", v))
 def test_test_entities_are_not_in_the_domains_text(name, profile):
-    entities = [{e[0].entity for e, _ in domain_facts(SUITE[name], n, part)} for part, n in (("domain", profile.domain_passages), ("test", profile.test_items))]
+    entities = [{e[0].entity for e, _ in domain_facts(IMAGES[name], n, part)} for part, n in (("domain", profile.domain_passages), ("test", profile.test_items))]
     assert all(entities) and not entities[0] & entities[1]
 
 
 @pytest.mark.parametrize("name, profile", CASES, ids=lambda v: getattr(v, "name", v))
 def test_no_two_entities_of_a_domain_share_a_name(name, profile):
-    entities = Counter(e[0].entity for e, _ in domain_facts(SUITE[name], profile.domain_passages))
+    entities = Counter(e[0].entity for e, _ in domain_facts(IMAGES[name], profile.domain_passages))
     assert entities.most_common(1)[0][1] == 1
 
 
@@ -281,5 +282,5 @@ def test_other_seeds_give_other_passages():
 
 @each_split
 def test_a_benchmarks_entities_do_not_depend_on_their_number(split):
-    if split in SUITE: assert domain_facts(SUITE[split], 20)[:5] == domain_facts(SUITE[split], 5) and domain_facts(SUITE[split], 5) != domain_facts(SUITE[split], 5, "test")
+    if split in IMAGES: assert domain_facts(IMAGES[split], 20)[:5] == domain_facts(IMAGES[split], 5) and domain_facts(IMAGES[split], 5) != domain_facts(IMAGES[split], 5, "test")
     else: assert draw_entity(random.Random(7), "city", split) == draw_entity(random.Random(7), "city", split) != draw_entity(random.Random(8), "city", split)

@@ -5,11 +5,13 @@
 # %% auto #0
 __all__ = ['Prompt', 'Sampling', 'Usage', 'Completion', 'OnDemand', 'Engine', 'derive_seed', 'weights_key', 'load_model',
            'render', 'encode', 'refusal', 'length_batches', 'left_pad', 'end_tokens', 'cut_at_end', 'roomy_cache',
-           'generate_batch', 'decode', 'adapter_name', 'load_adapter', 'TransformersEngine', 'VLLMEngine', 'model_path',
-           'open_engine', 'read_chunks', 'generate_resumable']
+           'generate_batch', 'decode', 'choice_tokens', 'fitting_rows', 'next_probabilities', 'adapter_name',
+           'load_adapter', 'TransformersEngine', 'VLLMEngine', 'model_path', 'open_engine', 'read_chunks',
+           'generate_resumable']
 
 # %% ../../nbs/models/02a_engines.ipynb #2fee9e01
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, fields, replace
@@ -197,6 +199,35 @@ def decode(tokenizer: Any, prompt: Prompt, row: list[int], new: list[int], stops
     text = prompt.prefix + tokenizer.decode(new, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     return Completion(text, "stop" if new[-1] in stops else "length", Usage(len(row), len(new), 1))
 
+# %% ../../nbs/models/02a_engines.ipynb #a6367a7a
+def choice_tokens(tokenizer: Any, prompt: Prompt, choices: Sequence[str]) -> list[int]:
+    "The token that each choice adds to the prompt. Raises UserError where it adds more than one."
+    before = encode(tokenizer, [prompt])[0]
+    after = encode(tokenizer, [replace(prompt, prefix=prompt.prefix + c) for c in choices])
+    for choice, row in zip(choices, after):
+        if row[:-1] == before: continue
+        raise UserError(f"The choice {choice!r} is not one token after {prompt.prefix[-20:]!r}.")
+    return [row[-1] for row in after]
+
+def fitting_rows(tokenizer: Any, prompts: Sequence[Prompt], context: int) -> list[list[int]]:
+    "The token ids of each prompt. Raises UserError for one that cannot be completed."
+    rows = encode(tokenizer, prompts)
+    for row in rows:
+        if bad := refusal(row, context): raise UserError(bad.error)
+    return rows
+
+def next_probabilities(net: Any, rows: Sequence[list[int]], tokens: Sequence[int],
+                       pad: int) -> list[list[float]]:
+    "The probability of each of `tokens` as the next one of each row, among all tokens."
+    import torch
+    from transformers import GenerationConfig
+    ids, mask = left_pad(rows, pad)
+    config = GenerationConfig(max_new_tokens=1, do_sample=False, output_logits=True,
+                              return_dict_in_generate=True, pad_token_id=pad)
+    out = net.generate(input_ids=ids.to(net.device), attention_mask=mask.to(net.device),
+                       generation_config=config)
+    return torch.softmax(out.logits[0].float(), dim=-1)[:, list(tokens)].tolist()
+
 # %% ../../nbs/models/02a_engines.ipynb #8b727a4e
 def adapter_name(adapter: str | Path) -> str:
     "The name under which an engine keeps this LoRA folder; raises UserError where the folder is none."
@@ -246,6 +277,19 @@ class TransformersEngine:
                 bar.update(len(batch))
         return [done[i] for i in range(len(rows))]
 
+    def probabilities(self, prompts: Sequence[Prompt], choices: Sequence[str],
+                      adapter: str | Path | None = None) -> list[list[float]]:
+        """For each prompt the probability of each choice as the next token, among all tokens.
+
+        Raises UserError for a choice of several tokens, and for a prompt too long or empty."""
+        rows = fitting_rows(self.tokenizer, prompts, self.context)
+        tokens, found = choice_tokens(self.tokenizer, prompts[0], choices) if rows else [], {}
+        with self._adapted(adapter) as net:
+            for batch in length_batches(dict(enumerate(map(len, rows))), self.batch_size):
+                some = [rows[i] for i in batch]
+                found |= zip(batch, next_probabilities(net, some, tokens, self.stops[0]))
+        return [found[i] for i in range(len(rows))]
+
 # %% ../../nbs/models/02a_engines.ipynb #fa587497
 class VLLMEngine:
     """A local model in vLLM, in this process; `engine_args` go to `vllm.LLM`.
@@ -279,6 +323,18 @@ class VLLMEngine:
         outputs = self.llm.generate([{"prompt_token_ids": rows[i]} for i in todo], how, lora_request=self._adapter(adapter), use_tqdm=bool(desc))
         done |= {i: decode(self.tokenizer, prompts[i], rows[i], list(out.outputs[0].token_ids), self.stops) for i, out in zip(todo, outputs)}
         return [done[i] for i in range(len(rows))]
+
+    def probabilities(self, prompts: Sequence[Prompt], choices: Sequence[str],
+                      adapter: str | Path | None = None) -> list[list[float]]:
+        "As `TransformersEngine.probabilities`; a choice beyond the twenty likeliest counts 0."
+        from vllm import SamplingParams
+        rows = fitting_rows(self.tokenizer, prompts, self.context)
+        tokens = choice_tokens(self.tokenizer, prompts[0], choices) if rows else []
+        how = SamplingParams(temperature=0.0, max_tokens=1, logprobs=20, detokenize=False)
+        outputs = self.llm.generate([{"prompt_token_ids": row} for row in rows], how,
+                                    lora_request=self._adapter(adapter), use_tqdm=False)
+        likely = [out.outputs[0].logprobs[0] for out in outputs]
+        return [[math.exp(l[t].logprob) if t in l else 0.0 for t in tokens] for l in likely]
 
 # %% ../../nbs/models/02a_engines.ipynb #c5fa8dd3
 def model_path(name: str) -> str:

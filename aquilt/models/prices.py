@@ -10,13 +10,12 @@ import tomllib
 from datetime import datetime, time, timezone
 from decimal import Decimal
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..foundations.core import UserError, first_error
+from ..foundations.core import UserError, first_error, package_file
 
 # %% ../../nbs/models/01b_prices.ipynb #8cf387b8
 class Rates(BaseModel):
@@ -62,10 +61,12 @@ def _row(row: Any, path: Path, number: int) -> Price:
     if price.since.tzinfo is None: raise UserError(f"{path}, price {number}, field since: it has no time zone. Write it like 2025-09-05T16:00:00Z.")
     return price
 
-@cache
 def shipped_prices() -> tuple[Price, ...]:
     "The rows that the package knows."
-    return tuple(load_prices(files("aquilt") / "data" / "prices.toml"))
+    return _shipped(package_file("data/prices.toml"))
+
+@cache
+def _shipped(path: Path) -> tuple[Price, ...]: return tuple(load_prices(path))
 
 def price_of(model: str, moment: datetime | None = None, sheet: tuple[Price, ...] = ()) -> Price | None:
     "The row in force for a model: the newest that is not later than the moment (the newest of all where none is given), from the user's sheet first; None where there is no row."

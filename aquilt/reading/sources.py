@@ -13,13 +13,12 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
-from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ..foundations.core import LANGS, TASKS, Drop, Record, UserError, causes, reconcile, text_hash
+from ..foundations.core import LANGS, TASKS, Drop, Record, UserError, causes, package_file, reconcile, text_hash
 from .readers import READERS, Row, read_rows
 
 # %% ../../nbs/reading/30b_sources.ipynb #7ca7c28a
@@ -87,10 +86,12 @@ def load_registry(path: str | Path) -> dict[str, Source]:
             raise UserError(f"{path}, source {name}, {f'field {field}: ' if field else 'field '}{said}. Correct that row.") from e
     return known
 
-@cache
 def registry() -> dict[str, Source]:
     "The sources that the package knows, by name."
-    return load_registry(package_files("aquilt") / "data" / "sources.toml")
+    return _registry(package_file("data/sources.toml"))
+
+@cache
+def _registry(path: Path) -> dict[str, Source]: return load_registry(path)
 
 def list_sources(role: str = "", lang: str = "") -> list[Source]:
     "The sources of a role (unlabeled, labeled, benchmark, passages) and a language; all where these are empty."
