@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['TEACHER', 'LIMITS', 'UNREADABLE', 'FIELDS', 'Outcome', 'NAMED', 'QUESTIONS', 'Teachers', 'read_teacher',
-           'several_teachers', 'open_teacher', 'read_limits', 'read_budget', 'read_pair', 'ask_teacher', 'sorted_out',
-           'requests', 'teacher_sampling', 'distillation', 'write_review', 'read_review', 'review', 'cost_table',
-           'total_from', 'estimate']
+           'of_this_teacher', 'open_teacher', 'read_limits', 'read_budget', 'read_pair', 'ask_teacher', 'sorted_out',
+           'requests', 'teacher_sampling', 'written', 'teacher_settings', 'distillation', 'write_review', 'read_review',
+           'review', 'cost_table', 'total_from', 'estimate']
 
 # %% ../nbs/32a_distillation.ipynb #d62b4b48
 import csv
@@ -27,51 +27,67 @@ from typing import TYPE_CHECKING
 from .models.api import APIEngine
 from .models.batches import BatchEngine
 from .reading.cleaning import Writer, writing
-from .foundations.core import Drop, Record, UserError, text_hash, write_text
+from .foundations.code import code_of
+from .foundations.core import Drop, Record, UserError, file_hash, note, text_hash, write_text
 from .corpus import associate
 from .models.engines import Completion, OnDemand, Prompt, Sampling, Usage
 from .models.prices import cost, load_prices, price_of
 from .foundations.profiles import Profile
 from .foundations.prompt import LOGIC_KEYS, META_KEYS, correction, distillation_messages, logic_messages, parse_json_object, rung
 from .models.replies import stored_cost
-from .foundations.runs import Run
-from .miniature.teacher import teacher_server
+from .foundations.runs import Run, Stage
+from .miniature.server import reply, teacher_server
+from .miniature.world import WORLD
 
 if TYPE_CHECKING:
     import pandas
 
 # %% ../nbs/32a_distillation.ipynb #faab2517
 class Teachers:
-    "One or several teachers as one engine. A prompt goes to one of them, by weight and by its own words: the same prompt has the same teacher in every run, and so has what follows in its conversation."
+    """One or several teachers as one engine. A prompt goes to one of them, by weight and by its own
+    words: the same prompt has the same teacher in every run, and so has what follows in its
+    conversation."""
 
-    def __init__(self, engines: Sequence[APIEngine], weights: Sequence[float]): self.engines, self.weights = engines, weights
+    def __init__(self, engines: Sequence[APIEngine], weights: Sequence[float]):
+        self.engines, self.weights = engines, weights
 
     def of(self, prompt: Prompt) -> APIEngine:
         "The teacher that a prompt goes to."
         return random.Random(text_hash(prompt.content[:2])).choices(self.engines, self.weights)[0]
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, desc: str = "", keys: Sequence[str] = ()) -> Sequence[Completion]:
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, desc: str = "",
+                 keys: Sequence[str] = ()) -> Sequence[Completion]:
         "The completions of the prompts in their order; one teacher is asked after the other."
-        if len(self.engines) == 1: return self.engines[0].generate(prompts, sampling, desc=desc, keys=keys)
-        chosen, places, found = [self.engines.index(self.of(p)) for p in prompts], [0] * len(prompts), []
+        if len(self.engines) == 1:
+            return self.engines[0].generate(prompts, sampling, desc=desc, keys=keys)
+        chosen, places, found = [self.engines.index(self.of(p))
+                                 for p in prompts], [0] * len(prompts), []
         for number, engine in enumerate(self.engines):
             mine = [i for i, n in enumerate(chosen) if n == number]
             for place, i in enumerate(mine): places[i] = place
             theirs = OnDemand(len(mine), lambda place, mine=mine: prompts[mine[place]])
-            found.append(engine.generate(theirs, sampling, desc=f"{desc}: {engine.model}", keys=keys) if mine else ())
+            found.append(engine.generate(theirs, sampling, desc=f"{desc}: {engine.model}",
+                                         keys=keys) if mine else ())
         return OnDemand(len(prompts), lambda i: found[chosen[i]][places[i]])
 
 TEACHER = re.compile(r"(?P<model>[^@*|]+)@(?P<url>[^*|]+)(?:\*(?P<weight>\d+(?:\.\d+)?))?(?:\|(?P<key>\w+))?")
 
 def read_teacher(text: str) -> tuple[str, str, float, str]:
-    "Model, address, weight and key variable of a teacher written MODEL@URL*WEIGHT|VARIABLE. Raises UserError where it is not."
+    """Model, address, weight and key variable of a teacher written MODEL@URL*WEIGHT|VARIABLE.
+    Raises UserError where it is not."""
     m = TEACHER.fullmatch(text)
-    if not m or m["weight"] and float(m["weight"]) == 0: raise UserError(f"{text!r} is no teacher: write MODEL@URL, MODEL@URL*WEIGHT with a weight above 0, or MODEL@URL*WEIGHT|VARIABLE with the variable of its key.")
+    if not m or m["weight"] and float(m["weight"]) == 0:
+        raise UserError(f"{text!r} is no teacher: write MODEL@URL, MODEL@URL*WEIGHT with a weight above 0, or MODEL@URL*WEIGHT|VARIABLE with the variable of its key.")
     return m["model"], m["url"], float(m["weight"] or 1), m["key"] or "OPENAI_API_KEY"
 
-def several_teachers(p: Profile) -> dict:
-    "What several teachers add to the settings of a stage that asks them."
-    return {"teachers": list(p.teachers)} if p.teachers else {}
+def of_this_teacher(replies: Path) -> None:
+    """Forget the replies of a miniature's teacher that was another program: they cost nothing, and
+    would be taken for this one's."""
+    note(WORLD)  # also where all replies are at hand, so that nothing of it is read again
+    version, mark = text_hash(file_hash(WORLD), code_of(reply)), replies.with_name("teacher.txt")
+    if not mark.exists() or mark.read_text(encoding="utf-8") != version:
+        replies.unlink(missing_ok=True)
+    write_text(mark, version)
 
 @contextmanager
 def open_teacher(run: Run, replies: Path | None = None) -> Iterator[Teachers]:
@@ -80,44 +96,59 @@ def open_teacher(run: Run, replies: Path | None = None) -> Iterator[Teachers]:
     AQUILT_PRICES names a price sheet, AQUILT_BUDGET what all replies of the run may cost together, AQUILT_BATCH says that they come in batches, and `read_limits` reads how they are asked for;
     raises UserError where one cannot be used."""
     p, sheet, budget = run.profile, tuple(load_prices(file)) if (file := os.environ.get("AQUILT_PRICES")) else (), read_budget() if replies else None
-    others = [path for path in run.root.rglob("replies.jsonl") if path != replies] if budget is not None else []
-    money = {"prices": sheet, "budget": budget, "spent": sum((stored_cost(path, sheet) for path in others), Decimal(0))}
-    engine = partial(BatchEngine if os.environ.get("AQUILT_BATCH") else APIEngine, replies=replies, **money, **read_limits())
-    if several := [read_teacher(text) for text in p.teachers]: yield Teachers([engine(model, url, key) for model, url, _, key in several], [weight for *_, weight, _ in several])
+    others = [path for path in run.root.rglob("replies.jsonl")
+              if path != replies] if budget is not None else []
+    money = {"prices": sheet, "budget": budget,
+             "spent": sum((stored_cost(path, sheet) for path in others), Decimal(0))}
+    engine = partial(BatchEngine if os.environ.get("AQUILT_BATCH") else APIEngine, replies=replies,
+                     **money, **read_limits())
+    if several := [read_teacher(text) for text in p.teachers]:
+        yield Teachers([engine(model, url, key) for model, url, _, key in several],
+                       [weight for *_, weight, _ in several])
     elif p.teacher_url: yield Teachers([engine(p.teacher, p.teacher_url)], [1])
     else:
+        if replies: of_this_teacher(replies)
         with teacher_server(p.teacher_faults) as url: yield Teachers([engine(p.teacher, url)], [1])
 
-LIMITS = {"concurrency": int, "requests_per_minute": float, "tokens_per_minute": float, "timeout": float}  # of APIEngine, for each teacher
+# of APIEngine, for each teacher
+LIMITS = {"concurrency": int, "requests_per_minute": float, "tokens_per_minute": float,
+          "timeout": float}
 
 def read_limits() -> dict[str, float]:
-    "The limits that the environment sets, each in a variable like AQUILT_REQUESTS_PER_MINUTE. Raises UserError for what is no number above 0."
+    """The limits that the environment sets, each in a variable like AQUILT_REQUESTS_PER_MINUTE.
+    Raises UserError for what is no number above 0."""
     found = {}
     for name, kind in LIMITS.items():
         if not (given := os.environ.get(variable := f"AQUILT_{name.upper()}")): continue
         try: found[name] = kind(given)
         except ValueError: found[name] = 0
-        if not 0 < found[name] < float("inf"): raise UserError(f"{variable} (--{name.replace('_', '-')}) is {given!r}: give a {'whole ' if kind is int else ''}number above 0.")
+        if not 0 < found[name] < float("inf"):
+            raise UserError(f"{variable} (--{name.replace('_', '-')}) is {given!r}: give a {'whole ' if kind is int else ''}number above 0.")
     return found
 
 def read_budget() -> Decimal | None:
-    "The budget of AQUILT_BUDGET, or None where it is not set. Raises UserError where it is no amount."
+    """The budget of AQUILT_BUDGET, or None where it is not set. Raises UserError where it is no
+    amount."""
     given = os.environ.get("AQUILT_BUDGET", "")
     try: budget = Decimal(given) if given else None
     except InvalidOperation: budget = Decimal(-1)
-    if budget is not None and not (budget.is_finite() and budget >= 0): raise UserError(f"The budget {given!r} is no amount: give a number like 25 or 12.50, in the currency of the price sheet.")
+    if budget is not None and not (budget.is_finite() and budget >= 0):
+        raise UserError(f"The budget {given!r} is no amount: give a number like 25 or 12.50, in the currency of the price sheet.")
     return budget
 
 # %% ../nbs/32a_distillation.ipynb #edeb6a8f
 UNREADABLE = "unreadable: "  # how the reasons begin that a second try may mend
-FIELDS = dict.fromkeys(("thought process", "thought_process", "thinking_steps"), "logic")  # what prompts call it
+# what prompts call it
+FIELDS = dict.fromkeys(("thought process", "thought_process", "thinking_steps"), "logic")
 
-def read_pair(record: Record, completion: Completion, keys: Sequence[str], stage: str) -> Record | Drop:
-    "The record with the reply's question, logic and answer, or a ledger row with the reason. Keys are those that the prompt asks for."
+def read_pair(record: Record, completion: Completion, keys: Sequence[str],
+              stage: str) -> Record | Drop:
+    """The record with the reply's question, logic and answer, or a ledger row with the reason. Keys
+    are those that the prompt asks for; without any the reply is plain text, kept as `raw`."""
     problem = completion.error if completion.finish_reason == "error" else "cut off at the token limit" if completion.finish_reason == "length" else "" if completion.text.strip() else "the reply is empty"
     if not problem:
         try:
-            fields = parse_json_object(completion.text, keys)
+            fields = parse_json_object(completion.text, keys) if keys else {}
             return record.with_(**{FIELDS.get(k, k): fields[k] for k in keys}, raw=completion.text)
         except ValueError as e: problem = UNREADABLE + str(e)
     return Drop(stage=stage, reason=problem, raw=completion.text, record=record)
@@ -125,22 +156,32 @@ def read_pair(record: Record, completion: Completion, keys: Sequence[str], stage
 # %% ../nbs/32a_distillation.ipynb #246f5ea7
 Outcome = tuple[Record | Drop, Usage]  # what became of a record, and what its requests used
 
-def ask_teacher(teacher: Teachers, records: Sequence[Record], messages: Sequence[list[dict]], keys: Sequence[str], stage: str, sampling: Sampling, desc: str) -> Sequence[Outcome]:
-    "Send one request per record and read the replies, asking once more where one cannot be read; the outcomes are read from the kept replies when they are asked for."
+def ask_teacher(teacher: Teachers, records: Sequence[Record], messages: Sequence[list[dict]],
+                keys: Sequence[str], stage: str, sampling: Sampling,
+                desc: str) -> Sequence[Outcome]:
+    """Send one request per record and read the replies, asking once more where one cannot be read;
+    the outcomes are read from the kept replies when they are asked for."""
     from tqdm.auto import tqdm
     def answers(which: Sequence[int], prompts: Sequence[Prompt], desc: str) -> Sequence[Outcome]:
         completions = teacher.generate(prompts, sampling, desc=desc, keys=keys)
         def read(j: int) -> Outcome:
             sent, completion = messages[which[j]], completions[j]
-            record = records[which[j]].with_(prompt_hash=text_hash(sent[0]["content"]), model=teacher.of(Prompt(sent)).model, seed=sampling.seed)
+            record = records[which[j]].with_(prompt_hash=text_hash(sent[0]["content"]),
+                                             model=teacher.of(Prompt(sent)).model,
+                                             seed=sampling.seed)
             return read_pair(record, completion, keys, stage), completion.usage
         return OnDemand(len(which), read)
-    first = answers(range(len(records)), OnDemand(len(records), lambda i: Prompt(messages[i])), desc)
-    unreadable = [i for i, (o, _) in enumerate(tqdm(first, desc=f"{desc}: reading", disable=not desc)) if isinstance(o, Drop) and o.reason.startswith(UNREADABLE)]
+    first = answers(range(len(records)), OnDemand(len(records), lambda i: Prompt(messages[i])),
+                    desc)
+    unreadable = [i for i, (o, _) in enumerate(tqdm(first, desc=f"{desc}: reading",
+                                                    disable=not desc)) if isinstance(o, Drop)
+                                                    and o.reason.startswith(UNREADABLE)]
     def corrected(i: int) -> Prompt:
         drop, _ = first[i]
-        return Prompt([*messages[i], *correction(drop.raw, drop.reason.removeprefix(UNREADABLE), keys)])
-    second = answers(unreadable, OnDemand(len(unreadable), lambda j: corrected(unreadable[j])), f"{desc}, once more") if unreadable else ()
+        return Prompt([*messages[i], *correction(drop.raw, drop.reason.removeprefix(UNREADABLE),
+                                                 keys)])
+    second = answers(unreadable, OnDemand(len(unreadable), lambda j: corrected(unreadable[j])),
+                     f"{desc}, once more") if unreadable else ()
     place = {i: j for j, i in enumerate(unreadable)}
     def outcome(i: int) -> Outcome:
         if i not in place: return first[i]
@@ -153,45 +194,64 @@ def sorted_out(outcomes: Sequence[Outcome]) -> tuple[list[Record], list[Drop]]:
     found = [o for o, _ in outcomes]
     return [o for o in found if isinstance(o, Record)], [o for o in found if isinstance(o, Drop)]
 
-def requests(run: Run, seed: int = 0) -> list[tuple[str, Sequence[Record], Sequence[list[dict]], Sequence[str]]]:
+def requests(run: Run, seed: int = 0) -> list[tuple[str, Sequence[Record], Sequence[list[dict]],
+                                                    Sequence[str]]]:
     "What is asked: for each equation its records, their messages and the keys of a reply."
-    fresh, known = associate(run.records("corpus"), run.profile.pairs_per_task, seed), run.records("labeled")
+    fresh, known = associate(run.records("corpus"), run.profile.pairs_per_task,
+                             seed), run.records("labeled")
     def question(r: Record) -> list[dict]: return distillation_messages(r.text, r.task, r.lang)
-    def logic(r: Record) -> list[dict]: return logic_messages(r.text, r.question, r.answer, r.task, r.lang)
-    return [("Eq. 1", fresh, OnDemand(len(fresh), lambda i: question(fresh[i])), META_KEYS), ("Eq. 2", known, OnDemand(len(known), lambda i: logic(known[i])), LOGIC_KEYS)]
+    def logic(r: Record) -> list[dict]:
+        return logic_messages(r.text, r.question, r.answer, r.task, r.lang)
+    return [("Eq. 1", fresh, OnDemand(len(fresh), lambda i: question(fresh[i])), META_KEYS),
+            ("Eq. 2", known, OnDemand(len(known), lambda i: logic(known[i])), LOGIC_KEYS)]
 
 def teacher_sampling(profile: Profile, seed: int) -> Sampling:
     "How the teacher writes: with the model's own distribution."
     return Sampling(temperature=1.0, top_p=1.0, max_tokens=profile.teacher_max_tokens, seed=seed)
 
-NAMED = {"source", "document", "span", "task", "lang", "question", "model"}  # the fields by which usage.jsonl names a record
+# the fields by which usage.jsonl names a record
+NAMED = {"source", "document", "span", "task", "lang", "question", "model"}
 
-def distillation(run: Run, seed: int = 0) -> dict:
-    "Stage `distillation`: Eq. 1 for random (passage, task type) pairs and Eq. 2 for the labeled pairs. What each of them used and cost is written to usage.jsonl."
+def written(run: Run, teacher: Teachers, out: Writer, tallies: tuple[Counter, dict],
+            seed: int) -> Iterator[str]:
+    """Write each record or ledger row, and give its line of usage.jsonl: one at a time, since
+    703,000 fill a memory."""
+    from tqdm.auto import tqdm
+    read_as, bill = tallies
+    for equation, records, messages, keys in requests(run, seed):
+        outcomes = ask_teacher(teacher, records, messages, keys, "distillation",
+                               teacher_sampling(run.profile, seed), equation)
+        out.entered += len(records)
+        for outcome, usage in tqdm(outcomes, desc=f"{equation}: writing"):
+            kept = isinstance(outcome, Record)
+            record = outcome if kept else outcome.record
+            if kept: read_as[rung(outcome.raw)] += 1
+            (out.keep if kept else out.drop)(outcome)
+            bill[equation, record.model, record.task] += usage
+            named = record.model_dump(include=NAMED)
+            yield json.dumps({"equation": equation, "kept": kept} | named | asdict(usage),
+                             ensure_ascii=False) + "\n"
+
+def teacher_settings(p: Profile) -> dict:
+    "What decides how a teacher answers, for the stages that ask one."
+    several = {"teachers": list(p.teachers)} if p.teachers else {}
+    return {"teacher": p.teacher, "url": p.teacher_url, "faults": p.teacher_faults,
+            "teacher_max_tokens": p.teacher_max_tokens} | several
+
+def distillation(run: Run, seed: int = 0) -> Stage:
+    """Stage `distillation`: Eq. 1 for random (passage, task type) pairs and Eq. 2 for the labeled
+    pairs. What each used and cost is written to usage.jsonl."""
     p = run.profile
     def work(folder: Path) -> dict:
-        from tqdm.auto import tqdm
-        read_as, bill = Counter(), defaultdict(Usage)
-        def handed_on(teacher: Teachers, out: Writer) -> Iterator[str]:
-            "Write each record or ledger row, and give its line of usage.jsonl: one at a time, since 703,000 fill a memory."
-            for equation, records, messages, keys in requests(run, seed):
-                outcomes = ask_teacher(teacher, records, messages, keys, "distillation", teacher_sampling(p, seed), equation)
-                out.entered += len(records)
-                for outcome, usage in tqdm(outcomes, desc=f"{equation}: writing"):
-                    kept = isinstance(outcome, Record)
-                    record = outcome if kept else outcome.record
-                    if kept:
-                        out.keep(outcome)
-                        read_as[rung(outcome.raw)] += 1
-                    else: out.drop(outcome)
-                    bill[equation, record.model, record.task] += usage
-                    yield json.dumps({"equation": equation, "kept": kept} | record.model_dump(include=NAMED) | asdict(usage), ensure_ascii=False) + "\n"
+        read_as, bill = tallies = Counter(), defaultdict(Usage)
         with open_teacher(run, folder / "replies.jsonl") as teacher, writing(folder / "records.jsonl", folder / "dropped.jsonl") as out:
-            write_text(folder / "usage.jsonl", handed_on(teacher, out))
+            write_text(folder / "usage.jsonl", written(run, teacher, out, tallies, seed))
+        rows = [{"equation": equation, "teacher": model, "task": task} | asdict(usage)
+                for (equation, model, task), usage in sorted(bill.items())]
         return {"counts": out.counts("distillation"), "read_as": dict(sorted(read_as.items())),
-                "bill": [{"equation": equation, "teacher": model, "task": task} | asdict(usage) for (equation, model, task), usage in sorted(bill.items())]}
-    return run.stage("distillation", work, inputs=("corpus", "labeled"), teacher=p.teacher, url=p.teacher_url, **several_teachers(p), faults=p.teacher_faults, pairs_per_task=p.pairs_per_task,
-                     max_tokens=p.teacher_max_tokens, seed=seed)
+                "bill": rows}
+    return Stage("distillation", work, ("corpus", "labeled"),
+                 teacher_settings(p) | {"pairs_per_task": p.pairs_per_task, "seed": seed})
 
 # %% ../nbs/32a_distillation.ipynb #32a0d002
 QUESTIONS = ("grounded in the passage", "leads to the answer", "no step missing")
@@ -199,75 +259,97 @@ QUESTIONS = ("grounded in the passage", "leads to the answer", "no step missing"
 def write_review(records: Sequence[Record], path: Path, n: int = 50, seed: int = 0) -> Path:
     "A CSV sheet with a random sample of records, and empty columns for a reviewer's yes or no."
     chosen = sorted(random.Random(seed).sample(range(len(records)), min(n, len(records))))
-    rows = [[str(i), r.task, r.lang, r.text, r.question, r.logic, r.answer, "", "", ""] for i, r in ((i, records[i]) for i in chosen)]
+    rows = [[str(i), r.task, r.lang, r.text, r.question, r.logic, r.answer, "", "", ""] for i,
+            r in ((i, records[i]) for i in chosen)]
     out = io.StringIO()
-    csv.writer(out).writerows([["record", "task", "language", "passage", "question", "logic", "answer", *QUESTIONS], *rows])
+    csv.writer(out).writerows([["record", "task", "language", "passage", "question", "logic",
+                                "answer", *QUESTIONS], *rows])
     write_text(path, "\ufeff" + out.getvalue())  # the mark tells a spreadsheet that this is UTF-8
     return path
 
 def read_review(path: Path) -> dict[tuple[str, str], bool]:
-    "A filled sheet: for each record and question whether the reviewer said yes. Raises UserError that names the line of an answer that is neither yes nor no."
+    """A filled sheet: for each record and question whether the reviewer said yes. Raises UserError
+    that names the line of an answer that is neither yes nor no."""
     try: rows = list(csv.DictReader(io.StringIO(Path(path).read_text(encoding="utf-8-sig"))))
-    except (OSError, UnicodeDecodeError) as e: raise UserError(f"{path} cannot be read as a sheet ({e}): save it as CSV in UTF-8.") from e
+    except (OSError, UnicodeDecodeError) as e:
+        raise UserError(f"{path} cannot be read as a sheet ({e}): save it as CSV in UTF-8.") from e
     said = {}
     for number, row in enumerate(rows, 2):
         for question in QUESTIONS:
             word = (row.get(question) or "").strip().lower()
-            if word not in ("yes", "no", ""): raise UserError(f"{path}, record {row.get('record')} (row {number}), column {question!r}: {word!r} is neither yes nor no. Correct it.")
+            if word not in ("yes", "no", ""):
+                raise UserError(f"{path}, record {row.get('record')} (row {number}), column {question!r}: {word!r} is neither yes nor no. Correct it.")
             if word: said[row["record"], question] = word == "yes"
-    if not said: raise UserError(f"{path} is not filled in: answer yes or no in the columns {', '.join(QUESTIONS)}.")
+    if not said:
+        raise UserError(f"{path} is not filled in: answer yes or no in the columns {', '.join(QUESTIONS)}.")
     return said
 
 def review(*sheets: Path) -> "pandas.DataFrame":
-    "For each question: how many answers, the share of yes over all sheets, and the agreement and Cohen's kappa of the first two sheets (None for one sheet)."
+    """For each question: how many answers, the share of yes over all sheets, and the agreement and
+    Cohen's kappa of the first two sheets (None for one sheet)."""
     import pandas
     from sklearn.metrics import cohen_kappa_score
     read, rows = [read_review(sheet) for sheet in sheets], []
     for question in QUESTIONS:
         answers = [yes for said in read for (_, q), yes in said.items() if q == question]
-        both = [(yes, read[1][key]) for key, yes in read[0].items() if key[1] == question and key in read[1]] if len(read) > 1 else []
-        kappa = float(cohen_kappa_score(*zip(*both))) if len({x for pair in both for x in pair}) > 1 else None
+        both = [(yes, read[1][key]) for key, yes in read[0].items() if key[1] == question
+                and key in read[1]] if len(read) > 1 else []
+        kappa = float(cohen_kappa_score(*zip(*both))) if len({x for pair in both
+            for x in pair}) > 1 else None
         rows.append({"question": question, "answers": len(answers), "yes": sum(answers) / len(answers) if answers else None,
                      "agreement": sum(a == b for a, b in both) / len(both) if both else None, "kappa": kappa})
     return pandas.DataFrame(rows)
 
 # %% ../nbs/32a_distillation.ipynb #32a0c002
-def cost_table(run: Run, stage: str = "distillation", like: str = "deepseek-chat") -> "pandas.DataFrame":
-    "What a stage used and cost, one row per equation, teacher and task type and one for all; `at LIKE` is the cost of the same tokens at the latest standard price of another model."
+def cost_table(run: Run, stage: str = "distillation",
+               like: str = "deepseek-chat") -> "pandas.DataFrame":
+    """What a stage used and cost, one row per equation, teacher and task type and one for all; `at
+    LIKE` is the cost of the same tokens at the latest standard price of another model."""
     import pandas
     table, price = pandas.DataFrame(run.result(stage)["bill"]), price_of(like)
-    table[f"at {like}"] = [float(cost(price, row.prompt_tokens, row.completion_tokens, row.cached_tokens)) for row in table.itertuples()]
+    table[f"at {like}"] = [float(cost(price, row.prompt_tokens, row.completion_tokens,
+                                      row.cached_tokens)) for row in table.itertuples()]
     table.loc[len(table)] = ["all", "", ""] + table.iloc[:, 3:].sum().tolist()
     counts = [c for c in table if c == "requests" or c.endswith("tokens")]
     return table.astype({c: int for c in counts}).round(4)
 
 # %% ../nbs/32a_distillation.ipynb #32a0c005
 def total_from(sample: Sequence[float], n: int) -> tuple[float, float, float]:
-    "A total over `n` things from a random sample of them, with its 95 % interval: Student's t, with the correction for a sample that is a large part of the whole."
+    """A total over `n` things from a random sample of them, with its 95 % interval: Student's t,
+    with the correction for a sample that is a large part of the whole."""
     from statistics import mean, stdev
     from scipy.stats import t
     if len(sample) < 2: return n * sum(sample), 0.0, float("inf")
-    spread = t.ppf(0.975, len(sample) - 1) * n * stdev(sample) * (max(0, 1 - len(sample) / n) / len(sample)) ** 0.5
+    spread = t.ppf(0.975, len(sample) - 1) * n * stdev(sample) * (max(0,
+        1 - len(sample) / n) / len(sample)) ** 0.5
     total = n * mean(sample)
     return total, max(0.0, total - spread), total + spread
 
 def estimate(run: Run, n: int = 100, seed: int = 0) -> "pandas.DataFrame":
-    "What Eq. 1 and Eq. 2 will use and cost, from up to `n` random requests of each, which are sent and kept for the distillation itself; a row for each quantity, with its 95 % interval."
+    """What Eq. 1 and Eq. 2 will use and cost, from up to `n` random requests of each, which are
+    sent and kept for the distillation itself; a row for each quantity, with its 95 % interval."""
     import pandas
     rows = []
     with open_teacher(run, run.folder("distillation") / "replies.jsonl") as teacher:
         for equation, records, messages, keys in requests(run):
             chosen = random.Random(seed).sample(range(len(messages)), min(n, len(messages)))
-            asked = list(ask_teacher(teacher, [records[i] for i in chosen], [messages[i] for i in chosen], keys, "estimate", teacher_sampling(run.profile, 0), f"{equation}: a sample"))
-            found = {what: [getattr(usage, what) for _, usage in asked] for what in ("prompt_tokens", "completion_tokens", "cost")}
-            in_batches = [_cost_in_batch(teacher.of(Prompt(messages[i])), usage) for i, (_, usage) in zip(chosen, asked)]
+            asked = list(ask_teacher(teacher, [records[i] for i in chosen],
+                                     [messages[i] for i in chosen], keys, "estimate",
+                                     teacher_sampling(run.profile, 0), f"{equation}: a sample"))
+            found = {what: [getattr(usage, what) for _, usage in asked]
+                     for what in ("prompt_tokens", "completion_tokens", "cost")}
+            in_batches = [_cost_in_batch(teacher.of(Prompt(messages[i])), usage) for i,
+                          (_, usage) in zip(chosen, asked)]
             if None not in in_batches: found["cost with --batch"] = in_batches
             for what, values in found.items():
                 total, low, high = total_from(values, len(messages))
-                rows.append({"equation": equation, "requests": len(messages), "sample": len(values), "what": what, "estimate": round(total, 4), "from": round(low, 4), "to": round(high, 4)})
+                rows.append({"equation": equation, "requests": len(messages), "sample": len(values),
+                             "what": what, "estimate": round(total, 4), "from": round(low, 4),
+                             "to": round(high, 4)})
     return pandas.DataFrame(rows)
 
 def _cost_in_batch(engine: APIEngine, usage: Usage) -> float | None:
     "What the tokens cost in a batch at the latest standard price; None where batches cost no less."
     price = price_of(engine.model, None, engine.prices)
-    return float(cost(price, usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens) * price.batch) if price and price.batch < 1 else None
+    return float(cost(price, usage.prompt_tokens, usage.completion_tokens,
+                      usage.cached_tokens) * price.batch) if price and price.batch < 1 else None

@@ -7,22 +7,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aquilt.foundations import runs
 from aquilt.foundations.core import LANGS, TASKS, Record, UserError
-from aquilt.corpus import associate, corpus, cut_and_clean, draw_source, from_each, in_turn, labeled, native_folder
+from aquilt.corpus import associate, corpus, labeled
+from aquilt.miniature.scene import MINIATURE, draw_source
+from aquilt.reading import origins, scenes
+from aquilt.reading.origins import cut_and_clean, from_each, in_turn, native_folder
+from aquilt.reading.scenes import REAL_RULES
 from aquilt.foundations.profiles import SINGLE_GPU, SMOKE
 from aquilt.foundations.runs import Run
 from aquilt.reading.sources import find_source, list_sources
 from aquilt.miniature.teacher import language_of, right_answer
 from aquilt.miniature.world import grammar
+from stages import done
 
+RULES = MINIATURE.rules
 TINY = replace(SMOKE, passages_per_source=2, pairs_per_task=3, labeled_pairs=3)
 UNLABELED, LABELED = list_sources("unlabeled"), list_sources("labeled")
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "environment", dict)
+def run(tmp_path):
     return Run(TINY, tmp_path / "run")
 
 
@@ -33,34 +37,33 @@ def documents(*texts, lang="en"):
 
 
 def test_empty_and_repeated_passages_go_to_the_ledger():
-    kept, drops = cut_and_clean(documents("a", " ", "b", "a", "", "a "), TINY, "corpus")
+    kept, drops = cut_and_clean(documents("a", " ", "b", "a", "", "a "), TINY, RULES, "corpus")
     assert [(r.document, r.text) for r in kept] == [("0", "a"), ("2", "b")]
     assert [(d.record.document, d.reason, d.stage) for d in drops] == [("1", "empty", "corpus"), ("3", "repeated", "corpus"), ("4", "empty", "corpus"), ("5", "repeated", "corpus")]
-    assert cut_and_clean([], TINY, "corpus") == ([], [])
+    assert cut_and_clean([], TINY, RULES, "corpus") == ([], [])
 
 
 @given(st.lists(st.sampled_from(["a", "b", "", " ", "\n", "ab", "One. Two."]), max_size=12))
 @settings(deadline=None)
 def test_cleaning_loses_nothing_in_silence(texts):
     records = documents(*texts)
-    kept, drops = cut_and_clean(records, TINY, "s")
+    kept, drops = cut_and_clean(records, TINY, RULES, "s")
     assert sorted(r.document for r in [*kept, *(d.record for d in drops)]) == sorted(r.document for r in records)
     assert sorted(r.text for r in kept) == sorted({t for t in texts if t.strip()})
 
 
 def test_a_long_document_is_cut_and_keeps_its_spans():
     text = " ".join(f"In {1900 + i} the mill on the river was sold once more." for i in range(60))
-    kept, drops = cut_and_clean(documents("  " + text), TINY, "corpus")
+    kept, drops = cut_and_clean(documents("  " + text), TINY, RULES, "corpus")
     assert len(kept) > 3 and not drops and all(("  " + text)[slice(*r.span)] == r.text and r.text[-1] == "." and (r.source, r.document) == ("s", "0") for r in kept)
     assert " ".join(r.text for r in kept) == text
 
 
 def test_real_text_is_cleaned_by_every_rule():
-    real = replace(TINY, world="")
     mill = "The mill stands on the river since 1874, says the old book, and nobody in the town remembers a year in which it did not grind the corn of the valley"
     texts = [mill + ".", mill + "!", "磨坊建在河边，至今已有一百多年的历史。", "Hm.",
              "Die alte Mühle steht seit mehr als hundert Jahren unten am Fluss."]
-    kept, drops = cut_and_clean(documents(*texts), real, "corpus")
+    kept, drops = cut_and_clean(documents(*texts), TINY, REAL_RULES, "corpus")
     assert [(r.document, r.lang) for r in kept] == [("0", "en"), ("2", "zh")]
     assert {d.record.document: d.reason for d in drops} == {"1": "nearly repeated", "3": "too short", "4": "language de"} and drops[0].raw == "like s 0 (0, 149)"
 
@@ -81,16 +84,15 @@ def test_a_source_gives_its_passages(source):
 
 
 def test_the_corpus_stage_counts_every_source(run):
-    result = corpus(run)
+    result = done(run, corpus(run))
     assert result["counts"]["entered"] == 66 == result["counts"]["kept"] + result["counts"]["dropped"] and result["per_source"] == {s.name: 2 for s in UNLABELED} and result["missing"] == {}
     assert len(run.records("corpus")) == result["counts"]["kept"] and len(run.drops("corpus")) == result["counts"]["dropped"]
 
 
-def test_another_seed_is_another_corpus(tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "environment", dict)
+def test_another_seed_is_another_corpus(tmp_path):
     drawn = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        corpus(Run(TINY, tmp_path / name), seed)
+        done(Run(TINY, tmp_path / name), corpus(Run(TINY, tmp_path / name), seed))
         drawn.append((tmp_path / name / "corpus/records.jsonl").read_bytes())
     assert drawn[0] == drawn[1] != drawn[2]
 
@@ -105,7 +107,6 @@ SQUAD = {"data": [{"title": "Mill", "paragraphs": [{"context": f"In {1700 + i} t
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "environment", dict)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("AQUILT_SOURCES", str(tmp_path / "sources"))
     (tmp_path / "sources/Squad").mkdir(parents=True)
@@ -114,33 +115,32 @@ def folder(tmp_path, monkeypatch):
 
 
 def only(monkeypatch, *names):
-    from aquilt import corpus as module
     chosen = [find_source(n) for n in names]
-    monkeypatch.setattr(module, "list_sources", lambda role="", lang="": [s for s in chosen if role in s.roles and lang in ("", s.lang)])
+    for module in (origins, scenes): monkeypatch.setattr(module, "list_sources", lambda role="", lang="": [s for s in chosen if role in s.roles and lang in ("", s.lang)])
 
 
 def test_a_source_on_disk_is_sampled_cleaned_and_paired(folder, monkeypatch):
     only(monkeypatch, "Squad")
     run = Run(REAL, folder / "run")
-    result = corpus(run)
+    result = done(run, corpus(run))
     records = run.records("corpus")
     assert result["counts"]["entered"] == 40 == len(records) + len(run.drops("corpus")) and result["per_source"] == {"Squad": len(records)}
     assert result["missing"] == {} and result["origins"] == {"Squad": str(folder / "sources/Squad")}
     assert {(r.source, r.task, r.question, r.answer, r.lang) for r in records} == {("Squad", "", "", "", "en")} and all(d.reason == "nearly repeated" for d in run.drops("corpus"))
-    assert labeled(run)["counts"]["kept"] == 30 and {(r.task, r.answer, r.logic) for r in run.records("labeled")} == {("extractive_qa", "the mill", "")}
+    assert done(run, labeled(run))["counts"]["kept"] == 30 and {(r.task, r.answer, r.logic) for r in run.records("labeled")} == {("extractive_qa", "the mill", "")}
 
 
 def test_a_source_that_was_read_is_not_read_again(folder, monkeypatch):
     only(monkeypatch, "Squad", "HaihuaAI")
-    with pytest.raises(UserError, match=r"1 of 2 sources cannot be read \(HaihuaAI\); the first: HaihuaAI is not on the hub.*--partial"): corpus(Run(REAL, folder / "run"))
+    with pytest.raises(UserError, match=r"1 of 2 sources cannot be read \(HaihuaAI\); the first: HaihuaAI is not on the hub.*--partial"): done(Run(REAL, folder / "run"), corpus(Run(REAL, folder / "run")))
     file = folder / "sources/Squad/train-v1.1.json"
     size = file.stat().st_size
     file.write_text("x" * size)  # the same name and size: what was read stands
     monkeypatch.setenv("AQUILT_PARTIAL", "1")
-    result = corpus(Run(REAL, folder / "run"))
+    result = done(Run(REAL, folder / "run"), corpus(Run(REAL, folder / "run")))
     assert list(result["per_source"]) == ["Squad"] and list(result["missing"]) == ["HaihuaAI"] and "biendata" in result["missing"]["HaihuaAI"]
     file.write_text("x")
-    with pytest.raises(UserError, match="2 of 2 sources cannot be read"): corpus(Run(REAL, folder / "run"))
+    with pytest.raises(UserError, match="2 of 2 sources cannot be read"): done(Run(REAL, folder / "run"), corpus(Run(REAL, folder / "run")))
 
 
 def test_without_any_source_a_partial_run_stops_too(folder, monkeypatch):
@@ -161,10 +161,10 @@ def test_a_folder_of_sources_that_does_not_exist_is_named(folder, monkeypatch):
 def test_more_files_are_another_corpus(folder, monkeypatch):
     only(monkeypatch, "Squad", "Quoref")
     monkeypatch.setenv("AQUILT_PARTIAL", "1")
-    first = corpus(Run(REAL, folder / "run"))
+    first = done(Run(REAL, folder / "run"), corpus(Run(REAL, folder / "run")))
     (folder / "sources/Quoref").mkdir()
     (folder / "sources/Quoref/quoref-train-v0.1.json").write_text(json.dumps(SQUAD), encoding="utf-8")
-    second = corpus(Run(REAL, folder / "run"))
+    second = done(Run(REAL, folder / "run"), corpus(Run(REAL, folder / "run")))
     assert first["hash"] != second["hash"] and not second["missing"]
     assert second["counts"]["reasons"]["repeated"] > 0, "the same passage stands in two sources"
 
@@ -183,8 +183,8 @@ def test_sources_take_turns(sizes, n):
 # ---- labeled pairs
 
 def test_labeled_pairs_are_capped_per_task_and_language(run):
-    corpus(run)
-    counts = labeled(run)["counts"]
+    done(run, corpus(run))
+    counts = done(run, labeled(run))["counts"]
     records = run.records("labeled")
     given = {(s.task, s.lang) for s in LABELED}
     assert Counter((r.task, r.lang) for r in records) == {pair: 3 for pair in given} and counts["kept"] == 3 * len(given) == 15
@@ -193,11 +193,10 @@ def test_labeled_pairs_are_capped_per_task_and_language(run):
 
 
 @pytest.mark.parametrize("cap", [0, 1, 10_000])
-def test_other_caps_on_labeled_pairs(tmp_path, monkeypatch, cap):
-    monkeypatch.setattr(runs, "environment", dict)
+def test_other_caps_on_labeled_pairs(tmp_path, cap):
     run = Run(replace(TINY, labeled_pairs=cap), tmp_path / "run")
-    corpus(run)
-    labeled(run)
+    done(run, corpus(run))
+    done(run, labeled(run))
     counts = Counter((r.task, r.lang) for r in run.records("labeled"))
     eightfold = Counter((s.task, s.lang) for s in LABELED for _ in range(16))
     assert counts == {pair: min(cap, most) for pair, most in eightfold.items() if min(cap, most)}

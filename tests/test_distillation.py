@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import aquilt
-from aquilt.foundations import runs
-from aquilt.miniature import teacher
+from aquilt.miniature import server as teacher
+from stages import done as do
 from aquilt.foundations.core import Drop, Record, UserError, text_hash
 from aquilt.corpus import associate, corpus, labeled
 from aquilt.distillation import QUESTIONS, Teachers, ask_teacher, cost_table, distillation, estimate, open_teacher, read_pair, read_teacher, review, sorted_out, total_from, write_review
@@ -159,15 +159,13 @@ def asked():
         return answer(messages, *settings)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(teacher, "reply", counted)
-        patch.setattr(runs, "environment", dict)
         yield received
 
 
 def pipeline(root, profile=TINY):
     run = Run(profile, root)
-    corpus(run)
-    labeled(run)
-    return run, distillation(run)
+    for stage in (corpus(run), labeled(run), distillation(run)): result = do(run, stage)
+    return run, result
 
 
 def data(run):
@@ -237,19 +235,20 @@ def test_repeated_from_its_replies_it_asks_nobody(done, copied, asked):
     folder = copied.folder("distillation")
     stored = (folder / "replies.jsonl").read_bytes()
     for name in ("result.json", "records.jsonl", "dropped.jsonl"): (folder / name).unlink()
-    again = distillation(copied)
+    again = do(copied, distillation(copied))
     assert asked == [] and data(copied) == data(done[0]) and (folder / "replies.jsonl").read_bytes() == stored
-    assert again | {"seconds": 0} == done[1] | {"seconds": 0} and distillation(copied) == again
+    assert again | {"seconds": 0} == done[1] | {"seconds": 0} and do(copied, distillation(copied)) == again
 
 
 def test_more_pairs_ask_only_for_the_new_ones(done, copied, asked):
-    result = distillation(Run(replace(TINY, pairs_per_task=4), copied.root))
+    larger = Run(replace(TINY, pairs_per_task=4), copied.root)
+    result = do(larger, distillation(larger))
     before = [text_hash(m) for m in done[2]]
     assert result["counts"]["entered"] == 2 * 9 * 4 + 15 and 0 < len(asked) - again(asked) <= 2 * 9 * 4 and not {text_hash(m) for m in asked} & set(before)
 
 
 def test_another_seed_asks_again_and_writes_other_pairs(done, copied, asked):
-    assert distillation(copied, seed=1)["counts"]["entered"] == len(asked) - again(asked) == ASKED and data(copied) != data(done[0])
+    assert do(copied, distillation(copied, seed=1))["counts"]["entered"] == len(asked) - again(asked) == ASKED and data(copied) != data(done[0])
 
 
 def test_a_server_that_answers_nonsense_costs_its_records_and_no_more(tmp_path, monkeypatch):
@@ -265,19 +264,17 @@ import sys, time
 from dataclasses import replace
 from pathlib import Path
 from aquilt.foundations import runs
-from aquilt.miniature import teacher
+from aquilt.miniature import server as teacher
 from aquilt.corpus import corpus, labeled
 from aquilt.distillation import distillation
 from aquilt.foundations.profiles import SMOKE
-runs.environment, answer = dict, teacher.reply
+answer = teacher.reply
 def slow(*arguments):
     time.sleep(0.3)
     return answer(*arguments)
 teacher.reply = slow
 run = runs.Run(replace(SMOKE, passages_per_source=2, pairs_per_task=3, labeled_pairs=3, teacher_faults=0.2), Path(sys.argv[1]))
-corpus(run)
-labeled(run)
-distillation(run)
+for stage in (corpus(run), labeled(run), distillation(run)): runs.perform(run, stage, runs.decides(run, stage), {})
 """
 
 
@@ -381,8 +378,7 @@ def test_a_budget_that_is_no_amount(tmp_path, sheet, given):
 
 def test_an_estimate_is_kept_and_holds_the_cost(tmp_path, sheet, asked):
     run = Run(TINY, tmp_path / "run")
-    corpus(run)
-    labeled(run)
+    for stage in (corpus(run), labeled(run)): do(run, stage)
     before = len(asked)
     expected = estimate(run, 20)
     assert len(asked) - before - again(asked[before:]) == expected.groupby("equation")["sample"].first().sum()
@@ -406,8 +402,7 @@ def test_an_estimate_holds_what_the_run_cost_in_nine_of_ten_seeds(tmp_path, shee
 
 def test_an_estimate_says_what_batches_would_cost(tmp_path, sheet):
     run = Run(TINY, tmp_path / "run")
-    corpus(run)
-    labeled(run)
+    for stage in (corpus(run), labeled(run)): do(run, stage)
     assert "cost with --batch" not in set(estimate(run, 5)["what"])
     (tmp_path / "prices.toml").write_text(SHEET + "batch = 0.5\n")
     single, batched = (rows["estimate"].sum() for _, rows in estimate(run, 5).groupby("what") if rows["what"].iloc[0].startswith("cost"))
@@ -442,7 +437,7 @@ def test_several_teachers_share_the_work_by_weight_and_each_record_names_its_own
         assert sum(usage for usage in bill["requests"][:-1][bill["teacher"][:-1] == "large"]) == by["large"]
         asked.clear()
         (run.folder("distillation") / "result.json").unlink()
-        assert distillation(run)["bill"] == result["bill"] and asked == [], "the same prompt has the same teacher"
+        assert do(run, distillation(run))["bill"] == result["bill"] and asked == [], "the same prompt has the same teacher"
 
 
 @pytest.mark.parametrize("text, read", [("m@http://localhost:8000/v1", ("m", "http://localhost:8000/v1", 1, "OPENAI_API_KEY")), ("org/m@https://x.example*2.5", ("org/m", "https://x.example", 2.5, "OPENAI_API_KEY")),

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from aquilt.foundations.core import TASKS, Record, UserError, read_lines, read_records, write_records
 from aquilt.filtering import (card, dependence, drop_reasons, filter_file, filter_records, filtering, frequent_words, leaning, leaning_cases, most_allowed, phrase_quality, plot_frequencies,
-                              protected_words, remove, surplus, table_1, tally, thin, waterfall, word_lists, words, world_words)
+                              own_words, protected_words, remove, surplus, table_1, tally, thin, waterfall, word_lists, words)
 from aquilt.foundations.profiles import MINI, PAPER, SMOKE
-from aquilt.foundations.runs import Run, hand_over
+from aquilt.foundations.runs import Run, Stage, hand_over
+from aquilt.miniature.scene import MINIATURE
+from stages import done
 from aquilt.miniature.world import LANG
 
 ALONE = dependence()["stand_alone"]
@@ -100,7 +102,7 @@ def test_protected_words():
     assert "true" in protected_words("multi_choice", "en") and "true" not in protected_words("closed_book_qa", "en")
     assert protected_words("a task of mine", "en") == frozenset()
     for lang, favourite in (("en", "crucially"), ("zh", "关键在于")):
-        assert protected_words("a task of mine", lang, "miniature") == world_words(lang) and favourite not in world_words(lang)
+        assert protected_words("a task of mine", lang, MINIATURE.vocabulary) == own_words(MINIATURE.vocabulary, lang) and favourite not in own_words(MINIATURE.vocabulary, lang)
 
 
 # ---- thinning
@@ -206,7 +208,7 @@ def test_what_the_filter_promises(records, profile):
     assert not any(leaning(text, r.lang) for r in kept if r.task in ALONE for text in (r.question, r.answer))
     for (task, lang), n in Counter((r.task, r.lang) for r in kept).items():
         assert n <= profile.cap
-        left = [words(r.question, lang) - protected_words(task, lang, profile.world) for r in kept if (r.task, r.lang) == (task, lang)]
+        left = [words(r.question, lang) - protected_words(task, lang, MINIATURE.vocabulary) for r in kept if (r.task, r.lang) == (task, lang)]
         assert not over_used(left, profile.frequent_word) or most_allowed(n, profile.frequent_word) == 0
     cards = [card(r) for r in records]
     rows = tally(cards, drop_reasons(cards, profile))
@@ -265,7 +267,7 @@ def test_unknown_language():
 
 def a_run(folder, records, profile=SMOKE):
     run = Run(profile, folder)
-    run.stage("distillation", lambda f: hand_over(f, "distillation", len(records), records, []))
+    done(run, Stage("distillation", lambda f: hand_over(f, "distillation", len(records), records, [])))
     return run
 
 
@@ -276,15 +278,15 @@ def run(tmp_path):
 
 
 def test_stage_is_done_once_and_counts_reconcile(run):
-    result = filtering(run)
-    assert result == filtering(run)
+    result = done(run, filtering(run))
+    assert result == done(run, filtering(run))
     assert result["counts"]["kept"] == len(run.records("filtering")) == waterfall(result)["kept"].sum()
     assert result["counts"]["dropped"] == len(run.drops("filtering"))
     assert {d.reason for d in run.drops("filtering")} == {"over-used word: crucially", "over-used word: 关键在于", "leans on the passage: the context"}
 
 
 def test_shares_fall_to_the_limit(run):
-    result = filtering(run)
+    result = done(run, filtering(run))
     for lang, word in (("en", "crucially"), ("zh", "关键在于")):
         first = frequent_words(result, lang).iloc[0]
         assert first["word"] == word and first["before"] > 0.4 and first["after"] <= 0.1
@@ -293,24 +295,24 @@ def test_shares_fall_to_the_limit(run):
 
 
 def test_table_1_adds_up(run):
-    filtering(run)
+    done(run, filtering(run))
     table = table_1(run)
     assert list(table["English"])[-2:] == ["-", table["English"][:10].sum()] and table.loc["Total", "English, paper"] == "362k"
-    run.stage("inspection_data", lambda f: hand_over(f, "inspection_data", 3, [Record(score=1), Record(score=2), Record(score=1, lang="zh")], []))
+    done(run, Stage("inspection_data", lambda f: hand_over(f, "inspection_data", 3, [Record(score=1), Record(score=2), Record(score=1, lang="zh")], [])))
     full = table_1(run)
     assert list(full.loc["Self-Inspection"])[:2] == [2, 1] and full.loc["Total", "English"] == table.loc["Total", "English"] + 2
 
 
 def test_an_empty_run_has_tables_and_a_figure(tmp_path):
     run = a_run(tmp_path, [])
-    result = filtering(run)
+    result = done(run, filtering(run))
     assert table_1(run).loc["Total", "Chinese"] == 0 and waterfall(result).empty
     plot_frequencies(result).savefig(tmp_path / "empty.png")
 
 
 def test_one_language_alone(tmp_path):
     run = a_run(tmp_path, closed_book(30))
-    plot_frequencies(filtering(run)).savefig(tmp_path / "one.png")
+    plot_frequencies(done(run, filtering(run))).savefig(tmp_path / "one.png")
     assert table_1(run).loc["Total", "Chinese"] == 0
 
 

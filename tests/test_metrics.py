@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aquilt import benchmarks
 from aquilt.evaluation import metrics
 from aquilt.foundations.core import UserError
 
@@ -232,3 +233,30 @@ def test_scores_are_one_float_per_item(benchmark):
 def test_bad_input_is_one_sentence(benchmark, outputs, items, word):
     with pytest.raises(UserError, match=word):
         metrics.score(benchmark, outputs, items)
+
+
+# ---- whole files, by the names that users call
+
+@pytest.mark.parametrize("version, exact", [("squad_v1.1", "exact_match"), ("squad_v2.0", "exact")])
+def test_squad_scores_are_those_of_the_script(shared, expected, version, exact):
+    wanted = expected[version]["expected"]
+    scores = benchmarks.squad_scores(load(shared / "golden" / expected[version]["preds"]), dict(squad_questions(shared / "data" / expected[version]["data"])))
+    assert scores == {"exact_match": pytest.approx(wanted[exact], abs=1e-6), "f1": pytest.approx(wanted["f1"], abs=1e-6)}
+
+
+def test_pubmedqa_scores_are_those_of_the_script(shared, expected):
+    scores = benchmarks.pubmedqa_scores(load(shared / "golden" / expected["pubmedqa"]["preds"]), load(shared / "data" / "pubmedqa" / "test_ground_truth.subset.json"))
+    assert f"Accuracy {scores['accuracy']:.6f}\nMacro-F1 {scores['macro_f1']:.6f}" == expected["pubmedqa"]["expected"]
+
+
+def test_rouge_l_is_that_of_lexeval_line_by_line(shared, expected):
+    for file, wanted in expected["lexeval_rouge_l"]["files"].items():
+        lines = [json.loads(line) for line in (shared / "golden" / file).read_text(encoding="utf-8").splitlines() if line]
+        found = [benchmarks.rouge_l(line["output"], line["answer"]) for line in lines]
+        assert found == [pytest.approx(line["_expected_rouge_l_f"], abs=1e-6) for line in lines] and mean(found) == pytest.approx(wanted["mean_rouge_l_f"], abs=1e-6)
+
+
+def test_what_cannot_be_scored_is_one_sentence():
+    with pytest.raises(UserError, match="exactly one"): benchmarks.pubmedqa_scores({"a": "yes"}, {"a": "yes", "b": "no"})
+    with pytest.raises(UserError, match="no references"): benchmarks.squad_scores({}, {})
+    assert benchmarks.extract_choice("答案是B", OPTIONS) == "B" and benchmarks.extract_choice("", OPTIONS) is None

@@ -7,17 +7,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aquilt.analysis import WITHOUT_LOGIC, ablation_data
-from aquilt.benchmarks import SUITE, domain_facts, specialist_prompt, specialist_target
+from stages import done
+
+from aquilt.analysis import ABLATIONS, ablation_cells, equal_volumes
+from aquilt.benchmarks import specialist_target, suite
+from aquilt.data_sources import AQUILT, LOW_QUALITY, NO_INSPECTION, NO_LOGIC, DataSource, data
 from aquilt.foundations.core import LANGS, Drop, Record, UserError, write_records
 from aquilt.models.engines import Completion
-from aquilt.inspection import agreement, cap_scores, held_out, read_score
+from aquilt.inspection import agreement, cap_scores, compared, confusion, expected_scores, held_out, read_score
 from aquilt.foundations.profiles import PAPER, SMOKE
 from aquilt.foundations.prompt import inspection_json
-from aquilt.foundations.runs import Run, hand_over
-from aquilt.specialists import admitted
+from aquilt.foundations.runs import Run, Stage, hand_over
+from aquilt.miniature.scene import TRANSLATION, domain_facts
+from aquilt.specialists import volume
 from aquilt.synthesis import distinct_pairs, filter_by_score, own_passages, removed_up_to, synthesize_file
 
+SUITE = suite(SMOKE)
 SCORES = st.lists(st.integers(1, 5), max_size=40)
 
 
@@ -130,15 +135,15 @@ def test_a_reply_without_a_score_goes_to_the_ledger(completion, reason):
 # ---- agreement of two scorers
 
 def test_agreement_at_its_extremes():
-    assert agreement([1, 2, 3, 4, 5], [1, 2, 3, 4, 5]) == pytest.approx({"n": 5, "exact": 1.0, "spearman": 1.0, "auc": 1.0})
-    assert agreement([5, 4, 3, 2, 1], [1, 2, 3, 4, 5]) == pytest.approx({"n": 5, "exact": 0.2, "spearman": -1.0, "auc": 0.0})
-    assert agreement([2, 4], [1, 5]) == pytest.approx({"n": 2, "exact": 0.0, "spearman": 1.0, "auc": 1.0})
+    assert agreement([1, 2, 3, 4, 5], [1, 2, 3, 4, 5]) == pytest.approx({"n": 5, "exact": 1.0, "kappa": 1.0, "spearman": 1.0, "auc": 1.0})
+    assert agreement([5, 4, 3, 2, 1], [1, 2, 3, 4, 5]) == pytest.approx({"n": 5, "exact": 0.2, "kappa": -1.0, "spearman": -1.0, "auc": 0.0})
+    assert agreement([2, 4], [1, 5]) == pytest.approx({"n": 2, "exact": 0.0, "kappa": 0.8, "spearman": 1.0, "auc": 1.0})
 
 
 @pytest.mark.parametrize("given, true, spearman, auc", [([], [], None, None), ([3], [3], None, None), ([4, 4, 4], [1, 3, 5], None, 0.5), ([1, 2, 3], [4, 4, 4], None, None), ([1, 2], [1, 2], 1.0, None), ([4, 5], [3, 5], 1.0, None)])
 def test_agreement_that_is_undefined_is_none(given, true, spearman, auc):
     found = agreement(given, true)
-    assert found == pytest.approx({"n": len(true), "exact": found["exact"], "spearman": spearman, "auc": auc}) and 0 <= found["exact"] <= 1
+    assert found == pytest.approx({"n": len(true), "exact": found["exact"], "kappa": found["kappa"], "spearman": spearman, "auc": auc}) and 0 <= found["exact"] <= 1
 
 
 def test_agreement_by_hand():
@@ -154,6 +159,41 @@ def test_agreement_does_not_depend_on_the_order(pairs, rng):
     assert one == pytest.approx(two) and -1 <= one.get("spearman", 0) <= 1.0001 and 0 <= one.get("auc", 0) <= 1
 
 
+def test_expected_scores_are_rounded_for_what_counts_whole_scores_only():
+    found = agreement([1.4, 2.5, 4.6], [1, 3, 5])
+    assert found == pytest.approx({"n": 3, "exact": 1.0, "kappa": 1.0, "spearman": 1.0, "auc": 1.0})
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5)), max_size=30))
+def test_a_confusion_matrix_counts_every_record_once(pairs):
+    counts = confusion([g for g, _ in pairs], [t for _, t in pairs])
+    assert all(counts[t - 1][g - 1] == pairs.count((g, t)) for g in range(1, 6) for t in range(1, 6)) and sum(map(sum, counts)) == len(pairs)
+
+
+class Certain:
+    "An engine that tells fixed probabilities, and remembers what it was asked."
+    def __init__(self, told): self.told = told
+
+    def probabilities(self, prompts, choices, adapter=None):
+        self.asked = (prompts, list(choices), adapter)
+        return [self.told] * len(prompts)
+
+
+@pytest.mark.parametrize("told, expected", [([0, 0, 0, 0, 0.5], 5), ([0.1, 0, 0, 0, 0.1], 3), ([0.2] * 5, 3), ([0.3, 0.1, 0, 0, 0], 1.25), ([0.0] * 5, 4)])
+def test_an_expected_score_is_the_mean_over_the_five(told, expected):
+    engine, record = Certain(told), Record(text="u", question="q", logic="l", answer="a", analysis='He said "so".', score=4)
+    assert expected_scores(engine, [record], "adapter") == pytest.approx([expected])
+    (prompt,), choices, adapter = engine.asked
+    assert prompt.prefix + '4"}\n```' == inspection_json(record.analysis, 4) and choices == list("12345") and adapter == "adapter"
+
+
+def test_greedy_and_expected_scores_are_compared_with_teacher_and_truth():
+    rows = [{"greedy": 4, "expected": 3.0, "teacher": 4, "right": True}, {"greedy": 4, "expected": 2.0, "teacher": 1, "right": False}]
+    found = compared(rows)
+    assert found["greedy"]["truth_auc"] == 0.5 and found["expected"]["truth_auc"] == found["expected"]["auc"] == 1.0
+    assert compared([r | {"right": None} for r in rows])["greedy"]["truth_auc"] is None
+
+
 # ---- a specialist's examples
 
 @pytest.mark.parametrize("logic, target", [("Because.", "Thinking steps:Because.\nAnswer:yes"), ("", "Answer:yes"), ("a\nb", "Thinking steps:a\nb\nAnswer:yes")])
@@ -163,60 +203,72 @@ def test_a_specialists_target(logic, target):
 
 @pytest.mark.parametrize("name", list(SUITE))
 def test_a_specialists_prompt_holds_the_passage_only_where_its_test_does(name):
-    prompt = specialist_prompt(SUITE[name], Record(text="THE PASSAGE", question="THE QUESTION"))
+    prompt = SUITE[name].prompt(Record(text="THE PASSAGE", question="THE QUESTION"))
     assert ("THE PASSAGE" in prompt) == (prompt != "THE QUESTION") == (name in ("pubmedqa", "essayqa")) and "THE QUESTION" in prompt
 
 
-def test_what_a_specialist_is_not_trained_on_is_in_the_ledger(tmp_path):
-    run = Run(replace(SMOKE, specialist_cap=2, max_length=60), tmp_path)
-    records = [Record(question=q, answer="a") for q in ("one", "two " * 200, "three", "four")]
-    kept, drops = admitted(run, SUITE["squadqa"], "qwen2-instruct", records, "specialists")
-    assert [r.question for r in kept] == ["one", "three"]
-    assert [(d.reason, d.record.question) for d in drops] == [("longer than 60 tokens", records[1].question), ("beyond the first 2", "four")]
-    assert admitted(run, SUITE["squadqa"], "qwen2-instruct", [], "specialists") == ([], [])
-
-
 def test_kind_and_language_of_a_domain_are_not_tied():
-    found = {(facts[0].kind, lang) for facts, lang in domain_facts(SUITE["translation"], 8)}
+    found = {(facts[0].kind, lang) for facts, lang in domain_facts(TRANSLATION, 8)}
     assert found == {(kind, lang) for kind in ("statute", "clause") for lang in ("en", "zh")}
 
 
 # ---- volumes of the ablations (Table 3)
 
-def ablated(tmp_path, scores, without_logic, cap):
-    "The ablation's data of a run whose synthesis kept scores above 2."
-    run, stage = Run(replace(SMOKE, specialist_cap=cap), tmp_path / "run"), "synthesis/squadqa"
+def ablated(tmp_path, scores, without_logic, cap, **changes):
+    "A run whose synthesis kept scores above 2, with the data of all rows of Table 3."
+    run, stage = Run(replace(SMOKE, specialist_cap=cap, ablation_benchmarks=("squadqa",), **changes), tmp_path / "run"), "synthesis/squadqa"
     records = [Record(question=f"q{i}", answer="a", document=f"d/{i}", score=s) for i, s in enumerate(scores)]
     low = [Drop(stage=stage, reason=f"score {r.score}", record=r) for r in records if r.score < 3]
-    hand_over(run.folder(stage), stage, len(records) + 1, [r for r in records if r.score >= 3], [*low, Drop(stage=stage, reason="repeated pair", record=Record(question="other"))])
+    others = [Drop(stage=stage, reason="repeated pair", record=Record(question="other"))]
+    done(run, Stage(stage, lambda folder: hand_over(folder, stage, len(records) + 1, [r for r in records if r.score >= 3], [*low, *others])))
     bare = [Record(question=f"w{i}", answer="a", score=4) for i in range(without_logic)]
-    hand_over(run.folder(WITHOUT_LOGIC + stage), stage, len(bare), bare, [])
-    return ablation_data(run, "squadqa")
+    done(run, Stage(f"without_logic/{stage}", lambda folder: hand_over(folder, stage, len(bare), bare, [])))
+    for source in ABLATIONS: done(run, data(run, source, SUITE["squadqa"]))
+    return run, {source: run.records(data(run, source, SUITE["squadqa"]).name) for source in ABLATIONS}
 
 
-@pytest.mark.parametrize("cap, volume", [(0, 6), (4, 4), (6, 6), (100, 6)])
-def test_every_setting_has_the_volume_of_ours(tmp_path, cap, volume):
-    data = ablated(tmp_path, [3, 1, 5, 2, 4, 4, 1, 5, 3], 20, cap)
-    assert {name: len(records) for name, records in data.items()} == {"AQuilt": volume, "w/o Logic": volume, "w/o Self-Inspection": volume, "w/ Low-Quality": volume}
-    assert all(r.score >= 3 for r in data["AQuilt"]) and all(r.score < 3 for r in data["w/ Low-Quality"]) and {r.question[0] for r in data["w/o Logic"]} == {"w"}
+@pytest.mark.parametrize("cap, n", [(0, 6), (4, 4), (6, 6), (100, 6)])
+def test_every_setting_has_the_same_number_of_distinct_records(tmp_path, cap, n):
+    run, found = ablated(tmp_path, [3, 1, 5, 2, 4, 4, 1, 5, 3], 20, cap)
+    assert volume(run, SUITE["squadqa"], ABLATIONS) == n and {cell.records for cell in ablation_cells(run)} == {n}
+    assert {cell.source.name for cell in ablation_cells(run)} == {source.name for source in ABLATIONS}
+    assert all(len({(r.question, r.answer) for r in records[:n]}) == n for records in found.values())
+    assert {r.score for r in found[AQUILT]} == {3, 4, 5} and {r.question[0] for r in found[NO_LOGIC]} == {"w"}
 
 
-def test_without_inspection_the_cut_to_volume_spares_no_part_of_the_domain(tmp_path):
-    scores = [1, 4] * 50
-    data, again = (ablated(tmp_path / name, scores, 5, 0) for name in ("a", "b"))
-    chosen = [int(r.question[1:]) for r in data["w/o Self-Inspection"]]
-    assert len(set(chosen)) == 50 and min(chosen) < 20 and max(chosen) >= 80 and 10 < sum(r.score == 1 for r in data["w/o Self-Inspection"]) < 40
-    assert data == again and [r.question for r in data["AQuilt"]] == [f"q{i}" for i in range(1, 100, 2)]
+def test_low_quality_is_the_lowest_scores_first(tmp_path):
+    _, found = ablated(tmp_path, [3, 1, 5, 2, 4, 4, 1, 5, 3], 9, 0)
+    assert [r.score for r in found[LOW_QUALITY]] == [1, 1, 2, 3, 3, 4, 4, 5, 5], "better records too where bad ones are few, as in the release"
 
 
-def test_where_there_are_too_few_they_are_repeated_in_turn(tmp_path):
-    data = ablated(tmp_path, [3, 1, 5, 2, 4, 4, 4], 2, 0)
-    assert [r.question for r in data["w/ Low-Quality"]] == ["q1", "q3", "q1", "q3", "q1"] and [r.question for r in data["w/o Logic"]] == ["w0", "w1", "w0", "w1", "w0"]
+def test_without_inspection_all_records_are_drawn_from(tmp_path):
+    (_, found), (_, again) = (ablated(tmp_path / name, [1, 4] * 50, 5, 0) for name in "ab")
+    first = found[NO_INSPECTION][:50]
+    assert len(found[NO_INSPECTION]) == 100 and 10 < sum(r.score == 1 for r in first) < 40 and found == again
+    chosen = [int(r.question[1:]) for r in first]
+    assert min(chosen) < 20 and max(chosen) >= 80, "the cut to volume spares no part of the domain"
 
 
-def test_where_there_are_none_there_is_nothing_to_repeat(tmp_path):
-    assert [len(records) for records in ablated(tmp_path, [3, 4], 0, 0).values()] == [2, 0, 2, 0]
-    assert [len(records) for records in ablated(tmp_path / "none", [1, 1], 3, 0).values()] == [0, 0, 0, 0]
+def test_the_row_with_the_fewest_records_decides(tmp_path):
+    run, _ = ablated(tmp_path, [3, 1, 5, 2, 4, 4, 4], 2, 0)
+    assert volume(run, SUITE["squadqa"], ABLATIONS) == 2
+    run, _ = ablated(tmp_path / "none", [1, 1], 3, 0)
+    assert volume(run, SUITE["squadqa"], ABLATIONS) == 0 and ablation_cells(run) == []
+
+
+def test_unequal_rows_are_a_fault_of_the_program(tmp_path):
+    run, _ = ablated(tmp_path, [3, 4, 5], 3, 0)
+    one, other = ablation_cells(run)[:2]
+    assert equal_volumes({one: {"distinct": 3}, other: {"distinct": 3}}) == {"squadqa": 3}
+    with pytest.raises(RuntimeError, match="different numbers of distinct records"): equal_volumes({one: {"distinct": 3}, other: {"distinct": 2}})
+
+
+def test_a_source_that_repeats_itself_or_is_too_long_has_a_ledger(tmp_path):
+    run = Run(replace(SMOKE, max_length=60), tmp_path / "run")
+    records = [Record(question=q, answer="a", score=4) for q in ("one", "two " * 200, "three", "one")]
+    twice = DataSource("twice", lambda benchmark: (), lambda run, benchmark: records)
+    result = done(run, data(run, twice, SUITE["squadqa"]))
+    assert result["counts"] == {"entered": 4, "kept": 2, "dropped": 2, "reasons": {"longer than 60 tokens": 1, "repeated pair": 1}}
 
 
 def test_scores_of_the_filter_are_those_of_the_ledger(tmp_path):

@@ -7,7 +7,7 @@ from tiny_model import make_model
 from aquilt.foundations.core import Record, UserError
 from aquilt.foundations.profiles import SMOKE
 from aquilt.foundations.runs import Run
-from aquilt.training import Recipe, example_length, fitting, make_trainer, merge_adapter, model_path, train_lora, train_stage
+from aquilt.training import Recipe, example_length, fitting, make_trainer, merge_adapter, model_path, train_lora, training
 
 RECIPE = Recipe(learning_rate=1e-2, batch_size=2, epochs=2, rank=4, max_length=64, dtype="float32")
 EXAMPLES = [("Which river?\n", "Veth"), ("Which city?\n", "Lumara"), ("哪条河？\n", "维斯河")]
@@ -51,17 +51,37 @@ def test_the_same_seed_trains_the_same_adapter(base, tmp_path):
     assert all(torch.equal(a[n], b[n]) for n in a)
 
 
-def test_a_training_goes_on_from_its_last_epoch(base, tmp_path, monkeypatch):
+def test_a_short_training_writes_no_checkpoint(base, tmp_path, monkeypatch):
+    from transformers import Trainer
+    saved = []
+    monkeypatch.setattr(Trainer, "_save_checkpoint", lambda *args, **kwargs: saved.append(1))
+    train_lora(str(base), EXAMPLES, tmp_path, RECIPE)
+    assert not saved
+
+
+def test_the_plain_loss_is_trls_own(base, tmp_path, monkeypatch):
+    "The same training with either loss: the curves agree."
+    curves = []
+    for name, size in (("plain", 10**6), ("pieces", 0)):
+        monkeypatch.setattr("aquilt.training.SMALL_VOCABULARY", size)
+        curves.append([row["loss"] for row in train_lora(str(base), EXAMPLES, tmp_path / name, RECIPE)["loss"]])
+    assert len(curves[0]) > 1 and curves[0] == pytest.approx(curves[1], abs=2e-3)
+
+
+def test_a_training_goes_on_from_its_last_checkpoint(base, tmp_path, monkeypatch):
     class Killed(Exception): pass
+
+    monkeypatch.setattr("aquilt.training.CHECKPOINT_SECONDS", 0.0)
 
     from transformers import TrainerCallback
 
-    class KillAfterOneEpoch(TrainerCallback):
-        def on_save(self, *args, **kwargs): raise Killed
+    class KillAtTheSecond(TrainerCallback):
+        def on_save(self, args, state, control, **kwargs):
+            if state.global_step == 2: raise Killed
 
     def killed(*args):
         trainer = make_trainer(*args)
-        trainer.add_callback(KillAfterOneEpoch())
+        trainer.add_callback(KillAtTheSecond())
         return trainer
 
     with monkeypatch.context() as patch:
@@ -91,14 +111,15 @@ def test_too_long_examples_go_to_the_ledger(base, tmp_path):
     assert fitting(tokenizer, [EXAMPLES[0], long], RECIPE.max_length) == [True, False]
     assert example_length(tokenizer, CHAT[0]) > example_length(tokenizer, EXAMPLES[0])
     run = Run(SMOKE, tmp_path)
-    result = train_stage(run, "demo", str(base), [Record(text="a"), Record(text="b")], [EXAMPLES[0], long], RECIPE, (), merge=False)
+    examples = {"a": EXAMPLES[0], "b": long}
+    result = run.do(training("demo", str(base), lambda: [Record(text="a"), Record(text="b")], lambda r: examples[r.text], RECIPE, (), merge=False))
     assert result["counts"] == {"entered": 2, "kept": 1, "dropped": 1, "reasons": {"longer than 64 tokens": 1}}
     assert run.drops("demo")[0].record.text == "b"
 
 
 def test_nothing_to_train_on_is_said_in_a_sentence(base, tmp_path):
     with pytest.raises(UserError, match="nothing to train on"):
-        train_stage(Run(SMOKE, tmp_path), "demo", str(base), [], [], RECIPE, (), merge=False)
+        Run(SMOKE, tmp_path).do(training("demo", str(base), list, lambda r: EXAMPLES[0], RECIPE, (), merge=False))
 
 
 def test_a_missing_base_model_is_named():

@@ -27,8 +27,10 @@ def agrees(
 # %% ../../nbs/evaluation/51_audit.ipynb #8179153c
 def finding(where: str, claim: str, printed: str, recomputed: Any, agree: bool) -> dict[str, Any]:
     """One row of the audit; `recomputed` is shown with three decimals where it is a number with a fraction."""
-    shown = f"{recomputed:.3f}".rstrip("0").rstrip(".") if isinstance(recomputed, float) else str(recomputed)
-    return {"where": where, "claim": claim, "printed": printed, "recomputed": shown, "agrees": bool(agree)}
+    shown = f"{recomputed:.3f}".rstrip("0").rstrip(".") if isinstance(recomputed,
+        float) else str(recomputed)
+    return {"where": where, "claim": claim, "printed": printed, "recomputed": shown,
+            "agrees": bool(agree)}
 
 # %% ../../nbs/evaluation/51_audit.ipynb #b7aad3e7
 def as_table(findings: list[dict[str, Any]]) -> "pandas.DataFrame":
@@ -38,7 +40,8 @@ def as_table(findings: list[dict[str, Any]]) -> "pandas.DataFrame":
     return pd.DataFrame(findings, columns=["where", "claim", "printed", "recomputed", "agrees"])
 
 # %% ../../nbs/evaluation/51_audit.ipynb #f9536375
-FIVE = ("SquadQA", "PubMedQA", "CEVAL", "Translation", "EssayQA")  # the benchmarks as Table 2 heads them
+# the benchmarks as Table 2 heads them
+FIVE = ("SquadQA", "PubMedQA", "CEVAL", "Translation", "EssayQA")
 THREE = ("SquadQA", "CEVAL", "Translation")  # those of section 5
 AVERAGES = (
     (2, "Avg. Score", [f"{task} Score" for task in FIVE]),
@@ -60,7 +63,8 @@ def audit_means() -> list[dict[str, Any]]:
     for number, average, columns in AVERAGES:
         means = paper_table(number)[columns].mean(axis=1)
         for key, printed in printed_table(number)[average].dropna().items():
-            findings.append(finding(f"Table {number}", f"{average} of {row_name(key)}", printed, means[key], agrees(printed, means[key])))
+            findings.append(finding(f"Table {number}", f"{average} of {row_name(key)}", printed,
+                                    means[key], agrees(printed, means[key])))
     return findings
 
 # %% ../../nbs/evaluation/51_audit.ipynb #e2e85ab9
@@ -70,7 +74,8 @@ def audit_ranking() -> list[dict[str, Any]]:
     means = table[[f"{task} Score" for task in FIVE]].mean(axis=1)[table["Avg. Score"].notna()]
     for model in table.index.unique("Model"):
         printed, recomputed = table.loc[model, "Avg. Score"].idxmax(), means[model].idxmax()
-        findings.append(finding("Table 2", f"best average on {model}", printed, recomputed, printed == recomputed))
+        findings.append(finding("Table 2", f"best average on {model}", printed, recomputed,
+                                printed == recomputed))
     return findings
 
 # %% ../../nbs/evaluation/51_audit.ipynb #da3bd604
@@ -93,12 +98,14 @@ def audit_totals() -> list[dict[str, Any]]:
 def audit_repeats() -> list[dict[str, Any]]:
     """Cells that two tables print: Table 8 and Table 2 (ROUGE-L), Tables 3 and 5 and Table 2 (AQuilt on Llama3-8B)."""
     main = printed_table(2)
-    again = printed_table(8).rename(index=lambda name: name.replace(" + ", "+"))  # Table 8 writes SI + UD for SI+UD
+    # Table 8 writes SI + UD for SI+UD
+    again = printed_table(8).rename(index=lambda name: name.replace(" + ", "+"))
     pairs = [(f"Table 8, {task}, {row_name(key)}", main.loc[key, f"{task} Score"], cell)
              for task in FIVE[3:] for key, cell in again[f"{task} Rouge-L"].dropna().items()]
     pairs += [(f"Table {number}, {task}, AQuilt", main.loc[("Llama3-8B", "AQuilt"), f"{task} Score"], printed_table(number).loc["AQuilt", task])
               for number in (3, 5) for task in THREE]
-    return [finding(where, "repeats Table 2", cell, first, cell == first) for where, first, cell in pairs]
+    return [finding(where, "repeats Table 2", cell, first, cell == first) for where, first,
+            cell in pairs]
 
 # %% ../../nbs/evaluation/51_audit.ipynb #c78a1450
 def swapped_means() -> dict[str, dict[str, float]]:
@@ -109,7 +116,8 @@ def swapped_means() -> dict[str, dict[str, float]]:
     for model, score in essay.items():
         row = table.loc[(model, source)]
         scores = row[[f"{task} Score" for task in FIVE]]
-        rows[model] = {"printed": row["Avg. Score"], "with Table 2": scores.mean(), "with Table 8": scores.mean() + (score - row["EssayQA Score"]) / len(FIVE)}
+        rows[model] = {"printed": row["Avg. Score"], "with Table 2": scores.mean(),
+                       "with Table 8": scores.mean() + (score - row["EssayQA Score"]) / len(FIVE)}
     return rows
 
 # %% ../../nbs/evaluation/51_audit.ipynb #6cc62f76
@@ -126,10 +134,14 @@ def audit_costs() -> list[dict[str, Any]]:
     """The cost claims of sections 4.3, 5.4 and 6 beside the ratios of Tables 2 and 5."""
     both, unlabeled = cost_ratio("DeepSeek-V3 w/ SI+UD")["both"], cost_ratio("DeepSeek-V3 w/ Unlabeled Data")["both"]
     hours = 100 / paper_table(5).loc["Qwen2.5-72B", "Avg. Cost"]
-    rows = [("cost against SI+UD", both, "17%"), ("cost against UD", unlabeled, "31%"), ("gpu hours", hours, "5%")]  # 1/20 is 5 %
-    findings = [finding(f"§{paper_claim(name)['section']}", name, paper_claim(name)["printed"], f"{value:.1f}%", agrees(claimed, value)) for name, value, claimed in rows]
+    # 1/20 is 5 %
+    rows = [("cost against SI+UD", both, "17%"), ("cost against UD", unlabeled, "31%"),
+            ("gpu hours", hours, "5%")]
+    findings = [finding(f"§{paper_claim(name)['section']}", name, paper_claim(name)["printed"],
+                        f"{value:.1f}%", agrees(claimed, value)) for name, value, claimed in rows]
     limit = paper_claim("cost against SI+UD, conclusion")["printed"]
-    return [*findings, finding("§6", "cost against SI+UD, conclusion", limit, f"{both:.1f}%", both < 17)]
+    return [*findings, finding("§6", "cost against SI+UD, conclusion", limit, f"{both:.1f}%",
+                               both < 17)]
 
 # %% ../../nbs/evaluation/51_audit.ipynb #76bf8883
 def audit_judge() -> list[dict[str, Any]]:
@@ -146,7 +158,8 @@ def audit_judge() -> list[dict[str, Any]]:
 def audit_words() -> list[dict[str, Any]]:
     """The number of sources that Appendix A names, and the cells of Table 2 in which AQuilt is above DeepSeek-V3 with unlabeled data."""
     table, named = paper_table(2)[[f"{task} Score" for task in FIVE]], paper_data()["sources"]
-    wins = table.xs("AQuilt", level="Source") > table.xs("DeepSeek-V3 w/ Unlabeled Data", level="Source")
+    wins = table.xs("AQuilt", level="Source") > table.xs("DeepSeek-V3 w/ Unlabeled Data",
+        level="Source")
     won, cells = int(wins.to_numpy().sum()), wins.size
     return [
         *(finding("App. A", f"{kind} sources", paper_claim(kind)["printed"], len(names), int(paper_claim(kind)["printed"]) == len(names)) for kind, names in named.items()),
@@ -156,4 +169,5 @@ def audit_words() -> list[dict[str, Any]]:
 # %% ../../nbs/evaluation/51_audit.ipynb #96042096
 def audit() -> "pandas.DataFrame":
     """All findings on the paper's own numbers: where, claim, printed, recomputed, agrees."""
-    return as_table(audit_means() + audit_ranking() + audit_totals() + audit_repeats() + audit_costs() + audit_judge() + audit_words())
+    return as_table(audit_means() + audit_ranking() + audit_totals() + audit_repeats()
+                    + audit_costs() + audit_judge() + audit_words())

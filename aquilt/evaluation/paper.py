@@ -8,19 +8,21 @@ __all__ = ['paper_data', 'printed_table', 'paper_caption', 'cell_value', 'paper_
 # %% ../../nbs/evaluation/05_paper.ipynb #6bc1425a
 import json
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..foundations.core import UserError
+from ..foundations.core import UserError, package_file
 
 if TYPE_CHECKING:
     import pandas
 
 # %% ../../nbs/evaluation/05_paper.ipynb #e2e3bb2b
-@cache
 def paper_data() -> dict:
     """The paper's printed numbers: `tables` 1 to 8, the `claims` of the text with their sections, and the `sources` that Appendix A names."""
-    return json.loads((files("aquilt") / "data" / "paper.json").read_text(encoding="utf-8"))
+    return _paper_data(package_file("data/paper.json"))
+
+@cache
+def _paper_data(path: Path) -> dict: return json.loads(path.read_text(encoding="utf-8"))
 
 # %% ../../nbs/evaluation/05_paper.ipynb #58c111f3
 def printed_table(
@@ -33,7 +35,8 @@ def printed_table(
     if str(number) not in tables:
         raise UserError(f"The paper has no Table {number}; choose one of {', '.join(tables)}.")
     table = tables[str(number)]
-    return pd.DataFrame(table["rows"], columns=table["columns"], dtype=object).set_index(table["keys"])
+    return pd.DataFrame(table["rows"], columns=table["columns"],
+                        dtype=object).set_index(table["keys"])
 
 # %% ../../nbs/evaluation/05_paper.ipynb #90a0b9e9
 def paper_caption(
