@@ -8,8 +8,8 @@ WINGS = {
     "foundations": ("core", "profiles", "runs", "prompt"),
     "models": ("engines", "replies", "api", "batches", "prices"),
     "miniature": ("world", "questions", "teacher", "curriculum", "pretraining"),
-    "reading": ("readers", "sources", "documents", "passages", "cleaning"),
-    "evaluation": ("paper", "metrics", "testsets", "audit"),
+    "reading": ("readers", "sources", "documents", "passages", "cleaning", "testsets"),
+    "evaluation": ("paper", "metrics", "audit"),
     "runner": ("report", "reproduce"),
 }
 MOVED = {f"aquilt.{module}": f"aquilt.{wing}.{module}" for wing, modules in WINGS.items() for module in modules}

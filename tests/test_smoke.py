@@ -1,34 +1,50 @@
 """The whole method at profile smoke, through the command, papermill and every notebook: minutes. Then the same with a kill in the middle."""
 import json
 import os
+import random
+import shutil
+import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from stages import done
+
 import aquilt
+from aquilt.benchmarks import domain, suite
+from aquilt.data_sources import AQUILT, data
+from aquilt.evaluation.metrics import SCORERS
+from aquilt.foundations.core import PACKAGE
+from aquilt.foundations.profiles import SMOKE
+from aquilt.foundations.runs import Run
+from aquilt.foundations.scenes import Benchmark
+from aquilt.reading import scenes
 from aquilt.runner.report import measured
 from aquilt.runner.reproduce import find_notebooks
+from aquilt.runner.status import status
+from aquilt.specialists import main_cells, specialist, synthesize_domain, table_2
 
 ROOT = Path(aquilt.__file__).parents[1]
 NOTEBOOKS = [path.stem for path in find_notebooks(ROOT / "nbs")]
-FIGURES = [f"table_{n}.{suffix}" for n in (1, 2, 3) for suffix in ("md", "csv")] + [f"figure_{n}.{suffix}" for n in (3, 4) for suffix in ("png", "svg")] + ["report.html", "results.json"]
+FIGURES = [f"table_{n}.{suffix}" for n in (1, 2, "2_cells", 3, 8, "claims", "claims_2", "costs", "cost_shares", "truth") for suffix in ("md", "csv")] + [f"figure_{n}.{suffix}" for n in (3, 4, "claims", "costs", "inspection", "score_cost") for suffix in ("png", "svg")] + ["report.html", "results.json"]
 STAGES = ["corpus", "labeled", "distillation", "filtering", "synthesiser", "inspection_data", "inspector"]
 EQUAL = ("records.jsonl", "dropped.jsonl", "adapter_model.safetensors")  # what a stage leaves; other files hold times, paths or the order of replies
 
 
-def started(folder):
-    "The command, its files in a folder of its own."
+def started(folder, *more):
+    "The command, its files in a folder and its processes in a group of their own."
     environment = {**os.environ, "AQUILT_FIGURES_DIR": str(folder / "figures"), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "aquilt", "reproduce", "--profile", "smoke", "--run-dir", str(folder / "run")]
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "aquilt", "reproduce", "--profile", "smoke", "--run-dir", str(folder / "run"), *more]
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
-def finished(folder):
+def finished(folder, *more):
     "The command to its end."
-    process = started(folder)
+    process = started(folder, *more)
     out, err = process.communicate()
     assert process.returncode == 0, err[-2000:]
     return out
@@ -79,13 +95,87 @@ def test_the_same_command_again_does_nothing(undisturbed):
     assert {p: p.stat().st_mtime_ns for p in (undisturbed / "run").rglob("*") if p.is_file()} == before
 
 
-def test_killed_run_ends_as_the_undisturbed_one(undisturbed, tmp_path):
-    process = started(tmp_path)
-    while not (tmp_path / "run" / "filtering" / "result.json").exists():  # the next stage trains the synthesiser
-        assert process.poll() is None, process.communicate()[1][-2000:]
-        time.sleep(0.1)
-    process.kill()
-    process.wait()
-    finished(tmp_path)
+# ---- what is stale
+
+@pytest.fixture
+def run(undisturbed, monkeypatch):
+    "The undisturbed run, opened."
+    monkeypatch.setenv("AQUILT_FIGURES_DIR", str(undisturbed / "figures"))
+    return Run(SMOKE, undisturbed / "run")
+
+
+def states(run):
+    return {row["stage"]: (row["state"], row["why"]) for row in status(run)}
+
+
+def test_everything_is_done_and_made_by_the_code_of_the_package(run):
+    assert {state for state in states(run).values()} == {("done", "")}, "notebooks and package have the same sources"
+
+
+EDITED = {  # a prompt, and the stages that send it or train on it
+    "prompts/en/logic.txt": {"distillation"},
+    "prompts/en/inspection.txt": {"inspection_data", "without_logic/inspection_data"},
+    "prompts/zh/task_without_logic/single_choice.txt": {f"without_logic/{stage}" for stage in ("synthesiser", "inspection_data", "synthesis/ceval")},
+    "prompts/en/evaluation/squadqa.txt": {"specialists/squadqa", "self_instruct_with_text/squadqa"}}
+
+
+@pytest.mark.parametrize("name", EDITED)
+def test_an_edited_prompt_makes_exactly_its_stages_stale(run, name):
+    path, before = PACKAGE / name, (PACKAGE / name).read_bytes()
+    users = {path.parent.relative_to(run.root).as_posix() for path in run.root.rglob("result.json") if name in json.loads(path.read_text())["files"]}
+    assert {stage if not stage.startswith("specialists") else "/".join(stage.split("/")[:2]) for stage in users} == EDITED[name]
+    try:
+        path.write_bytes(before.replace(b" ", b"  ", 1) + b"x")
+        found = states(run)
+    finally: path.write_bytes(before)
+    stale = {stage for stage, (_, why) in found.items() if f"{name} has changed" in why}
+    first = {stage for stage in users if not any(other in users for other in run.result(stage)["inputs"])}
+    assert first <= stale <= users, "those that use it"
+    assert all(state == ("done", "") or "first" in state[1] for stage, state in found.items() if stage not in stale), "and those that read them"
+    assert {state for state in states(run).values()} == {("done", "")}, "edited back, they are done again"
+
+
+# ---- a sixth benchmark and a third base
+
+def capitals(p, stage): return suite(SMOKE)["squadqa"].passages(p, stage)
+def asked(p): return [{"prompt": f"What is the capital of land {i}?", "references": [f"City {i}"]} for i in range(3)]
+def question(record): return record.question
+
+
+SIXTH = Benchmark("capitals", ("en",), "closed_book_qa", capitals, asked, SCORERS["squadqa"], question)
+
+
+def test_a_sixth_benchmark_and_a_third_base_reach_table_2(run, monkeypatch, tmp_path):
+    invented = replace(scenes.MINIATURE, benchmarks=(*scenes.MINIATURE.benchmarks, SIXTH))
+    monkeypatch.setitem(scenes.SCENES, "miniature", invented)
+    shutil.copytree(PACKAGE / "data/models/qwen2-instruct", tmp_path / "third")
+    wider = Run(replace(SMOKE, specialist_bases=(*SMOKE.specialist_bases, str(tmp_path / "third")), samples=8), run.root)
+    for stage in (domain(wider, SIXTH), synthesize_domain(wider, SIXTH), data(wider, AQUILT, SIXTH)): done(wider, stage)
+    cells = [cell for cell in main_cells(wider) if cell.benchmark is SIXTH]
+    assert {cell.base for cell in cells} == set(wider.profile.specialist_bases)
+    for cell in cells: done(wider, specialist(wider, cell))
+    table = table_2(wider).set_index(["base", "source", "benchmark"])
+    assert len(table) == 3 * 7 * 7 and set(table.xs("capitals", level="benchmark")["n"]) == {3}
+    assert (table.xs("None", level="source").xs("capitals", level="benchmark")["corrected"] != "missing").all() and set(table.xs("capitals", level="benchmark")["paper"]) == {""}
+    assert table.loc[(str(tmp_path / "third"), "AQuilt", "ceval"), "corrected"] == "missing"
+    shutil.rmtree(run.root / "specialists/capitals")
+    for stage in ("domain", "synthesis", "data"): shutil.rmtree(run.root / stage / "capitals")
+
+
+# ---- kills, with another number of workers
+
+KILLS = int(os.environ.get("AQUILT_KILLS", "1"))  # ten in a long test: AQUILT_KILLS=10
+
+
+def test_killed_runs_end_as_the_undisturbed_one(undisturbed, tmp_path):
+    "The whole process group is killed at random moments, and the command repeated with one worker: the files are those of two workers undisturbed."
+    rng, longest = random.Random(KILLS), float(os.environ.get("AQUILT_KILL_SECONDS", "60"))
+    for _ in range(KILLS):
+        process = started(tmp_path, "--jobs", "1")
+        time.sleep(rng.uniform(5, longest))
+        if process.poll() is not None: break
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    finished(tmp_path, "--jobs", "1")
     expected, found = comparable(undisturbed), comparable(tmp_path)
     assert found.keys() == expected.keys() and not [name for name in expected if found[name] != expected[name]]
