@@ -107,3 +107,11 @@ def test_a_profile_is_plumbing():
     p = SMOKE
     def work(folder): return p.samples
     assert not any("Profile" in name for name in code_of(work)) and decides_nothing("aquilt.foundations.profiles.Profile.__eq__") and not decides_nothing("aquilt.foundations.core.Record")
+
+
+def test_a_place_on_this_machine_is_no_code(tmp_path):
+    "A checkout or a run directory that is moved makes nothing stale."
+    def stage(base):
+        def work(folder): return base
+        return work
+    assert code_of(stage(str(tmp_path / "a"))) == code_of(stage(str(tmp_path / "b"))) != code_of(stage("qwen2"))
