@@ -112,6 +112,12 @@ def test_everything_is_done_and_made_by_the_code_of_the_package(run):
     assert {state for state in states(run).values()} == {("done", "")}, "notebooks and package have the same sources"
 
 
+def behind(run, stage):
+    "All stages that a stage rests on, at first or at second hand."
+    inputs = set(run.result(stage)["inputs"])
+    return inputs.union(*(behind(run, other) for other in inputs))
+
+
 EDITED = {  # a prompt, and the stages that send it or train on it
     "prompts/en/logic.txt": {"distillation"},
     "prompts/en/inspection.txt": {"inspection_data", "without_logic/inspection_data"},
@@ -129,7 +135,7 @@ def test_an_edited_prompt_makes_exactly_its_stages_stale(run, name):
         found = states(run)
     finally: path.write_bytes(before)
     stale = {stage for stage, (_, why) in found.items() if f"{name} has changed" in why}
-    first = {stage for stage in users if not any(other in users for other in run.result(stage)["inputs"])}
+    first = {stage for stage in users if not users & behind(run, stage)}
     assert first <= stale <= users, "those that use it"
     assert all(state == ("done", "") or "first" in state[1] for stage, state in found.items() if stage not in stale), "and those that read them"
     assert {state for state in states(run).values()} == {("done", "")}, "edited back, they are done again"
@@ -155,7 +161,10 @@ def test_a_sixth_benchmark_and_a_third_base_reach_table_2(run, monkeypatch, tmp_
     assert {cell.base for cell in cells} == set(wider.profile.specialist_bases)
     for cell in cells: done(wider, specialist(wider, cell))
     table = table_2(wider).set_index(["base", "source", "benchmark"])
-    assert len(table) == 3 * 7 * 7 and set(table.xs("capitals", level="benchmark")["n"]) == {3}
+    assert len(table) == 3 * 7 * 7
+    own = table.xs("capitals", level="benchmark")
+    asked = own.index.get_level_values("source").isin(["None", "AQuilt"])
+    assert set(own[asked]["n"]) == {3} and set(own[~asked]["corrected"]) == {"missing", "NA"} and all(own[~asked]["note"]), "the others say why they have none"
     assert (table.xs("None", level="source").xs("capitals", level="benchmark")["corrected"] != "missing").all() and set(table.xs("capitals", level="benchmark")["paper"]) == {""}
     assert table.loc[(str(tmp_path / "third"), "AQuilt", "ceval"), "corrected"] == "missing"
     shutil.rmtree(run.root / "specialists/capitals")
