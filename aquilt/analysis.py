@@ -19,7 +19,7 @@ from .foundations.runs import Run, Stage
 from .foundations.scenes import Benchmark
 from .models.engines import model_path
 from .reading.scenes import scene_of
-from .specialists import Cell, finished, main_cells, printed, spread, volume
+from .specialists import Cell, counterparts, finished, main_cells, printed, spread, volume
 
 # %% ../nbs/50_analysis.ipynb #225cae16
 ABLATIONS = (AQUILT, NO_LOGIC, NO_INSPECTION, LOW_QUALITY)
@@ -87,7 +87,7 @@ def claims_2(run: Run):
     as a DataFrame."""
     import pandas
     p, tables = run.profile, []
-    for base, model in zip(p.specialist_bases, [*p.counterparts, *[""] * len(p.specialist_bases)]):
+    for base, model in counterparts(p):
         found = finished(run, [cell for cell in main_cells(run) if cell.base == base])
         paper = {(s.name, b.name): printed(2, (model, s.name), f"{b.title} Score")
                  for s in SOURCES for b in available(p)}

@@ -18,7 +18,7 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from .distillation import Teachers, ask_teacher, open_teacher, teacher_sampling, teacher_settings
-from .foundations.core import Drop, Record, UserError, write_json
+from .foundations.core import Drop, Record, UserError, parted, write_json
 from .foundations.profiles import Profile
 from .foundations.prompt import messages, prompt_names, render, template
 from .foundations.runs import Run, Stage, hand_over
@@ -234,9 +234,8 @@ def bonito_data(run: Run, benchmark: Benchmark, seed: int = 2) -> Stage:
         written = generate_resumable(engine, [Prompt(bonito_prompt(r)) for r in chosen], sampling,
                                      folder / "completions.jsonl", desc=name)
         mark = OWN_MARK if own else MARK
-        found = [read_bonito(r, c, name, mark) for r, c in zip(chosen, written)]
-        kept = [f for f in found if isinstance(f, Record)]
-        return hand_over(folder, name, len(chosen), kept, [f for f in found if isinstance(f, Drop)])
+        found = (read_bonito(r, c, name, mark) for r, c in zip(chosen, written))
+        return hand_over(folder, name, len(chosen), *parted(found))
     names = "samples", "temperature", "top_p", "max_tokens"
     return Stage(name, work, (text, "bonito") if own else (text,),
                  {n: getattr(p, n) for n in names} | {"seed": seed}, () if own else (model_path(p.bonito),))

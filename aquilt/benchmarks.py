@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['suite', 'available', 'domain', 'draw_instructions', 'test_items', 'squad_scores', 'pubmedqa_scores', 'rouge_l',
-           'extract_choice', 'test_texts', 'specialist_target', 'specialist_examples']
+           'extract_choice', 'test_texts', 'specialist_target', 'chat_example', 'specialist_examples']
 
 # %% ../nbs/41_benchmarks.ipynb #684ba38e
 import os
@@ -105,7 +105,10 @@ def specialist_target(record: Record) -> str:
     release)."""
     return (f"Thinking steps:{record.logic}\n" if record.logic else "") + f"Answer:{record.answer}"
 
+def chat_example(question: str, answer: str) -> Example:
+    "What the user says, and what the assistant learns to say."
+    return [{"role": "user", "content": question}], [{"role": "assistant", "content": answer}]
+
 def specialist_examples(benchmark: Benchmark, records: Sequence[Record]) -> list[Example]:
     "Chat examples: the user's question, and the assistant's thinking steps and answer."
-    return [([{"role": "user", "content": benchmark.prompt(r)}],
-             [{"role": "assistant", "content": specialist_target(r)}]) for r in records]
+    return [chat_example(benchmark.prompt(r), specialist_target(r)) for r in records]

@@ -22,7 +22,7 @@ from .foundations.profiles import Profile
 from .foundations.runs import Run, Stage
 from .foundations.scenes import Benchmark
 from .miniature.teacher import language_of
-from .specialists import finished, main_cells, printed, spread
+from .specialists import counterparts, finished, main_cells, printed, spread
 
 if TYPE_CHECKING:
     import pandas
@@ -84,8 +84,9 @@ def table_8(run: Run) -> "pandas.DataFrame":
     "Table 8: ROUGE-L (as LexEval) and BERTScore of the free-text benchmarks beside the paper's."
     import pandas
     p, found, rows = run.profile, finished(run, main_cells(run)), []
-    for base, model in zip(p.specialist_bases, [*p.counterparts, *[""] * len(p.specialist_bases)]):
+    for base, model in counterparts(p):
         for source in SOURCES:
+            row = model, source.name.replace("SI+UD", "SI + UD")  # as Table 8 writes it
             for b in free_text(run):
                 told = run.result(bertscore(run, b).name)
                 own = [c for c in found if (c.base, c.source, c.benchmark) == (base, source, b)]
@@ -93,7 +94,7 @@ def table_8(run: Run) -> "pandas.DataFrame":
                 na = source.refuses(b)
                 rows.append({"base": base, "source": source.name, "benchmark": b.name, "seeds": len(own),
                              "Rouge-L": "NA" if na else spread([found[c]["official_mean"] for c in own]),
-                             "paper's Rouge-L": printed(8, (model, source.name.replace("SI+UD", "SI + UD")), f"{b.title} Rouge-L"),
+                             "paper's Rouge-L": printed(8, row, f"{b.title} Rouge-L"),
                              "BERTScore": "NA" if na or not told["n"] else spread(second), "n": told["n"],
-                             "paper's BERTScore": printed(8, (model, source.name.replace("SI+UD", "SI + UD")), f"{b.title} BERTScore")})
+                             "paper's BERTScore": printed(8, row, f"{b.title} BERTScore")})
     return pandas.DataFrame(rows)

@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING
 
 from .benchmarks import available
 from .data_sources import AQUILT, BOTH, SOURCES, UNLABELED, DataSource
-from .evaluation.paper import paper_table
 from .foundations.core import package_file
 from .foundations.runs import Run
 from .foundations.scenes import Benchmark
 from .models.engines import read_chunks
 from .models.prices import price_of
-from .specialists import Cell, finished, main_cells, table_2
+from .specialists import Cell, counterparts, finished, main_cells, printed, table_2
 
 if TYPE_CHECKING:
     import pandas
@@ -77,7 +76,7 @@ def dollars(work: Work, prices: Prices) -> float:
 # %% ../nbs/42b_costs.ipynb #a21136f8
 def work_of_stage(run: Run, stage: str) -> Work:
     "The tokens that a finished stage took."
-    result, folder, found = run.result(stage), run.folder(stage), Work(trained=0)
+    result, folder, found = run.result(stage), run.folder(stage), Work()
     for row in result.get("bill", []):
         found += Work(row["prompt_tokens"], row["completion_tokens"])
     for name in ("completions.jsonl", "scores.jsonl"):
@@ -100,15 +99,13 @@ def once(run: Run) -> Work:
 # %% ../nbs/42b_costs.ipynb #1c49c340
 def cost_row(run: Run, cell: Cell, result: dict, prices: Prices) -> dict:
     "A cell's costs in dollars, and the paper's."
-    p, model = run.profile, dict(zip(run.profile.specialist_bases, run.profile.counterparts))
     made = dollars(synthesis_work(run, cell.source, cell.benchmark), prices)
     taught = dollars(Work(trained=result.get("tokens", 0)), prices)
-    table, row = paper_table(2), (model.get(cell.base, ""), cell.source.name)
-    column = f"{cell.benchmark.title} Cost"
-    paper = table.loc[row, column] if row in table.index and column in table else None
+    row = dict(counterparts(run.profile))[cell.base], cell.source.name
+    paper = printed(2, row, f"{cell.benchmark.title} Cost")
     return {"base": cell.base, "source": cell.source.name, "benchmark": cell.benchmark.name,
-            "samples": p.samples if cell.records else 0, "synthesis": made, "training": taught,
-            "cost": made + taught, "paper": paper}
+            "samples": run.profile.samples if cell.records else 0, "synthesis": made,
+            "training": taught, "cost": made + taught, "paper": None if paper == "" else paper}
 
 def costs(run: Run, prices: Prices) -> "pandas.DataFrame":
     "The costs of every finished cell of Table 2 with the first seed."
@@ -140,10 +137,11 @@ def marked(scores: Sequence[str]) -> list[str]:
     form = dict(zip(best, ("**{}**", "_{}_")))
     return [form.get(values.get(s), "{}").format(s.split(" ")[0]) for s in scores]
 
-def table_2_printed(run: Run, prices: Prices) -> "pandas.DataFrame":
-    "Table 2 in the paper's form: a row per base and source, Score and Cost (cents) in columns."
+def table_2_printed(run: Run, table: "pandas.DataFrame") -> "pandas.DataFrame":
+    """Table 2 in the paper's form: a row per base and source, Score and Cost (cents) in columns;
+    `table` has the costs of its cells."""
     import pandas
-    cells, spent = table_2(run), costs(run, prices).set_index(["base", "source", "benchmark"])["cost"]
+    cells, spent = table_2(run), table.set_index(["base", "source", "benchmark"])["cost"]
     titles = {b.name: b.title for b in available(run.profile)} | {"Avg.": "Avg."}
     found = pandas.DataFrame(cells[["base", "source"]].drop_duplicates().reset_index(drop=True))
     rows = list(found.itertuples(index=False, name=None))
@@ -217,23 +215,22 @@ def figure_sensitivity(run: Run, prices: Prices) -> "Figure":
     return figure
 
 # %% ../nbs/42b_costs.ipynb #3e66f940
-def points(run: Run, prices: Prices) -> "pandas.DataFrame":
+def points(run: Run, table: "pandas.DataFrame") -> "pandas.DataFrame":
     """For each base and source on the benchmarks that all serve: mean score and mean cost, ours and
-    the paper's."""
+    the paper's; `table` has the costs of the cells."""
     import pandas
-    p, table, rows = run.profile, costs(run, prices), []
-    found, printed = finished(run, main_cells(run)), paper_table(2)
+    p, found, rows = run.profile, finished(run, main_cells(run)), []
     common = [b for b in available(p) if not any(s.refuses(b) for s in (UNLABELED, BOTH))]
-    for base, model in zip(p.specialist_bases, p.counterparts):
+    for base, model in counterparts(p):
         for source in SOURCES:
             if any(source.refuses(b) for b in common): continue
             scores = [r["corrected_mean"] for c, r in found.items()
                       if (c.base, c.source) == (base, source) and c.benchmark in common]
             own = table[(table["base"] == base) & (table["source"] == source.name)]
-            paper = printed.loc[(model, source.name)] if (model,
-                source.name) in printed.index else {}
+            row = model, source.name
             rows.append({"base": base, "source": source.name, "score": mean(scores) if scores else None, "cost": own["cost"].mean(),
-                         "paper's score": paper.get("Avg. Score"), "paper's cost": paper.get("Avg. Cost")})
+                         "paper's score": printed(2, row, "Avg. Score") or None,
+                         "paper's cost": printed(2, row, "Avg. Cost")})
     return pandas.DataFrame(rows)
 
 # %% ../nbs/42b_costs.ipynb #539c3484

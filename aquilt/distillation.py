@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['TEACHER', 'LIMITS', 'UNREADABLE', 'FIELDS', 'Outcome', 'NAMED', 'QUESTIONS', 'Teachers', 'read_teacher',
-           'of_this_teacher', 'open_teacher', 'read_limits', 'read_budget', 'read_pair', 'ask_teacher', 'sorted_out',
-           'requests', 'teacher_sampling', 'written', 'teacher_settings', 'distillation', 'write_review', 'read_review',
-           'review', 'cost_table', 'total_from', 'estimate']
+           'of_this_teacher', 'open_teacher', 'read_limits', 'read_budget', 'read_pair', 'ask_teacher', 'requests',
+           'teacher_sampling', 'written', 'teacher_settings', 'distillation', 'write_review', 'read_review', 'review',
+           'cost_table', 'total_from', 'estimate']
 
 # %% ../nbs/32a_distillation.ipynb #d62b4b48
 import csv
@@ -188,11 +188,6 @@ def ask_teacher(teacher: Teachers, records: Sequence[Record], messages: Sequence
         mended, used = second[place[i]]
         return mended, first[i][1] + used
     return OnDemand(len(records), outcome)
-
-def sorted_out(outcomes: Sequence[Outcome]) -> tuple[list[Record], list[Drop]]:
-    "The records and the ledger rows among what became of the requests."
-    found = [o for o, _ in outcomes]
-    return [o for o in found if isinstance(o, Record)], [o for o in found if isinstance(o, Drop)]
 
 def requests(run: Run, seed: int = 0) -> list[tuple[str, Sequence[Record], Sequence[list[dict]],
                                                     Sequence[str]]]:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from .foundations.core import TASKS, Drop, Record, text_hash
+from .foundations.core import TASKS, Drop, Record, parted, text_hash
 from .corpus import associate
 from .distillation import open_teacher, read_pair, teacher_settings
 from .models.engines import Completion, Engine, Prompt, Sampling, generate_resumable, open_engine
@@ -34,8 +34,7 @@ def write_data(engine: Engine, passages: Sequence[Record], sampling: Sampling, c
     outcomes = [_read(r.with_(model=str(engine.model).rsplit("/", 1)[-1], seed=sampling.seed,
                               prompt_hash=text_hash(p.content)), c, stage) for r, p,
                               c in zip(passages, prompts, completions)]
-    return [o for o in outcomes if isinstance(o, Record)], [o for o in outcomes
-        if isinstance(o, Drop)]
+    return parted(outcomes)
 
 def _read(record: Record, completion: Completion, stage: str) -> Record | Drop:
     return read_pair(record, completion, QA_KEYS if '"thinking_steps"' in completion.text
@@ -76,8 +75,7 @@ def scored(run: Run, written: Sequence[Record], replies: Path, stage: str,
     with open_teacher(run, replies) as teacher:
         answers = teacher.generate(prompts, sampling, desc="Eq. 4", keys=INSPECTION_KEYS)
         outcomes = [read_score(r, c, stage) for r, c in zip(written, answers)]
-    return [o for o in outcomes if isinstance(o, Record)], [o for o in outcomes
-        if isinstance(o, Drop)]
+    return parted(outcomes)
 
 def inspection_data(run: Run, variant: Variant = FULL, seed: int = 1) -> Stage:
     """Stage `inspection_data` (Eq. 4): the synthesiser's own records on random (passage, task type)
@@ -128,8 +126,7 @@ def inspect(engine: Engine, records: Sequence[Record], adapter: str, cache: Path
         max_tokens=max_tokens), cache, adapter=adapter, desc="Eq. 7")
     outcomes = [read_score(r.with_(adapter="inspector"), c, stage) for r,
                 c in zip(records, completions)]
-    return [o for o in outcomes if isinstance(o, Record)], [o for o in outcomes
-        if isinstance(o, Drop)]
+    return parted(outcomes)
 
 # %% ../nbs/33_inspection.ipynb #6a42453d
 def expected_scores(engine: Engine, records: Sequence[Record], adapter: str) -> list[float]:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['synthesize_domain', 'Cell', 'untrained', 'recipe', 'evaluate', 'trained', 'specialist', 'volume', 'main_cells',
-           'finished', 'spread', 'printed', 'table_row', 'average', 'table_2']
+           'finished', 'spread', 'counterparts', 'printed', 'table_row', 'average', 'table_2']
 
 # %% ../nbs/42_specialists.ipynb #3ed58881
 import shutil
@@ -137,6 +137,10 @@ def spread(values: Sequence[float]) -> str:
     if not values: return "missing"
     return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
 
+def counterparts(p: Profile) -> list[tuple[str, str]]:
+    "Each base with the paper's row beside which it stands; empty where there is none."
+    return list(zip(p.specialist_bases, [*p.counterparts, *[""] * len(p.specialist_bases)]))
+
 def printed(number: int, row: Callable, column: str):
     "A value of one of the paper's tables; empty where the paper has no such row or column."
     table = paper_table(number)
@@ -174,7 +178,7 @@ def table_2(run: Run):
     import pandas
     p, found, rows = run.profile, finished(run, main_cells(run)), []
     titles = {b.name: b.title for b in available(p)} | {"Avg.": "Avg."}
-    for base, model in zip(p.specialist_bases, [*p.counterparts, *[""] * len(p.specialist_bases)]):
+    for base, model in counterparts(p):
         for source in SOURCES:
             own = [table_row(run, base, source, b, [
                 result for cell, result in found.items()

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 import aquilt
 from aquilt.miniature import server as teacher
 from stages import done as do
-from aquilt.foundations.core import Drop, Record, UserError, text_hash
+from aquilt.foundations.core import Drop, Record, UserError, text_hash, parted
 from aquilt.corpus import associate, corpus, labeled
-from aquilt.distillation import QUESTIONS, Teachers, ask_teacher, cost_table, distillation, estimate, open_teacher, read_pair, read_teacher, review, sorted_out, total_from, write_review
+from aquilt.distillation import QUESTIONS, Teachers, ask_teacher, cost_table, distillation, estimate, open_teacher, read_pair, read_teacher, review, total_from, write_review
 from aquilt.models.engines import Completion, OnDemand, Sampling, Usage
 from aquilt.models.prices import load_prices
 from aquilt.foundations.profiles import SMOKE
@@ -97,7 +97,7 @@ def test_every_record_is_kept_or_in_the_ledger_in_its_order():
     records = [Record(text=t) for t in "abcd"]
     sent = [[{"role": "system", "content": "write"}, {"role": "user", "content": r.text}] for r in records]
     outcomes = ask_teacher(engine, records, sent, META_KEYS, "s", Sampling(1.0, 1.0, seed=7), "")
-    kept, drops = sorted_out(outcomes)
+    kept, drops = parted(o for o, _ in outcomes)
     assert [r.text for r in kept] == ["a", "d"] and [d.record.text for d in drops] == ["b", "c"]
     assert [usage for _, usage in outcomes] == [Usage(5, 2, 1), Usage(12, 2, 2), Usage(), Usage(4, 2, 1)]
     assert drops[0].raw == "still no" and [len(call) for call in engine.calls] == [4, 1], "what is unreadable is asked for once more, and not twice"
@@ -109,7 +109,7 @@ def test_every_record_is_kept_or_in_the_ledger_in_its_order():
 @pytest.mark.parametrize("problem", [Completion(said()[:20], "length"), Completion("", "error", error="The server is out of order.")])
 def test_what_a_second_try_cannot_mend_is_not_asked_again(problem):
     engine = Scripted(problem)
-    kept, drops = sorted_out(ask_teacher(engine, [Record(text="a")], [[{"role": "user", "content": "a"}]], META_KEYS, "s", Sampling(), ""))
+    kept, drops = parted(o for o, _ in ask_teacher(engine, [Record(text="a")], [[{"role": "user", "content": "a"}]], META_KEYS, "s", Sampling(), ""))
     assert len(engine.calls) == 1 and not kept and len(drops) == 1
 
 

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['TASKS', 'LANGS', 'Text', 'RECORDERS', 'PACKAGE', 'UserError', 'causes', 'Record', 'first_error', 'text_hash',
            'write_text', 'write_json', 'write_records', 'read_lines', 'read_records', 'Drop', 'write_drops',
-           'read_drops', 'reconcile', 'Recorders', 'note', 'package_file', 'record_files', 'of_another', 'file_hash']
+           'read_drops', 'parted', 'reconcile', 'Recorders', 'note', 'package_file', 'record_files', 'of_another',
+           'file_hash']
 
 # %% ../../nbs/foundations/00_core.ipynb #8f93d9df
 import hashlib
@@ -183,6 +184,11 @@ def read_drops(path: str | Path) -> list[Drop]:
         raise UserError(f"{path} is not a drop ledger: {e.errors()[0]['msg']}.") from e
 
 # %% ../../nbs/foundations/00_core.ipynb #97b6241d
+def parted(outcomes: Iterable[Record | Drop]) -> tuple[list[Record], list[Drop]]:
+    "The records and the ledger rows among what became of a stage's records."
+    found = list(outcomes)
+    return [o for o in found if isinstance(o, Record)], [o for o in found if isinstance(o, Drop)]
+
 def reconcile(stage: str, entered: int, kept: Sequence, drops: Sequence[Drop]) -> dict:
     """The counts of a stage. Raises RuntimeError where entered is not kept + dropped: that is a
     fault of the program, never of the data."""
