@@ -98,7 +98,8 @@ MARGIN = 5.0  # points that count as near; the paper names none
 NEAR = "comparable to the best setting using DeepSeek-V3 (w/ SI + UD) (4.3)"
 UNLABELED = "achieves better results than DeepSeek-V3 (w/ Unlabeled Data) (4.3)"
 TEXT_ALONE = "TAPT, which relies solely on unlabeled data, shows no significant improvement (4.3)"
-WITH_TEXT = "incorporating unlabeled data [...] can further improve synthetic data quality (4.3)"
+WITH_TEXT = ("incorporating unlabeled data during domain data synthesis can further improve "
+             "synthetic data quality (4.3)")
 TABLE_2 = (Claim(TRAINING, "AQuilt", "None"), Claim(TRAINING, "AQuilt", "Bonito"),
            Claim(UNLABELED, "AQuilt", "DeepSeek-V3 w/ Unlabeled Data"),
            Claim(NEAR, "AQuilt", "DeepSeek-V3 w/ SI+UD", MARGIN),
