@@ -184,10 +184,11 @@ Folder = Annotated[Path, typer.Argument(help="Where the model, its tokenizer and
 def pretrain(architecture: Annotated[str, typer.Argument(help="qwen2 or llama.")], folder: Folder, steps: Steps = None, seed: int = 0,
              peak: Annotated[float, typer.Option(min=0, help="The highest learning rate.")] = 4e-3,
              start: Annotated[Optional[Path], typer.Option(help="A finished base model to begin with, where names and shapes agree.")] = None,
+             tokenizer: Annotated[Optional[Path], typer.Option(help="A base model whose tokenizer alone is kept; the weights begin at random.")] = None,
              exercise: Annotated[bool, typer.Option("--exercise", help="Exercises alone, in short rows: a step of the shipped models' training.")] = False) -> None:
     "Train a base model of the miniature. The same command resumes a training that was stopped."
     from aquilt.miniature.pretraining import pretrain
-    typer.echo(pretrain(architecture, folder, peak=peak, seed=seed, start=start, exercise=exercise, **({"steps": steps} if steps else {})))
+    typer.echo(pretrain(architecture, folder, peak=peak, seed=seed, start=start, tokenizer=tokenizer, exercise=exercise, **({"steps": steps} if steps else {})))
 
 
 @app.command()
