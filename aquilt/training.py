@@ -76,13 +76,18 @@ def make_trainer(base: str, examples: Sequence[Example], folder: Path, recipe: R
     return trainer
 
 def plain_trainer() -> type:
-    "An SFTTrainer whose loss is the cross-entropy of `transformers` on the model's logits."
+    """An SFTTrainer whose loss is the cross-entropy of `transformers`, on the logits from the first
+    completion's beginning on."""
     from transformers import Trainer
     from trl import SFTTrainer
 
     class PlainLossTrainer(SFTTrainer):
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-            inputs["use_cache"] = False
+            length = inputs["labels"].shape[1]
+            learnt = (inputs["labels"] != -100).any(dim=0).nonzero()
+            kept = length - max(0, int(learnt.min()) - 1)  # a token is predicted from the one before
+            inputs |= {"labels": inputs["labels"][:, -kept:], "logits_to_keep": kept,
+                       "use_cache": False}
             return Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
 
     return PlainLossTrainer
