@@ -8,7 +8,6 @@ __all__ = ['embedder', 'bert_scores', 'free_text', 'bertscore', 'cell_score', 't
 # %% ../nbs/44_bertscore.ipynb #23c48a1f
 import json
 from collections.abc import Sequence
-from importlib import import_module
 from itertools import groupby
 from pathlib import Path
 from statistics import mean
@@ -17,11 +16,11 @@ from typing import TYPE_CHECKING
 from .benchmarks import available, test_items
 from .data_sources import SOURCES
 from .evaluation.metrics import answer_text, official_text
-from .foundations.core import UserError
 from .foundations.profiles import Profile
 from .foundations.runs import Run, Stage
 from .foundations.scenes import Benchmark
 from .miniature.teacher import language_of
+from .models.engines import carried_model
 from .specialists import counterparts, finished, main_cells, printed, spread
 
 if TYPE_CHECKING:
@@ -32,9 +31,7 @@ def embedder(p: Profile, lang: str) -> dict:
     """How `bert_score` finds its model: by language, or the one that a package of this name carries.
     Raises UserError where that is not installed."""
     if not p.bertscore: return {"lang": lang}
-    try: folder = Path(import_module(p.bertscore).get_model_path())
-    except ImportError as e:
-        raise UserError(f"The package {p.bertscore} is not installed: run make install, or set bertscore to another one.") from e
+    folder = carried_model(p.bertscore)
     layers = json.loads((folder / "config.json").read_text(encoding="utf-8"))["num_hidden_layers"]
     return {"model_type": str(folder), "num_layers": layers}
 

@@ -16,11 +16,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ..foundations.core import of_another, text_hash
 from ..foundations.prompt import first_object
 from .expert import answered, instructed
-from .teacher import (explain, guess_task, judge, language_of, tagged, task_of,
+from .teacher import (explain, guess_task, judge, language_of, leans, tagged, task_of,
                                       with_faults, write_pair, write_translation)
 
 # %% ../../nbs/miniature/03cb_server.ipynb #2e320067
-def reply(messages: Sequence[dict], faults: float = 0.0, seed: int = 0) -> str:
+def reply(messages: Sequence[dict], faults: float = 0.0, seed: int = 0,
+          temperature: float = 0.0) -> str:
     """The teacher's reply to chat messages: a JSON document or plain text, as each prompt demands,
     or a refusal in words."""
     system = messages[0]["content"]
@@ -29,7 +30,10 @@ def reply(messages: Sequence[dict], faults: float = 0.0, seed: int = 0) -> str:
     try:
         if "InputGenerator" in system: return instructed(system, faults, rng)
         if "question-answering bot" in system: return answered(user, faults, rng)
+        wavers = temperature > 0 and random.Random(text_hash(list(messages))).random() < faults
+        if "text dependency" in system: return "No." if leans(user) == wavers else "Yes."
         fields = _fields(system, user, tagged(user, "text"), faults, rng)
+        if "score" in fields and wavers: fields["score"] += 1 if fields["score"] == 1 else -1
     except (ValueError, KeyError, IndexError) as e: return f"I cannot do this: {e}."
     document = json.dumps(fields, ensure_ascii=False)
     return document[: len(document) // 2] if rng.random() < faults / 2 else document
@@ -70,7 +74,8 @@ def _handler(faults: float) -> type[BaseHTTPRequestHandler]:
             if self.path != "/v1/chat/completions": return self.send_error(404)
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             with of_another():
-                text = reply(request["messages"], faults, request.get("seed") or 0)
+                text = reply(request["messages"], faults, request.get("seed") or 0,
+                             request.get("temperature") or 0.0)
             read = sum(len(m["content"]) for m in request["messages"])
             usage = {"prompt_tokens": read // 4, "completion_tokens": len(text) // 4,
                      "total_tokens": read // 4 + len(text) // 4}

@@ -6,8 +6,8 @@
 __all__ = ['Prompt', 'Sampling', 'Usage', 'Completion', 'OnDemand', 'Engine', 'derive_seed', 'weights_key', 'load_model',
            'render', 'encode', 'refusal', 'length_batches', 'left_pad', 'end_tokens', 'cut_at_end', 'roomy_cache',
            'generate_batch', 'decode', 'choice_tokens', 'fitting_rows', 'next_probabilities', 'adapter_name',
-           'load_adapter', 'TransformersEngine', 'VLLMEngine', 'model_path', 'open_engine', 'read_chunks',
-           'generate_resumable']
+           'load_adapter', 'TransformersEngine', 'VLLMEngine', 'model_path', 'carried_model', 'open_engine',
+           'read_chunks', 'generate_resumable']
 
 # %% ../../nbs/models/02a_engines.ipynb #2fee9e01
 import json
@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, fields, replace
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Protocol
@@ -338,11 +339,19 @@ class VLLMEngine:
 
 # %% ../../nbs/models/02a_engines.ipynb #c5fa8dd3
 def model_path(name: str) -> str:
-    "Where a model is: a name without a slash is shipped with the package; anything else is a folder or a hub id and stays as it is."
+    """Where a model is: a name without a slash is shipped with the package; anything else is a folder
+    or a hub id and stays as it is."""
     if "/" in name: return name
     folder = Path(str(files("aquilt"))) / "data" / "models" / name
-    if not (folder / "model.safetensors").exists(): raise UserError(f"The base model {name} is missing from {folder}: restore it from the repository, or make it with `aquilt pretrain`.")
+    if not (folder / "model.safetensors").exists():
+        raise UserError(f"The base model {name} is missing from {folder}: restore it from the repository, or make it with `aquilt pretrain`.")
     return str(folder)
+
+def carried_model(package: str) -> Path:
+    "The folder of the model that a Python package carries. Raises UserError without the package."
+    try: return Path(import_module(package).get_model_path())
+    except ImportError as e:
+        raise UserError(f"The package {package} is not installed: run make install, or name another model in the profile.") from e
 
 # %% ../../nbs/models/02a_engines.ipynb #04b96211
 def open_engine(kind: str, model: str | Path, **settings: Any) -> Engine:

@@ -281,7 +281,7 @@ def gpu_need(model: str) -> float:
 def obstacles(profile: Profile, has: dict[str, Any]) -> list[str]:
     "Why a machine cannot run a profile; empty where it can."
     models = {profile.student, profile.embedder, *profile.specialist_bases, profile.bonito} - {""}
-    hub = sorted(m for m in models if "/" in m)
+    hub = sorted(m for m in (*models, profile.sentence_embedder) if "/" in m)
     need, largest = max(map(gpu_need, hub), default=0), max((memory for _, memory in has["gpus"]),
         default=0)
     shipped = sorted(models - set(hub) - set(has["models"]))
