@@ -16,7 +16,7 @@ from .analysis import ablation_base, compared, score_row, scores_by_row, share_r
 from .baselines import of_model, unprompted
 from .costs import (PAPER_DATE, Prices, Work, dollars, gpu_seconds, paper_prices,
                           synthesis_work)
-from .data_sources import AQUILT, UNLABELED, DataSource, baseline, data, lacking
+from .data_sources import AQUILT, UNLABELED, DataSource, baseline, lacking
 from .distillation import read_teacher
 from .evaluation.claims import Claim, claims_table
 from .foundations.runs import Run

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['LATER', 'find_notebooks', 'choose', 'check_parameters', 'check_profile', 'environment_with', 'for_kernels', 'failure',
            'execute', 'code_hash', 'told', 'inputs_hash', 'record', 'pending', 'expected_seconds', 'stages_at_work',
-           'Progress', 'run_notebooks', 'reproduce', 'machine', 'gpu_need', 'obstacles', 'doctor']
+           'Progress', 'run_notebooks', 'reproduce', 'keys_asked', 'keys_set', 'machine', 'gpu_need', 'obstacles',
+           'doctor']
 
 # %% ../../nbs/runner/99_reproduce.ipynb #c79f748a
 import json
@@ -26,6 +27,7 @@ from typing import Any
 import aquilt
 from ..models.api import is_local
 from ..benchmarks import available
+from ..distillation import MINIATURE, read_teacher, teachers_of
 from ..foundations.core import UserError, text_hash, write_json
 from ..reading.origins import inventory
 from ..reading.scenes import scene_of
@@ -262,13 +264,25 @@ def reproduce(profile: str, only: Sequence[str] = (), run_dir: Path | None = Non
     return figures
 
 # %% ../../nbs/runner/99_reproduce.ipynb #c2f0ea72
+def keys_asked(profile: Profile) -> list[tuple[str, str]]:
+    """Each address beyond this machine that a profile's teachers, judge and other models have, and
+    the variable of its key."""
+    named = [read_teacher(text) for text in (profile.judge, profile.larger, *profile.rivals) if text]
+    return [(url, key) for _, url, _, key in [*teachers_of(profile), *named]
+            if not url.startswith(MINIATURE) and not is_local(url)]
+
+def keys_set() -> list[str]:
+    "The variables of keys that some profile asks for and that are set."
+    asked = {key for profile in PROFILES.values() for _, key in keys_asked(profile)}
+    return sorted(key for key in asked if os.environ.get(key))
+
 def machine() -> dict[str, Any]:
     "What this machine has: memory in GiB, and per GPU its name and memory in GiB."
     import torch
     gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     return {"python": platform.python_version(), "cores": os.cpu_count(), "memory": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30,
             "gpus": [(gpu.name, gpu.total_memory / 2**30) for gpu in gpus], "torch": torch.__version__, "cuda": torch.version.cuda or "none",
-            "vllm": find_spec("vllm") is not None, "notebooks": (Path(aquilt.__file__).parents[1] / "nbs").is_dir() and find_spec("papermill") is not None, "key": bool(os.environ.get("OPENAI_API_KEY")), "offline": os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "on", "yes", "true"),
+            "vllm": find_spec("vllm") is not None, "notebooks": (Path(aquilt.__file__).parents[1] / "nbs").is_dir() and find_spec("papermill") is not None, "keys": keys_set(), "offline": os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "on", "yes", "true"),
             "models": sorted(p.parent.name for p in Path(str(files("aquilt"))).glob("data/models/*/*.safetensors"))}
 
 def gpu_need(model: str) -> float:
@@ -296,9 +310,8 @@ def obstacles(profile: Profile, has: dict[str, Any]) -> list[str]:
         why.append("HF_HUB_OFFLINE is set, and it reads models or corpora from the hub")
     if has["memory"] < 4:
         why.append(f"4 GiB of memory are needed, and there are {has['memory']:.1f}")
-    if profile.teacher_url and not is_local(profile.teacher_url) and not has["key"]:
-        why.append(f"OPENAI_API_KEY is not set, and {profile.teacher_url} asks for a key")
-    return why
+    lacking = {key: url for url, key in keys_asked(profile) if key not in has["keys"]}
+    return why + [f"{key} is not set, and {url} asks for a key" for key, url in lacking.items()]
 
 # %% ../../nbs/runner/99_reproduce.ipynb #30785359
 def doctor() -> str:
@@ -306,7 +319,7 @@ def doctor() -> str:
     has = machine()
     rows = {"Python": has["python"], "cores": has["cores"], "memory": f"{has['memory']:.1f} GiB", "GPU": ", ".join(f"{name} ({memory:.0f} GiB)" for name, memory in has["gpus"]) or "none",
             "torch": f"{has['torch']}, CUDA {has['cuda']}", "vLLM": "installed" if has["vllm"] else "not installed", "base models": ", ".join(has["models"]) or "none in aquilt/data/models",
-            "OPENAI_API_KEY": "set" if has["key"] else "not set", "the hub": "off (HF_HUB_OFFLINE)" if has["offline"] else "allowed"}
+            "API keys": ", ".join(has["keys"]) or "none set", "the hub": "off (HF_HUB_OFFLINE)" if has["offline"] else "allowed"}
     for name, profile in PROFILES.items():
         why = obstacles(profile, has)
         rows[f"profile {name}"] = f"no: {'; '.join(why)}" if why else "yes"
