@@ -50,7 +50,8 @@ def equal_volumes(results: dict[Cell, dict]) -> dict[str, int]:
         seen.setdefault(cell.benchmark.name, set()).add(result["distinct"])
     unequal = {name: sorted(counts) for name, counts in seen.items() if len(counts) > 1}
     if unequal:
-        raise RuntimeError(f"the rows of Table 3 were trained on different numbers of distinct records: {unequal}")
+        raise RuntimeError("the rows of Table 3 were trained on different numbers "
+                           f"of distinct records: {unequal}")
     return {name: counts.pop() for name, counts in seen.items()}
 
 # %% ../nbs/50_analysis.ipynb #fa74410c
@@ -81,10 +82,11 @@ def scores_by_row(found: dict[Cell, dict]) -> dict[str, dict]:
     "The corrected scores of finished cells: source -> benchmark -> seed -> the score of each item."
     rows: dict[str, dict] = {}
     for cell, result in found.items():
-        rows.setdefault(cell.source.name, {}).setdefault(cell.benchmark.name,
-            {})[cell.seed] = result["scores"]["corrected"]
+        rows.setdefault(cell.source.name, {}).setdefault(
+            cell.benchmark.name, {})[cell.seed] = result["scores"]["corrected"]
     return rows
 
+# %% ../nbs/50_analysis.ipynb #b66ea7ee
 def claims_2(run: Run):
     """The claims of section 4.3 for each base, on all benchmarks that both rows serve and on each,
     as a DataFrame."""
@@ -102,6 +104,7 @@ def claims_2(run: Run):
             tables.append(table)
     return pandas.concat(tables, ignore_index=True)
 
+# %% ../nbs/50_analysis.ipynb #c5bf20ec
 def claims_3(run: Run):
     "The claims of section 5.1 with our intervals and verdicts, as a DataFrame."
     three = compared(run)

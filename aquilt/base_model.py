@@ -54,8 +54,8 @@ def local(work: Work) -> Work:
 
 def seconds_of(run: Run, source: DataSource, found: dict[Cell, dict],
                prices: Prices) -> float | None:
-    """GPU seconds of a source's data and of its specialists with the first seed; None where its data
-    are missing."""
+    """GPU seconds of a source's data and of its specialists with the first seed; None where its
+    data are missing."""
     if any(lacking(run, source, b) for b in compared(run)): return None
     made = sum((synthesis_work(run, source, b) for b in compared(run)), Work())
     written = (gpu_seconds(made, prices) if source is AQUILT
@@ -64,9 +64,10 @@ def seconds_of(run: Run, source: DataSource, found: dict[Cell, dict],
                  if cell.seed == run.profile.seeds[0])
     return written + gpu_seconds(Work(trained=tokens), prices)
 
+# %% ../nbs/54_base_model.ipynb #2fb0aed7
 def table_5(run: Run) -> "pandas.DataFrame":
-    """Table 5: scores (corrected metric, mean and spread over seeds) and the cost in GPU time, beside
-    the paper's. Empty where the run names no larger model."""
+    """Table 5: scores (corrected metric, mean and spread over seeds) and the cost in GPU time,
+    beside the paper's. Empty where the run names no larger model."""
     import pandas
     rows, larger = [], larger_model(run)
     for source in (*larger.values(), AQUILT) if larger else ():
@@ -108,6 +109,7 @@ def quality_row(run: Run, source: DataSource, prices: Prices | None) -> dict:
             "dollars a thousand": spent and 1000 * spent / (run.profile.samples * len(three)),
             "score": mean(means) if means else None, "cells": len(means)}
 
+# %% ../nbs/54_base_model.ipynb #5a363626
 def quality(run: Run) -> "pandas.DataFrame":
     "Cost and quality of AQuilt's data, of the teacher's, and of its rivals'."
     import pandas

@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
 
-from .distillation import (Teachers, ask_teacher, open_teacher, read_teacher, teacher_sampling,
-                                 teacher_settings)
+from .distillation import (Teachers, ask_teacher, open_teacher, read_teacher,
+                                 teacher_sampling, teacher_settings)
 from .foundations.core import Drop, Record, UserError, parted, write_json
 from .foundations.profiles import Profile
 from .foundations.prompt import messages, prompt_names, render, template
@@ -41,6 +41,7 @@ class Told:
         return [{"equation": step, "teacher": model, "task": task} | asdict(usage)
                 for model, usage in sorted(self.used.items())]
 
+# %% ../nbs/41a_baselines.ipynb #c9de5f03
 def ask_in_turns(teacher: Teachers, records: Sequence[Record], request: Callable[[int], list[dict]],
                  keys: Sequence[str], stage: str, p: Profile, every: int, seed: int = 0) -> Told:
     """Send `request(i)` for each record, every `every` of them with a seed of their own; without
@@ -91,6 +92,7 @@ def of_model(teacher: str) -> str:
     if not teacher: return "teacher_data"
     return f"general_data/{read_teacher(teacher)[0].rsplit('/', 1)[-1]}"
 
+# %% ../nbs/41a_baselines.ipynb #edfc73fa
 def teacher_data(run: Run, benchmark: Benchmark, seed: int = 0, teacher: str = "") -> Stage:
     """Stage `teacher_data/<benchmark>`: what the teacher writes from the domain's unlabeled text
     with the general prompt (w/ Unlabeled Data); with a `teacher`, MODEL@URL, what that one writes,
@@ -119,6 +121,7 @@ def uninstructed(benchmark: Benchmark, with_text: bool) -> str:
         return "without the text it cannot teach what the text says (4.3)"
     return ""
 
+# %% ../nbs/41a_baselines.ipynb #a4631964
 SHOWN = 3  # example inputs in a request
 
 def input_request(benchmark: Benchmark, record: Record, with_text: bool, i: int) -> list[dict]:
@@ -158,6 +161,7 @@ def usable(records: Sequence[Record], text: Callable[[Record], str], stage: str,
         if seen is not None: seen.add(said)
     return kept, drops
 
+# %% ../nbs/41a_baselines.ipynb #a2d70632
 def self_instruct(run: Run, benchmark: Benchmark, with_text: bool, seed: int = 0) -> Stage:
     """Stage `self_instruct/<benchmark>`, or `self_instruct_with_text/<benchmark>`: inputs that the
     teacher invents in the form of examples, and its answers."""
@@ -177,10 +181,13 @@ def self_instruct(run: Run, benchmark: Benchmark, with_text: bool, seed: int = 0
     settings = teacher_settings(p) | {"samples": p.samples, "seed": seed, "with_text": with_text}
     return Stage(name, work, (f"domain/{benchmark.name}",), settings)
 
-def answered_inputs(teacher: Teachers, benchmark: Benchmark, chosen: Sequence[Record], with_text: bool,
-                    stage: str, p: Profile, every: int, seed: int) -> tuple[Told, Told, list[Drop]]:
+# %% ../nbs/41a_baselines.ipynb #1e14eaa9
+def answered_inputs(teacher: Teachers, benchmark: Benchmark, chosen: Sequence[Record],
+                    with_text: bool, stage: str, p: Profile, every: int,
+                    seed: int) -> tuple[Told, Told, list[Drop]]:
     "What became of the requests for inputs and for their answers, and the inputs of no use."
-    inputs = ask_in_turns(teacher, chosen, lambda i: input_request(benchmark, chosen[i], with_text, i),
+    inputs = ask_in_turns(teacher, chosen,
+                          lambda i: input_request(benchmark, chosen[i], with_text, i),
                           (), stage, p, every, seed)
     fresh, useless = usable([r.with_(question=plain_reply(r)) for r in inputs.kept],
                             lambda r: r.question, stage, seen=set())
@@ -198,6 +205,7 @@ def bonito_refuses(benchmark: Benchmark) -> str:
     served = benchmark.langs == ("en",) and benchmark.task in BONITO_TYPES
     return "" if served else "only English tasks on a passage (4.3)"
 
+# %% ../nbs/41a_baselines.ipynb #216921e3
 def bonito_prompt(record: Record) -> str:
     "What Bonito continues."
     return render("bonito", task_type=BONITO_TYPES[record.task], text=record.text) + "\n"
@@ -208,6 +216,7 @@ def bonito_example(record: Record) -> Example:
     "A training example in Bonito's form: input and output around a mark."
     return bonito_prompt(record), f"{record.question}\n{OWN_MARK}\n{record.answer}"
 
+# %% ../nbs/41a_baselines.ipynb #a5ed37e3
 def bonito(run: Run, seed: int = 0) -> Stage:
     "Stage `bonito`: a synthesiser in Bonito's manner, trained on the English labeled pairs."
     p = run.profile
@@ -229,6 +238,7 @@ def read_bonito(record: Record, completion: Completion, stage: str, mark: str) -
                     record=record)
     return record.with_(question=question, answer=answer.strip(), raw=completion.text)
 
+# %% ../nbs/41a_baselines.ipynb #0bacae34
 def bonito_data(run: Run, benchmark: Benchmark, seed: int = 2) -> Stage:
     "Stage `bonito_data/<benchmark>`: what Bonito writes from the domain's passages."
     p, name, text = run.profile, f"bonito_data/{benchmark.name}", f"domain/{benchmark.name}"
@@ -245,4 +255,5 @@ def bonito_data(run: Run, benchmark: Benchmark, seed: int = 2) -> Stage:
         return hand_over(folder, name, len(chosen), *parted(found))
     names = "samples", "temperature", "top_p", "max_tokens"
     return Stage(name, work, (text, "bonito") if own else (text,),
-                 {n: getattr(p, n) for n in names} | {"seed": seed}, () if own else (model_path(p.bonito),))
+                 {n: getattr(p, n) for n in names} | {"seed": seed},
+                 () if own else (model_path(p.bonito),))

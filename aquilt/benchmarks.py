@@ -32,9 +32,11 @@ def available(p: Profile) -> list[Benchmark]:
     lacks = {b.name: b.missing() for b in scene_of(p).benchmarks}
     missing = dict(pair for found in lacks.values() for pair in found)
     if missing and not os.environ.get("AQUILT_PARTIAL"):
-        named, files = [name for name, found in lacks.items() if found], [f"{name} ({get})"
-            for name, get in missing.items()]
-        raise UserError(f"{', '.join(named)}: the text of these benchmarks is not on the hub. Give --sources a folder with {', '.join(files)}, or go on without them: --partial.")
+        named, files = ([name for name, found in lacks.items() if found],
+                        [f"{name} ({get})" for name, get in missing.items()])
+        raise UserError(f"{', '.join(named)}: the text of these benchmarks is not on the hub. "
+                        f"Give --sources a folder with {', '.join(files)}, "
+                        "or go on without them: --partial.")
     return [b for b in scene_of(p).benchmarks if not lacks[b.name]]
 
 # %% ../nbs/41_benchmarks.ipynb #0e47a7f8
@@ -79,7 +81,8 @@ def pubmedqa_scores(predictions: dict[str, str], references: dict[str, str]) -> 
     Raises UserError where the ids are not the same."""
     from sklearn.metrics import accuracy_score, f1_score
     if not references or predictions.keys() != references.keys():
-        raise UserError(f"PubMedQA: {len(predictions)} predictions for {len(references)} references; each id needs exactly one.")
+        raise UserError(f"PubMedQA: {len(predictions)} predictions for {len(references)} "
+                        "references; each id needs exactly one.")
     told, true = zip(*((predictions[key], references[key]) for key in references))
     return {"accuracy": float(accuracy_score(true, told)),
             "macro_f1": float(f1_score(true, told, average="macro", zero_division=0))}

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 # %% ../nbs/44_bertscore.ipynb #8877a1fd
 def embedder(p: Profile, lang: str) -> dict:
-    """How `bert_score` finds its model: by language, or the one that a package of this name carries.
-    Raises UserError where that is not installed."""
+    """How `bert_score` finds its model: by language, or the one that a package of this name
+    carries. Raises UserError where that is not installed."""
     if not p.bertscore: return {"lang": lang}
     folder = carried_model(p.bertscore)
     layers = json.loads((folder / "config.json").read_text(encoding="utf-8"))["num_hidden_layers"]
@@ -62,13 +62,16 @@ def bertscore(run: Run, benchmark: Benchmark) -> Stage:
         scored = {cell: cell_score(run, cell, items, langs) for cell in names}
         n = sum(lang in p.bertscore_langs for lang in langs)
         return {"n": n, "cells": {cell: value for cell, value in scored.items() if n}}
-    settings = {"bertscore": p.bertscore, "langs": list(p.bertscore_langs), "test_items": p.test_items}
+    settings = {"bertscore": p.bertscore, "langs": list(p.bertscore_langs),
+                "test_items": p.test_items}
     return Stage(name, work, names, settings)
 
+# %% ../nbs/44_bertscore.ipynb #0c4bbca8
 def cell_score(run: Run, cell: str, items: Sequence[dict], langs: Sequence[str]) -> float | None:
     "The mean BERTScore of a cell's outputs over the languages that the model knows."
     outputs = json.loads((run.folder(cell) / "outputs.json").read_text(encoding="utf-8"))
-    triples = sorted(zip(langs, map(answer_text, outputs), (item["references"][0] for item in items)))
+    triples = sorted(zip(langs, map(answer_text, outputs),
+                         (item["references"][0] for item in items)))
     scores: list[float] = []
     for lang, group in groupby(triples, key=lambda triple: triple[0]):
         if lang not in run.profile.bertscore_langs: continue
@@ -87,11 +90,13 @@ def table_8(run: Run) -> "pandas.DataFrame":
             for b in free_text(run):
                 told = run.result(bertscore(run, b).name)
                 own = [c for c in found if (c.base, c.source, c.benchmark) == (base, source, b)]
-                second = [told["cells"][c.name] for c in own if told["cells"].get(c.name) is not None]
+                second = [told["cells"][c.name] for c in own
+                          if told["cells"].get(c.name) is not None]
                 na = source.refuses(b)
-                rows.append({"base": base, "source": source.name, "benchmark": b.name, "seeds": len(own),
-                             "Rouge-L": "NA" if na else spread([found[c]["official_mean"] for c in own]),
-                             "paper's Rouge-L": printed(8, row, f"{b.title} Rouge-L"),
-                             "BERTScore": "NA" if na or not told["n"] else spread(second), "n": told["n"],
-                             "paper's BERTScore": printed(8, row, f"{b.title} BERTScore")})
+                rows.append({
+                    "base": base, "source": source.name, "benchmark": b.name, "seeds": len(own),
+                    "Rouge-L": "NA" if na else spread([found[c]["official_mean"] for c in own]),
+                    "paper's Rouge-L": printed(8, row, f"{b.title} Rouge-L"),
+                    "BERTScore": "NA" if na or not told["n"] else spread(second), "n": told["n"],
+                    "paper's BERTScore": printed(8, row, f"{b.title} BERTScore")})
     return pandas.DataFrame(rows)

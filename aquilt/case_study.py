@@ -48,9 +48,9 @@ class Quilt:
         "Each patch that the record has, by its symbol and name; the passage is not among them."
         r = self.record
         score = f" Score {r.score}." if r.score else ""
-        found = {"t, task type": r.task.replace("_", " "), "q, question": r.question, "l, logic": r.logic,
-                 "a, answer": r.answer, "i, inspection": (r.analysis + score).strip(),
-                 "dropped for": self.dropped}
+        found = {"t, task type": r.task.replace("_", " "), "q, question": r.question,
+                 "l, logic": r.logic, "a, answer": r.answer,
+                 "i, inspection": (r.analysis + score).strip(), "dropped for": self.dropped}
         return {name: text for name, text in found.items() if text}
 
     def __str__(self) -> str:
@@ -67,11 +67,13 @@ class Quilt:
         return "<table>" + "".join(f"<tr><th {cell}>{name}</th><td {cell}>{told}</td></tr>"
                                    for name, told in rows) + "</table>"
 
+# %% ../nbs/56_case_study.ipynb #a514035b
 def show(what: Record | Drop) -> Quilt:
     """A record, or a row of a ledger with what it was dropped for, as a `Quilt`. Raises ValueError
     for a row that has no record."""
     if isinstance(what, Record): return Quilt(what)
-    if what.record is None: raise ValueError(f"dropped as {what.reason}, before it was a record: {what.raw}")
+    if what.record is None:
+        raise ValueError(f"dropped as {what.reason}, before it was a record: {what.raw}")
     return Quilt(what.record, what.reason)
 
 # %% ../nbs/56_case_study.ipynb #cd24cfd3

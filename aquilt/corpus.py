@@ -78,6 +78,7 @@ def figure_3(run: Run):
                  xlabel="passages")
     handles = [plt.Rectangle((0, 0), 1, 1, color=colors[d]) for d in domains]
     figure.legend(handles, domains, loc="lower center", ncols=len(domains), frameon=False)
-    figure.suptitle(f"Figure 3: sources of unlabeled data (profile {run.profile.name}, n = {sum(counts.values())} passages)")
+    figure.suptitle(f"Figure 3: sources of unlabeled data (profile {run.profile.name}, "
+                    f"n = {sum(counts.values())} passages)")
     figure.tight_layout(rect=(0, 0.05, 1, 1))
     return figure

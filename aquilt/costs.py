@@ -116,6 +116,7 @@ def costs(run: Run, prices: Prices) -> "pandas.DataFrame":
     found = finished(run, [c for c in main_cells(run) if c.seed == run.profile.seeds[0]])
     return pandas.DataFrame([cost_row(run, cell, result, prices) for cell, result in found.items()])
 
+# %% ../nbs/42b_costs.ipynb #5c632175
 def cost_shares(table: "pandas.DataFrame") -> "pandas.DataFrame":
     """What AQuilt's data and training cost of what other sources' do: ours, and from the paper's
     cells."""
@@ -128,8 +129,9 @@ def cost_shares(table: "pandas.DataFrame") -> "pandas.DataFrame":
         ours, paper = ((both[0].loc[cells, c].sum() / both[1].loc[cells, c].sum())
                        for c in ("cost", "paper"))
         data = both[0].loc[cells, "synthesis"].sum() / both[1].loc[cells, "synthesis"].sum()
-        rows.append({"AQuilt as a share of": other.name, "cells": len(cells), "data and training": f"{ours:.1%}",
-                     "data alone": f"{data:.1%}", "paper, from its cells": f"{paper:.1%}"})
+        rows.append({"AQuilt as a share of": other.name, "cells": len(cells),
+                     "data and training": f"{ours:.1%}", "data alone": f"{data:.1%}",
+                     "paper, from its cells": f"{paper:.1%}"})
     return pandas.DataFrame(rows)
 
 # %% ../nbs/42b_costs.ipynb #a2e45eb9
@@ -140,6 +142,7 @@ def marked(scores: Sequence[str]) -> list[str]:
     form = dict(zip(best, ("**{}**", "_{}_")))
     return [form.get(values.get(s), "{}").format(s.split(" ")[0]) for s in scores]
 
+# %% ../nbs/42b_costs.ipynb #2c499766
 def table_2_printed(run: Run, table: "pandas.DataFrame") -> "pandas.DataFrame":
     """Table 2 in the paper's form: a row per base and source, Score and Cost (cents) in columns;
     `table` has the costs of its cells."""
@@ -179,6 +182,7 @@ def made(run: Run, source: DataSource) -> Made:
     work = sum((synthesis_work(run, source, b) for b in served), Work())
     return Made(work, run.profile.samples * len(served))
 
+# %% ../nbs/42b_costs.ipynb #1230448d
 def ratio(ours: Made, other: Made, prices: Prices, teacher: float, gpu: float) -> float:
     "The cost of a sample as a share of another source's, with prices times these factors."
     now = replace(prices, read=prices.read * teacher, written=prices.written * teacher,
@@ -193,8 +197,8 @@ def break_even(first: Work, ours: Made, other: Made, prices: Prices) -> float | 
 
 # %% ../nbs/42b_costs.ipynb #e078b614
 def figure_sensitivity(run: Run, prices: Prices) -> "Figure":
-    """AQuilt's share of the cost of w/ SI+UD over the prices of teacher and GPU, and what all samples
-    cost together with AQuilt's own making. Returns a matplotlib figure."""
+    """AQuilt's share of the cost of w/ SI+UD over the prices of teacher and GPU, and what all
+    samples cost together with AQuilt's own making. Returns a matplotlib figure."""
     import numpy
     from matplotlib.figure import Figure
     figure = Figure(figsize=(10, 4), layout="constrained")
@@ -207,7 +211,8 @@ def figure_sensitivity(run: Run, prices: Prices) -> "Figure":
     left.clabel(lines, fmt=lambda share: f"{share:.0%}", fontsize=8, inline=False)
     left.plot(prices.written, prices.gpu, "o", color="black")
     left.set(xscale="log", yscale="log", xlabel="teacher, dollars per million tokens written",
-             ylabel="GPU, dollars an hour", title=f"AQuilt's data as a share of {BOTH.name.split()[-1]}'s")
+             ylabel="GPU, dollars an hour",
+             title=f"AQuilt's data as a share of {BOTH.name.split()[-1]}'s")
     samples = numpy.logspace(2, 6, 40)
     for source, style in ((BOTH, ":"), (UNLABELED, "--"), (AQUILT, "-")):
         spent = samples * made(run, source).cost(prices) + first * (source is AQUILT)
@@ -231,7 +236,8 @@ def points(run: Run, table: "pandas.DataFrame") -> "pandas.DataFrame":
                       if (c.base, c.source) == (base, source) and c.benchmark in common]
             own = table[(table["base"] == base) & (table["source"] == source.name)]
             row = model, source.name
-            rows.append({"base": base, "source": source.name, "score": mean(scores) if scores else None, "cost": own["cost"].mean(),
+            rows.append({"base": base, "source": source.name,
+                         "score": mean(scores) if scores else None, "cost": own["cost"].mean(),
                          "paper's score": printed(2, row, "Avg. Score") or None,
                          "paper's cost": printed(2, row, "Avg. Cost")})
     return pandas.DataFrame(rows)
@@ -251,6 +257,7 @@ def scatter(axis, table: "pandas.DataFrame", score: str, cost: str) -> None:
     axis.set(xlabel="mean cost, dollars", ylabel="mean score")
     axis.legend(fontsize=8)
 
+# %% ../nbs/42b_costs.ipynb #47848a4a
 def figure_hero(table: "pandas.DataFrame", title: str) -> "Figure":
     "Mean score against mean cost, the paper's points and ours. Returns a matplotlib figure."
     from matplotlib.figure import Figure

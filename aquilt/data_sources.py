@@ -88,8 +88,9 @@ NONE = DataSource("None", inputs=lambda benchmark: (), records=lambda run, bench
 AQUILT = DataSource("AQuilt", OF_SYNTHESIS, from_stage(kept, OF_SYNTHESIS))
 NO_LOGIC = DataSource("w/o Logic", OF_ABLATION, from_stage(kept, OF_ABLATION))
 NO_INSPECTION = DataSource("w/o Self-Inspection", OF_SYNTHESIS, from_stage(judged, OF_SYNTHESIS))
-LOW_QUALITY = DataSource("w/ Low-Quality", OF_SYNTHESIS,
-                         from_stage(lambda run, stage: lowest_first(judged(run, stage)), OF_SYNTHESIS))
+LOW_QUALITY = DataSource(
+    "w/ Low-Quality", OF_SYNTHESIS,
+    from_stage(lambda run, stage: lowest_first(judged(run, stage)), OF_SYNTHESIS))
 
 # %% ../nbs/41b_data_sources.ipynb #268a68db
 def answer_alone(benchmark: Benchmark, records: Sequence[Record]) -> list[Example]:
@@ -103,7 +104,8 @@ def as_it_stands(benchmark: Benchmark, records: Sequence[Record]) -> list[Exampl
 def as_text(run: Run, benchmark: Benchmark) -> list[Record]:
     "The domain's passages, each the answer to a request for such a text."
     languages = {"en": "English", "zh": "Chinese"}
-    return [r.with_(question=render("tapt", domain=benchmark.field or benchmark.name, language=languages[r.lang]),
+    return [r.with_(question=render("tapt", domain=benchmark.field or benchmark.name,
+                                    language=languages[r.lang]),
                     answer=r.text) for r in run.records(f"domain/{benchmark.name}")]
 
 # %% ../nbs/41b_data_sources.ipynb #9ee4b971
@@ -115,8 +117,8 @@ def baseline(name: str, kind: str, **more) -> DataSource:
 TAPT = DataSource("TAPT", of_stage("domain"), as_text, examples=as_it_stands, ours=False,
                   gentle=True, seeds=1)
 BONITO = baseline("Bonito", "bonito_data", refuses=bonito_refuses)
-SELF_INSTRUCT = baseline("DeepSeek-V3 w/ Self-Instruct", "self_instruct", refuses=partial(uninstructed, with_text=False),
-                         examples=as_it_stands)
+SELF_INSTRUCT = baseline("DeepSeek-V3 w/ Self-Instruct", "self_instruct",
+                         refuses=partial(uninstructed, with_text=False), examples=as_it_stands)
 UNLABELED = baseline("DeepSeek-V3 w/ Unlabeled Data", "teacher_data", refuses=unprompted)
 BOTH = baseline("DeepSeek-V3 w/ SI+UD", "self_instruct_with_text", examples=as_it_stands,
                 refuses=partial(uninstructed, with_text=True))
@@ -132,6 +134,7 @@ def too_long(run: Run, source: DataSource, benchmark: Benchmark,
             for base in run.profile.specialist_bases]
     return [not all(one) for one in zip(*fits)]
 
+# %% ../nbs/41b_data_sources.ipynb #fd237aef
 def data(run: Run, source: DataSource, benchmark: Benchmark) -> Stage:
     """Stage `data/<benchmark>/<source>`: the records of a source that a specialist can be trained
     on, and the ledger."""
@@ -149,12 +152,14 @@ def data(run: Run, source: DataSource, benchmark: Benchmark) -> Stage:
     return Stage(name, work, source.inputs(benchmark),
                  {"source": source.name, "max_length": p.max_length}, bases)
 
+# %% ../nbs/41b_data_sources.ipynb #90961a53
 def lacking(run: Run, source: DataSource, benchmark: Benchmark) -> str:
     "Why a source's records cannot be made ready now; empty where they can."
     gone = [stage for stage in source.inputs(benchmark) if not run.done(stage)]
     told = [found["failed"] for stage in gone if (found := read_failure(run, stage))]
     return told[0] if told else f"{', '.join(gone)} is not done" if gone else ""
 
+# %% ../nbs/41b_data_sources.ipynb #2b160132
 def cost(run: Run, source: DataSource, benchmark: Benchmark) -> dict[str, float]:
     "What a source's records cost: seconds of its stages, and what its teacher's replies cost."
     results = [run.result(stage) for stage in source.inputs(benchmark)]

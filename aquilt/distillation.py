@@ -33,7 +33,8 @@ from .corpus import associate
 from .models.engines import Completion, OnDemand, Prompt, Sampling, Usage
 from .models.prices import cost, load_prices, price_of
 from .foundations.profiles import Profile
-from .foundations.prompt import LOGIC_KEYS, META_KEYS, correction, distillation_messages, logic_messages, parse_json_object, rung
+from .foundations.prompt import (LOGIC_KEYS, META_KEYS, correction, distillation_messages,
+                                       logic_messages, parse_json_object, rung)
 from .models.replies import stored_cost
 from .foundations.runs import Run, Stage
 from .miniature.server import reply, teacher_server
@@ -60,8 +61,8 @@ class Teachers:
         "The completions of the prompts in their order; one teacher is asked after the other."
         if len(self.engines) == 1:
             return self.engines[0].generate(prompts, sampling, desc=desc, keys=keys)
-        chosen, places, found = [self.engines.index(self.of(p))
-                                 for p in prompts], [0] * len(prompts), []
+        chosen, places, found = (
+            [self.engines.index(self.of(p)) for p in prompts], [0] * len(prompts), [])
         for number, engine in enumerate(self.engines):
             mine = [i for i, n in enumerate(chosen) if n == number]
             for place, i in enumerate(mine): places[i] = place
@@ -73,17 +74,20 @@ class Teachers:
 
 # %% ../nbs/32a_distillation.ipynb #dd453ca6
 KEY = "OPENAI_API_KEY"  # the variable of a teacher's key, where none is named
-TEACHER = re.compile(r"(?P<model>[^@*|]+)@(?P<url>[^*|]+)(?:\*(?P<weight>\d+(?:\.\d+)?))?(?:\|(?P<key>\w+))?")
+TEACHER = re.compile(r"(?P<model>[^@*|]+)@(?P<url>[^*|]+)"
+                     r"(?:\*(?P<weight>\d+(?:\.\d+)?))?(?:\|(?P<key>\w+))?")
 
 def read_teacher(text: str) -> tuple[str, str, float, str]:
     """Model, address, weight and key variable of a teacher written MODEL@URL*WEIGHT|VARIABLE.
     Raises UserError where it is not."""
     m = TEACHER.fullmatch(text)
     if not m or m["weight"] and float(m["weight"]) == 0:
-        raise UserError(f"{text!r} is no teacher: write MODEL@URL, MODEL@URL*WEIGHT with a weight above 0, or MODEL@URL*WEIGHT|VARIABLE with the variable of its key.")
+        raise UserError(f"{text!r} is no teacher: write MODEL@URL, MODEL@URL*WEIGHT with a weight "
+                        "above 0, or MODEL@URL*WEIGHT|VARIABLE with the variable of its key.")
     return m["model"], m["url"], float(m["weight"] or 1), m["key"] or KEY
 
-MINIATURE = "miniature:"  # the address of a teacher of the miniature; the rate of its faults follows
+# the address of a teacher of the miniature; the rate of its faults follows
+MINIATURE = "miniature:"
 
 def teachers_of(p: Profile, teacher: str = "") -> list[tuple[str, str, float, str]]:
     "What `read_teacher` finds of a run's teachers, or of the one that is named."
@@ -95,17 +99,19 @@ def teachers_of(p: Profile, teacher: str = "") -> list[tuple[str, str, float, st
 # %% ../nbs/32a_distillation.ipynb #36fd1494
 @contextmanager
 def served(address: str) -> Iterator[str]:
-    """The URL of a teacher; one of the miniature is started, and stopped at the end. Raises UserError
-    where its rate of faults is none."""
+    """The URL of a teacher; one of the miniature is started, and stopped at the end. Raises
+    UserError where its rate of faults is none."""
     if not address.startswith(MINIATURE):
         yield address
         return
     try: faults = float(address.removeprefix(MINIATURE))
     except ValueError: faults = -1.0
     if not 0 <= faults <= 1:
-        raise UserError(f"{address!r} is no teacher of the miniature: after `{MINIATURE}` stands a rate of faults from 0 to 1.")
+        raise UserError(f"{address!r} is no teacher of the miniature: after `{MINIATURE}` stands a "
+                        "rate of faults from 0 to 1.")
     with teacher_server(faults) as url: yield url
 
+# %% ../nbs/32a_distillation.ipynb #bcfbea5f
 def of_this_teacher(replies: Path) -> None:
     """Forget the replies of a miniature's teacher that was another program: they cost nothing, and
     would be taken for this one's."""
@@ -114,7 +120,6 @@ def of_this_teacher(replies: Path) -> None:
     if not mark.exists() or mark.read_text(encoding="utf-8") != version:
         replies.unlink(missing_ok=True)
     write_text(mark, version)
-
 
 # %% ../nbs/32a_distillation.ipynb #14fe17b6
 def engine_of(run: Run, replies: Path | None) -> Callable[..., APIEngine]:
@@ -127,9 +132,11 @@ def engine_of(run: Run, replies: Path | None) -> Callable[..., APIEngine]:
     return partial(BatchEngine if os.environ.get("AQUILT_BATCH") else APIEngine, replies=replies,
                    prices=sheet, budget=budget, spent=spent, **read_limits())
 
+# %% ../nbs/32a_distillation.ipynb #75b7afc1
 @contextmanager
 def open_teacher(run: Run, replies: Path | None = None, teacher: str = "") -> Iterator[Teachers]:
-    """The run's teacher or teachers, or the one that is named; replies are kept in the file `replies`.
+    """The run's teacher or teachers, or the one that is named; replies are kept in the file
+    `replies`.
 
     AQUILT_PRICES names a price sheet, AQUILT_BUDGET what all replies of the run may cost together,
     AQUILT_BATCH says that they come in batches, and `read_limits` reads how they are asked for;
@@ -139,7 +146,6 @@ def open_teacher(run: Run, replies: Path | None = None, teacher: str = "") -> It
     with ExitStack() as opened:
         yield Teachers([engine(model, opened.enter_context(served(url)), key)
                         for model, url, _, key in chosen], [weight for *_, weight, _ in chosen])
-
 
 # %% ../nbs/32a_distillation.ipynb #df153b1d
 # of APIEngine, for each teacher
@@ -155,9 +161,11 @@ def read_limits() -> dict[str, float]:
         try: found[name] = kind(given)
         except ValueError: found[name] = 0
         if not 0 < found[name] < float("inf"):
-            raise UserError(f"{variable} (--{name.replace('_', '-')}) is {given!r}: give a {'whole ' if kind is int else ''}number above 0.")
+            raise UserError(f"{variable} (--{name.replace('_', '-')}) is {given!r}: give a "
+                            f"{'whole ' if kind is int else ''}number above 0.")
     return found
 
+# %% ../nbs/32a_distillation.ipynb #f0786d2b
 def read_budget() -> Decimal | None:
     """The budget of AQUILT_BUDGET, or None where it is not set. Raises UserError where it is no
     amount."""
@@ -165,7 +173,8 @@ def read_budget() -> Decimal | None:
     try: budget = Decimal(given) if given else None
     except InvalidOperation: budget = Decimal(-1)
     if budget is not None and not (budget.is_finite() and budget >= 0):
-        raise UserError(f"The budget {given!r} is no amount: give a number like 25 or 12.50, in the currency of the price sheet.")
+        raise UserError(f"The budget {given!r} is no amount: give a number like 25 or 12.50, in "
+                        "the currency of the price sheet.")
     return budget
 
 # %% ../nbs/32a_distillation.ipynb #edeb6a8f
@@ -177,7 +186,9 @@ def read_pair(record: Record, completion: Completion, keys: Sequence[str],
               stage: str) -> Record | Drop:
     """The record with the reply's question, logic and answer, or a ledger row with the reason. Keys
     are those that the prompt asks for; without any the reply is plain text, kept as `raw`."""
-    problem = completion.error if completion.finish_reason == "error" else "cut off at the token limit" if completion.finish_reason == "length" else "" if completion.text.strip() else "the reply is empty"
+    problem = (completion.error if completion.finish_reason == "error"
+               else "cut off at the token limit" if completion.finish_reason == "length"
+               else "" if completion.text.strip() else "the reply is empty")
     if not problem:
         try:
             fields = parse_json_object(completion.text, keys) if keys else {}
@@ -188,6 +199,7 @@ def read_pair(record: Record, completion: Completion, keys: Sequence[str],
 # %% ../nbs/32a_distillation.ipynb #246f5ea7
 Outcome = tuple[Record | Drop, Usage]  # what became of a record, and what its requests used
 
+# %% ../nbs/32a_distillation.ipynb #9b249f22
 def ask_teacher(teacher: Teachers, records: Sequence[Record], messages: Sequence[list[dict]],
                 keys: Sequence[str], stage: str, sampling: Sampling,
                 desc: str) -> Sequence[Outcome]:
@@ -203,15 +215,15 @@ def ask_teacher(teacher: Teachers, records: Sequence[Record], messages: Sequence
                                              seed=sampling.seed)
             return read_pair(record, completion, keys, stage), completion.usage
         return OnDemand(len(which), read)
-    first = answers(range(len(records)), OnDemand(len(records), lambda i: Prompt(messages[i])),
-                    desc)
+    first = answers(range(len(records)),
+                    OnDemand(len(records), lambda i: Prompt(messages[i])), desc)
     unreadable = [i for i, (o, _) in enumerate(tqdm(first, desc=f"{desc}: reading",
-                                                    disable=not desc)) if isinstance(o, Drop)
-                                                    and o.reason.startswith(UNREADABLE)]
+                                                    disable=not desc))
+                  if isinstance(o, Drop) and o.reason.startswith(UNREADABLE)]
     def corrected(i: int) -> Prompt:
         drop, _ = first[i]
-        return Prompt([*messages[i], *correction(drop.raw, drop.reason.removeprefix(UNREADABLE),
-                                                 keys)])
+        return Prompt([*messages[i],
+                       *correction(drop.raw, drop.reason.removeprefix(UNREADABLE), keys)])
     second = answers(unreadable, OnDemand(len(unreadable), lambda j: corrected(unreadable[j])),
                      f"{desc}, once more") if unreadable else ()
     place = {i: j for j, i in enumerate(unreadable)}
@@ -221,11 +233,13 @@ def ask_teacher(teacher: Teachers, records: Sequence[Record], messages: Sequence
         return mended, first[i][1] + used
     return OnDemand(len(records), outcome)
 
-def requests(run: Run, seed: int = 0) -> list[tuple[str, Sequence[Record], Sequence[list[dict]],
-                                                    Sequence[str]]]:
+# %% ../nbs/32a_distillation.ipynb #a627239d
+def requests(
+    run: Run, seed: int = 0
+) -> list[tuple[str, Sequence[Record], Sequence[list[dict]], Sequence[str]]]:
     "What is asked: for each equation its records, their messages and the keys of a reply."
-    fresh, known = associate(run.records("corpus"), run.profile.pairs_per_task,
-                             seed), run.records("labeled")
+    fresh, known = (associate(run.records("corpus"), run.profile.pairs_per_task, seed),
+                    run.records("labeled"))
     def question(r: Record) -> list[dict]: return distillation_messages(r.text, r.task, r.lang)
     def logic(r: Record) -> list[dict]:
         return logic_messages(r.text, r.question, r.answer, r.task, r.lang)
@@ -236,9 +250,11 @@ def teacher_sampling(profile: Profile, seed: int) -> Sampling:
     "How the teacher writes: with the model's own distribution."
     return Sampling(temperature=1.0, top_p=1.0, max_tokens=profile.teacher_max_tokens, seed=seed)
 
+# %% ../nbs/32a_distillation.ipynb #8cd2bc30
 # the fields by which usage.jsonl names a record
 NAMED = {"source", "document", "span", "task", "lang", "question", "model"}
 
+# %% ../nbs/32a_distillation.ipynb #622d3e07
 def written(run: Run, teacher: Teachers, out: Writer, tallies: tuple[Counter, dict],
             seed: int) -> Iterator[str]:
     """Write each record or ledger row, and give its line of usage.jsonl: one at a time, since
@@ -259,6 +275,7 @@ def written(run: Run, teacher: Teachers, out: Writer, tallies: tuple[Counter, di
             yield json.dumps({"equation": equation, "kept": kept} | named | asdict(usage),
                              ensure_ascii=False) + "\n"
 
+# %% ../nbs/32a_distillation.ipynb #8514b250
 def teacher_settings(p: Profile, teacher: str = "") -> dict:
     """What decides how a teacher answers, for the stages that ask the run's own, or the one that is
     named."""
@@ -267,13 +284,15 @@ def teacher_settings(p: Profile, teacher: str = "") -> dict:
     return {"teacher": p.teacher, "url": p.teacher_url, "faults": p.teacher_faults,
             "teacher_max_tokens": p.teacher_max_tokens} | several
 
+# %% ../nbs/32a_distillation.ipynb #d13f92c0
 def distillation(run: Run, seed: int = 0) -> Stage:
     """Stage `distillation`: Eq. 1 for random (passage, task type) pairs and Eq. 2 for the labeled
     pairs. What each used and cost is written to usage.jsonl."""
     p = run.profile
     def work(folder: Path) -> dict:
         read_as, bill = tallies = Counter(), defaultdict(Usage)
-        with open_teacher(run, folder / "replies.jsonl") as teacher, writing(folder / "records.jsonl", folder / "dropped.jsonl") as out:
+        with (open_teacher(run, folder / "replies.jsonl") as teacher,
+              writing(folder / "records.jsonl", folder / "dropped.jsonl") as out):
             write_text(folder / "usage.jsonl", written(run, teacher, out, tallies, seed))
         rows = [{"equation": equation, "teacher": model, "task": task} | asdict(usage)
                 for (equation, model, task), usage in sorted(bill.items())]
@@ -288,14 +307,15 @@ QUESTIONS = ("grounded in the passage", "leads to the answer", "no step missing"
 def write_review(records: Sequence[Record], path: Path, n: int = 50, seed: int = 0) -> Path:
     "A CSV sheet with a random sample of records, and empty columns for a reviewer's yes or no."
     chosen = sorted(random.Random(seed).sample(range(len(records)), min(n, len(records))))
-    rows = [[str(i), r.task, r.lang, r.text, r.question, r.logic, r.answer, "", "", ""] for i,
-            r in ((i, records[i]) for i in chosen)]
+    rows = [[str(i), r.task, r.lang, r.text, r.question, r.logic, r.answer, "", "", ""]
+            for i, r in ((i, records[i]) for i in chosen)]
     out = io.StringIO()
     csv.writer(out).writerows([["record", "task", "language", "passage", "question", "logic",
                                 "answer", *QUESTIONS], *rows])
     write_text(path, "\ufeff" + out.getvalue())  # the mark tells a spreadsheet that this is UTF-8
     return path
 
+# %% ../nbs/32a_distillation.ipynb #4258498d
 def read_review(path: Path) -> dict[tuple[str, str], bool]:
     """A filled sheet: for each record and question whether the reviewer said yes. Raises UserError
     that names the line of an answer that is neither yes nor no."""
@@ -307,12 +327,15 @@ def read_review(path: Path) -> dict[tuple[str, str], bool]:
         for question in QUESTIONS:
             word = (row.get(question) or "").strip().lower()
             if word not in ("yes", "no", ""):
-                raise UserError(f"{path}, record {row.get('record')} (row {number}), column {question!r}: {word!r} is neither yes nor no. Correct it.")
+                raise UserError(f"{path}, record {row.get('record')} (row {number}), column "
+                                f"{question!r}: {word!r} is neither yes nor no. Correct it.")
             if word: said[row["record"], question] = word == "yes"
     if not said:
-        raise UserError(f"{path} is not filled in: answer yes or no in the columns {', '.join(QUESTIONS)}.")
+        raise UserError(f"{path} is not filled in: answer yes or no in the columns "
+                        f"{', '.join(QUESTIONS)}.")
     return said
 
+# %% ../nbs/32a_distillation.ipynb #86d6bb99
 def review(*sheets: Path) -> "pandas.DataFrame":
     """For each question: how many answers, the share of yes over all sheets, and the agreement and
     Cohen's kappa of the first two sheets (None for one sheet)."""
@@ -321,12 +344,14 @@ def review(*sheets: Path) -> "pandas.DataFrame":
     read, rows = [read_review(sheet) for sheet in sheets], []
     for question in QUESTIONS:
         answers = [yes for said in read for (_, q), yes in said.items() if q == question]
-        both = [(yes, read[1][key]) for key, yes in read[0].items() if key[1] == question
-                and key in read[1]] if len(read) > 1 else []
-        kappa = float(cohen_kappa_score(*zip(*both))) if len({x for pair in both
-            for x in pair}) > 1 else None
-        rows.append({"question": question, "answers": len(answers), "yes": sum(answers) / len(answers) if answers else None,
-                     "agreement": sum(a == b for a, b in both) / len(both) if both else None, "kappa": kappa})
+        both = [(yes, read[1][key]) for key, yes in read[0].items()
+                if key[1] == question and key in read[1]] if len(read) > 1 else []
+        kappa = (float(cohen_kappa_score(*zip(*both)))
+                 if len({x for pair in both for x in pair}) > 1 else None)
+        rows.append({"question": question, "answers": len(answers),
+                     "yes": sum(answers) / len(answers) if answers else None,
+                     "agreement": sum(a == b for a, b in both) / len(both) if both else None,
+                     "kappa": kappa})
     return pandas.DataFrame(rows)
 
 # %% ../nbs/32a_distillation.ipynb #32a0c002
@@ -349,11 +374,12 @@ def total_from(sample: Sequence[float], n: int) -> tuple[float, float, float]:
     from statistics import mean, stdev
     from scipy.stats import t
     if len(sample) < 2: return n * sum(sample), 0.0, float("inf")
-    spread = t.ppf(0.975, len(sample) - 1) * n * stdev(sample) * (max(0,
-        1 - len(sample) / n) / len(sample)) ** 0.5
+    spread = (t.ppf(0.975, len(sample) - 1) * n * stdev(sample)
+              * (max(0, 1 - len(sample) / n) / len(sample)) ** 0.5)
     total = n * mean(sample)
     return total, max(0.0, total - spread), total + spread
 
+# %% ../nbs/32a_distillation.ipynb #7f4d3777
 def estimate(run: Run, n: int = 100, seed: int = 0) -> "pandas.DataFrame":
     """What Eq. 1 and Eq. 2 will use and cost, from up to `n` random requests of each, which are
     sent and kept for the distillation itself; a row for each quantity, with its 95 % interval."""
@@ -367,8 +393,8 @@ def estimate(run: Run, n: int = 100, seed: int = 0) -> "pandas.DataFrame":
                                      teacher_sampling(run.profile, 0), f"{equation}: a sample"))
             found = {what: [getattr(usage, what) for _, usage in asked]
                      for what in ("prompt_tokens", "completion_tokens", "cost")}
-            in_batches = [_cost_in_batch(teacher.of(Prompt(messages[i])), usage) for i,
-                          (_, usage) in zip(chosen, asked)]
+            in_batches = [_cost_in_batch(teacher.of(Prompt(messages[i])), usage)
+                          for i, (_, usage) in zip(chosen, asked)]
             if None not in in_batches: found["cost with --batch"] = in_batches
             for what, values in found.items():
                 total, low, high = total_from(values, len(messages))
@@ -377,6 +403,7 @@ def estimate(run: Run, n: int = 100, seed: int = 0) -> "pandas.DataFrame":
                              "to": round(high, 4)})
     return pandas.DataFrame(rows)
 
+# %% ../nbs/32a_distillation.ipynb #5b8cf844
 def _cost_in_batch(engine: APIEngine, usage: Usage) -> float | None:
     "What the tokens cost in a batch at the latest standard price; None where batches cost no less."
     price = price_of(engine.model, None, engine.prices)

@@ -25,7 +25,8 @@ from pydantic import ConfigDict, ValidationError
 from pydantic_core import from_json
 
 from .reading.cleaning import in_order, writing
-from .foundations.core import TASKS, Drop, Record, UserError, first_error, note, package_file, text_hash
+from .foundations.core import (TASKS, Drop, Record, UserError, first_error, note,
+                                     package_file, text_hash)
 from .reading.documents import blocks_of, encoding_of, open_bytes
 from .evaluation.paper import printed_table
 from .foundations.profiles import Profile
@@ -58,7 +59,8 @@ def languages() -> tuple[str, ...]:
 def word_lists(lang: str) -> dict:
     "The lists of one language. Raises UserError where the file has none."
     if lang in languages(): return dependence()[lang]
-    raise UserError(f"The filter knows no language {lang!r}: set the records' field lang to one of {', '.join(languages())}, or add a table to aquilt/data/dependence.toml.")
+    raise UserError(f"The filter knows no language {lang!r}: set the records' field lang to one of "
+                    f"{', '.join(languages())}, or add a table to aquilt/data/dependence.toml.")
 
 # %% ../nbs/32b_filtering.ipynb #b549e68a
 QUOTES = tuple(zip("‘’“”‐‑", "''\"\"--"))
@@ -104,9 +106,10 @@ def _clues(lang: str) -> tuple[str, ...]:
                  for part in _pieces(phrase, lists.get("forms", {}))]
         clues |= max(reversed(parts), key=lambda options: min(map(len, options)))
     # of 上文 and 上文中 the first will do
-    return tuple(sorted(clue for clue in clues if not any(other in clue
-        for other in clues - {clue})))
+    return tuple(sorted(clue for clue in clues
+                        if not any(other in clue for other in clues - {clue})))
 
+# %% ../nbs/32b_filtering.ipynb #95575c69
 def leaning(text: str, lang: str) -> tuple[str, int, int] | None:
     """The first phrase that refers its reader to a passage (3.2), with its first character and the
     one after its last in the text's plain form; or None. Raises UserError for an unknown
@@ -124,6 +127,7 @@ def leaning_cases() -> list[dict[str, str]]:
     with package_file("data/leaning_cases.tsv").open(encoding="utf-8", newline="") as lines:
         return list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
 
+# %% ../nbs/32b_filtering.ipynb #df58bd8b
 def phrase_quality(cases: Sequence[dict[str, str]]) -> "pandas.DataFrame":
     """Per language and half: how many cases lean and do not, and precision, recall and false alarms
     (of those that do not lean, how many are found) of the phrases, as shares of 1."""
@@ -132,11 +136,15 @@ def phrase_quality(cases: Sequence[dict[str, str]]) -> "pandas.DataFrame":
                                 "found": leaning(c["question"], c["lang"]) is not None}
                                 for c in cases])
     def scores(group: "pandas.DataFrame") -> "pandas.Series":
-        right, wrong = (group["leans"] & group["found"]).sum(), (~group["leans"] & group["found"]).sum()
-        return pandas.Series({"lean": group["leans"].sum(), "do not": (~group["leans"]).sum(), "precision": round(right / max(1, right + wrong), 3), "recall": round(right / max(1, group["leans"].sum()), 3),
-                              "false alarms": round(wrong / max(1, (~group["leans"]).sum()), 3)})
-    return judged.groupby(["lang", "half"])[["leans", "found"]].apply(scores).astype({"lean": int,
-        "do not": int})
+        right, wrong = ((group["leans"] & group["found"]).sum(),
+                        (~group["leans"] & group["found"]).sum())
+        return pandas.Series({
+            "lean": group["leans"].sum(), "do not": (~group["leans"]).sum(),
+            "precision": round(right / max(1, right + wrong), 3),
+            "recall": round(right / max(1, group["leans"].sum()), 3),
+            "false alarms": round(wrong / max(1, (~group["leans"]).sum()), 3)})
+    return judged.groupby(["lang", "half"])[["leans", "found"]].apply(scores).astype(
+        {"lean": int, "do not": int})
 
 # %% ../nbs/32b_filtering.ipynb #66fb70db
 @cache
@@ -165,8 +173,8 @@ def own_words(vocabulary: Callable[[str], str], lang: str) -> frozenset[str]:
     return frozenset(run[i:i + n] for run in runs for n in range(2, 7)
                      for i in range(len(run) - n + 1))
 
-def protected_words(task: str, lang: str, vocabulary: Callable[[str],
-    str] = no_words) -> frozenset[str]:
+def protected_words(task: str, lang: str,
+                    vocabulary: Callable[[str], str] = no_words) -> frozenset[str]:
     """Words of any prevalence that are no bias in this task: the list in view, and the scene's own
     vocabulary."""
     return frozenset(word_lists(lang)["protected"].get(task, ())) | own_words(vocabulary, lang)
@@ -183,19 +191,22 @@ def surplus(count: int, n: int, limit: float) -> int:
     while count - gone > most_allowed(n - gone, limit): gone += 1
     return gone
 
+# %% ../nbs/32b_filtering.ipynb #4d36d514
 def thin(questions: Sequence[Iterable[str]], limit: float) -> dict[int, str]:
-    """Which questions go, each with the over-used word that it goes for (3.2). `questions` are their distinct words, in the order in which they should stay.
-    Afterwards each word is in at most `limit` of the questions that stay, or too few stay to tell."""
+    """Which questions go, each with the over-used word that it goes for (3.2). `questions` are
+    their distinct words, in the order in which they should stay. Afterwards each word is in at
+    most `limit` of the questions that stay, or too few stay to tell."""
     import numpy
     questions = [tuple(question) for question in questions]
     vocabulary = sorted({word for question in questions for word in question})
     number = {word: i for i, word in enumerate(vocabulary)}
     words_of = numpy.array([number[word] for question in questions for word in question], int)
     ends = numpy.cumsum([len(question) for question in questions], dtype=int)
-    holders = numpy.repeat(numpy.arange(len(questions)), numpy.diff(ends,
-        prepend=0))[numpy.argsort(words_of, kind="stable")]
+    holders = numpy.repeat(numpy.arange(len(questions)),
+                           numpy.diff(ends, prepend=0))[numpy.argsort(words_of, kind="stable")]
     counts = numpy.bincount(words_of, minlength=len(vocabulary))
-    places, left, stays, gone = numpy.cumsum(counts) - counts, len(questions), numpy.ones(len(questions), bool), {}
+    places, left, stays, gone = (numpy.cumsum(counts) - counts, len(questions),
+                                 numpy.ones(len(questions), bool), {})
     sizes = counts.copy()
     while vocabulary and most_allowed(left, limit):
         # of equals the last in the alphabet
@@ -206,18 +217,21 @@ def thin(questions: Sequence[Iterable[str]], limit: float) -> dict[int, str]:
         last = holding[stays[holding]][-few:]
         gone |= dict.fromkeys(last.tolist(), vocabulary[word])
         stays[last], left = False, left - few
-        counts = counts - numpy.bincount(numpy.concatenate([words_of[ends[i] - len(questions[i]):ends[i]] for i in last]), minlength=len(vocabulary))
+        counts = counts - numpy.bincount(
+            numpy.concatenate([words_of[ends[i] - len(questions[i]):ends[i]] for i in last]),
+            minlength=len(vocabulary))
     return gone
 
+# %% ../nbs/32b_filtering.ipynb #84c148fa
 def remove(questions: Sequence[Iterable[str]], limit: float) -> dict[int, str]:
     """As `thin`, by the harsher reading: all questions with a word that is in more than `limit` of
     them."""
     counts = Counter(word for question in questions for word in question)
     over_used = {word for word, n in counts.items() if n > most_allowed(len(questions), limit) > 0}
-    found = {i: [word for word in question if word in over_used] for i,
-             question in enumerate(questions)}
-    return {i: max(held, key=lambda word: (counts[word], word)) for i,
-            held in found.items() if held}
+    found = {i: [word for word in question if word in over_used]
+             for i, question in enumerate(questions)}
+    return {i: max(held, key=lambda word: (counts[word], word))
+            for i, held in found.items() if held}
 
 # %% ../nbs/32b_filtering.ipynb #973d8611
 def lot(record: Record, seed: int) -> str:
@@ -236,6 +250,7 @@ class Card(NamedTuple):
     fields: tuple[str, ...]
     words: tuple[str, ...]
 
+# %% ../nbs/32b_filtering.ipynb #3fd3ae4e
 def card(record: Record, seed: int = 0) -> Card:
     "The card of a record. Raises UserError for an unknown language."
     word_lists(record.lang)  # a record of which nothing is asked must have a known language, too
@@ -245,15 +260,18 @@ def card(record: Record, seed: int = 0) -> Card:
     if field := next((f for f in found if f != "logic"), ""):
         phrase, first, end = found[field]
         reason = f"{'leans' if field == 'question' else 'answer leans'} on the passage: {phrase}"
-        where = f"{field}, characters {first} to {end}: {plain(getattr(record, field))[max(0, first - 30):end + 30]}"
+        where = (f"{field}, characters {first} to {end}: "
+                 f"{plain(getattr(record, field))[max(0, first - 30):end + 30]}")
     return Card(record.task, record.lang, lot(record, seed), reason, where, tuple(found),
                 tuple(sorted(words(record.question, record.lang))))
 
+# %% ../nbs/32b_filtering.ipynb #3cd49e4b
 def drop_reasons(cards: Sequence[Card], profile: Profile) -> dict[int, str]:
     """The positions of the cards whose records go, each with its reason (3.2; caps 4.1). Raises
     UserError where `over_used` is neither thin nor remove."""
     if profile.over_used not in ("thin", "remove"):
-        raise UserError(f"The setting over_used is thin or remove, and not {profile.over_used!r}: correct it.")
+        raise UserError("The setting over_used is thin or remove, and not "
+                        f"{profile.over_used!r}: correct it.")
     reasons, groups = {i: c.reason for i, c in enumerate(cards) if c.reason}, defaultdict(list)
     for i, c in enumerate(cards):
         if not c.reason: groups[c.task, c.lang].append(i)
@@ -274,8 +292,9 @@ def filter_records(records: Sequence[Record], profile: Profile,
     the order of entry (3.2, 4.1)."""
     cards = [card(record, seed) for record in records]
     reasons = drop_reasons(cards, profile)
-    return [r for i, r in enumerate(records) if i not in reasons], [Drop(stage="filtering",
-        reason=reasons[i], raw=cards[i].where, record=records[i]) for i in sorted(reasons)]
+    return ([r for i, r in enumerate(records) if i not in reasons],
+            [Drop(stage="filtering", reason=reasons[i], raw=cards[i].where, record=records[i])
+             for i in sorted(reasons)])
 
 # %% ../nbs/32b_filtering.ipynb #8d584860
 REASONS = ("leans on the passage", "answer leans on the passage", "over the cap", "over-used word")
@@ -283,20 +302,23 @@ REASONS = ("leans on the passage", "answer leans on the passage", "over the cap"
 def tally(cards: Sequence[Card], reasons: dict[int, str]) -> list[dict]:
     """For each task and language: how many records were generated, how many went for each kind of
     reason, how many were kept, and how many lean in their logic."""
-    entered, logic = Counter((c.task, c.lang) for c in cards), Counter((c.task, c.lang)
-        for c in cards if "logic" in c.fields)
-    gone = Counter((cards[i].task, cards[i].lang, reason.split(":")[0]) for i,
-                   reason in reasons.items())
-    rows = [{"task": task, "lang": lang, "generated": n} | {reason: gone[task, lang, reason]
-        for reason in REASONS} for (task, lang), n in sorted(entered.items())]
+    entered, logic = (Counter((c.task, c.lang) for c in cards),
+                      Counter((c.task, c.lang) for c in cards if "logic" in c.fields))
+    gone = Counter((cards[i].task, cards[i].lang, reason.split(":")[0])
+                   for i, reason in reasons.items())
+    rows = [{"task": task, "lang": lang, "generated": n}
+            | {reason: gone[task, lang, reason] for reason in REASONS}
+            for (task, lang), n in sorted(entered.items())]
     return [row | {"kept": row["generated"] - sum(row[reason] for reason in REASONS),
                    "leaning logic": logic[row["task"], row["lang"]]} for row in rows]
 
+# %% ../nbs/32b_filtering.ipynb #02a33843
 def word_shares(cards: Sequence[Card], reasons: dict[int, str], profile: Profile,
                 top: int = 5) -> list[dict]:
     """The most frequent words of each task and language, `top` unprotected and `top` protected
     ones: the share of the questions that hold each, before and after."""
-    before, after, entered, left, rows = defaultdict(Counter), defaultdict(Counter), Counter(), Counter(), []
+    before, after, entered, left, rows = (
+        defaultdict(Counter), defaultdict(Counter), Counter(), Counter(), [])
     for i, c in enumerate(cards):
         for counts, n in ((before, entered), (after, left))[:1 if i in reasons else 2]:
             counts[c.task, c.lang].update(c.words)
@@ -305,8 +327,8 @@ def word_shares(cards: Sequence[Card], reasons: dict[int, str], profile: Profile
         key, protected = (task, lang), protected_words(task, lang, scene_of(profile).vocabulary)
         if not most_allowed(entered[key], profile.frequent_word): continue
         ranked = sorted(counts, key=lambda w: (-counts[w], w))
-        for word in [w for w in ranked if w not in protected][:top] + [w for w in ranked
-            if w in protected][:top]:
+        for word in ([w for w in ranked if w not in protected][:top]
+                     + [w for w in ranked if w in protected][:top]):
             rows.append({"task": task, "lang": lang, "word": word, "protected": word in protected,
                          "before": counts[word] / entered[key],
                          "after": after[key][word] / max(1, left[key])})
@@ -319,6 +341,7 @@ class _Given(Record):
     # someone's own records may have more fields
     model_config = ConfigDict(extra="ignore", frozen=True)
 
+# %% ../nbs/32b_filtering.ipynb #78e058ba
 def _given(line: bytes, task: str, lang: str) -> Record | str:
     """The record of a line, or why it is none. Where a field that the filter does not read is not a
     record's, the record has the others alone."""
@@ -333,14 +356,16 @@ def _given(line: bytes, task: str, lang: str) -> Record | str:
                                             if row.get(name) is not None})
         except ValidationError as e: return f"not a record: {first_error(e, 'the line')}"
     if "question" not in record.model_fields_set: return "not a record: it has no field question"
-    missing = {name: value for name, value in (("task", task), ("lang", lang)) if value
-               and name not in record.model_fields_set}
+    missing = {name: value for name, value in (("task", task), ("lang", lang))
+               if value and name not in record.model_fields_set}
     return record.model_copy(update=missing) if missing else record
 
+# %% ../nbs/32b_filtering.ipynb #b6b55879
 def _cards(lines: Sequence[bytes], task: str, lang: str, seed: int) -> list[Card | str]:
     def made(record: Record | str) -> Card | str:
         if isinstance(record, str): return record
-        return card(record, seed) if record.lang in languages() else f"not filtered: there are no lists for the language {record.lang!r}"
+        return (card(record, seed) if record.lang in languages()
+                else f"not filtered: there are no lists for the language {record.lang!r}")
     return [made(_given(line, task, lang)) for line in lines if line.strip()]
 
 def _readable(path: Path, out: Path, ledger: Path) -> None:
@@ -348,15 +373,19 @@ def _readable(path: Path, out: Path, ledger: Path) -> None:
     if out.suffix != ".jsonl":
         raise UserError(f"{out} must end in .jsonl: what is kept is written as JSON Lines.")
     if path.resolve() in (out.resolve(), ledger.resolve()):
-        raise UserError(f"{path} would be overwritten by the result or its ledger: choose another name for the result.")
+        raise UserError(f"{path} would be overwritten by the result or its ledger: choose another "
+                        "name for the result.")
     if path.suffix != ".gz" and not encoding_of(path).startswith("utf-8"):
         raise UserError(f"{path} is not UTF-8: convert it.")
 
+# %% ../nbs/32b_filtering.ipynb #289e7c9b
 def filter_file(path: str | Path, out: str | Path, profile: Profile, seed: int = 0, task: str = "",
                 lang: str = "", ledger: str | Path | None = None, workers: int = 0) -> dict:
-    """Filter a JSON Lines file of records (.gz too) of any size into another, lines as they are, with a ledger beside it; `task` and `lang` are those of records without one. It is read twice.
+    """Filter a JSON Lines file of records (.gz too) of any size into another, lines as they are,
+    with a ledger beside it; `task` and `lang` are those of records without one. It is read twice.
 
-    Returns `counts`, `tasks` (the waterfall) and `words` (shares before and after). Raises UserError where a file cannot be read or written."""
+    Returns `counts`, `tasks` (the waterfall) and `words` (shares before and after). Raises
+    UserError where a file cannot be read or written."""
     from tqdm.auto import tqdm
     path, out = Path(path), Path(out)
     _readable(path, out, Path(ledger or f"{out}.dropped.jsonl"))
@@ -389,7 +418,9 @@ def filter_file(path: str | Path, out: str | Path, profile: Profile, seed: int =
                                          raw=f"line {number}: {line.decode('utf-8', 'replace')}"))
                     elif place in reasons:
                         writer.drop(Drop(stage="filtering", reason=reasons[place],
-                                         raw=f"line {number}{': ' if cards[place].where else ''}{cards[place].where}", record=_given(line, task, lang)))
+                                         raw=f"line {number}{': ' if cards[place].where else ''}"
+                                             f"{cards[place].where}",
+                                         record=_given(line, task, lang)))
                     else: kept.append(line)
                 writer.keep_all(kept)
         return {"counts": writer.counts("filtering"), "tasks": tally(cards, reasons),

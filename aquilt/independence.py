@@ -37,6 +37,7 @@ def share(found: Sequence[Record]) -> tuple[float, str]:
     low, high = binomtest(count, len(found)).proportion_ci(method="wilson")
     return 100 * count / len(found), f"{count / len(found):.1%} ({low:.1%} to {high:.1%})"
 
+# %% ../nbs/53_independence.ipynb #226151c6
 def table_4(run: Run) -> "pandas.DataFrame":
     "Table 4: the shares of both sources on each benchmark beside the paper's, in percent."
     import pandas
@@ -63,7 +64,8 @@ def agreement(run: Run) -> "pandas.DataFrame":
                  for r in verdicts(run, source, benchmark)]
         kappa = cohen_kappa_score(*zip(*found)) if len(set(map(any, found))) > 1 else None
         rows.append({"source": source.name, "benchmark": benchmark.name, "n": len(found),
-                     "both": found.count((True, True)), "only the judge": found.count((True, False)),
+                     "both": found.count((True, True)),
+                     "only the judge": found.count((True, False)),
                      "only the filter": found.count((False, True)),
                      "neither": found.count((False, False)),
                      "kappa": kappa and round(float(kappa), 2)})

@@ -15,30 +15,36 @@ from pathlib import Path
 from .foundations.core import TASKS, Drop, Record, parted, text_hash
 from .corpus import associate
 from .distillation import open_teacher, read_pair, teacher_settings
-from .models.engines import Completion, Engine, Prompt, Sampling, generate_resumable, open_engine
-from .foundations.prompt import (INSPECTION_KEYS, QA_KEYS, inspection_json, inspection_messages,
-                                       parse_json_object, parse_score, self_inspection_prompt, synthesis_prompt)
+from .models.engines import (Completion, Engine, Prompt, Sampling,
+                                   generate_resumable, open_engine)
+from .foundations.prompt import (INSPECTION_KEYS, QA_KEYS, inspection_json,
+                                       inspection_messages, parse_json_object, parse_score,
+                                       self_inspection_prompt, synthesis_prompt)
 from .foundations.runs import Run, Stage, hand_over
 from .reading.scenes import scene_of
 from .training import FULL, Example, Recipe, Variant, training
 
 # %% ../nbs/33_inspection.ipynb #7220f97a
-def write_data(engine: Engine, passages: Sequence[Record], sampling: Sampling, cache: Path, prefixes: Sequence[str] | None = None, adapter: str | None = None,
-               stage: str = "synthesis", with_logic: bool = True) -> tuple[list[Record], list[Drop]]:
+def write_data(
+    engine: Engine, passages: Sequence[Record], sampling: Sampling, cache: Path,
+    prefixes: Sequence[str] | None = None, adapter: str | None = None, stage: str = "synthesis",
+    with_logic: bool = True,
+) -> tuple[list[Record], list[Drop]]:
     """Question, logic and answer for each passage with its task (Eq. 6): readable records, and
     ledger rows for the others. Completions are kept in the file `cache` as they come."""
-    prompts = [Prompt(synthesis_prompt(r.text, r.task, r.lang, with_logic), prefix) for r,
-               prefix in zip(passages, prefixes or [""] * len(passages))]
+    prompts = [Prompt(synthesis_prompt(r.text, r.task, r.lang, with_logic), prefix)
+               for r, prefix in zip(passages, prefixes or [""] * len(passages))]
     completions = generate_resumable(engine, prompts, sampling, cache, adapter=adapter,
                                      desc="Eq. 6")
     outcomes = [_read(r.with_(model=str(engine.model).rsplit("/", 1)[-1], seed=sampling.seed,
-                              prompt_hash=text_hash(p.content)), c, stage) for r, p,
-                              c in zip(passages, prompts, completions)]
+                              prompt_hash=text_hash(p.content)), c, stage)
+                for r, p, c in zip(passages, prompts, completions)]
     return parted(outcomes)
 
 def _read(record: Record, completion: Completion, stage: str) -> Record | Drop:
-    return read_pair(record, completion, QA_KEYS if '"thinking_steps"' in completion.text
-                     else ("question", "answer"), stage)
+    return read_pair(
+        record, completion,
+        QA_KEYS if '"thinking_steps"' in completion.text else ("question", "answer"), stage)
 
 # %% ../nbs/33_inspection.ipynb #c2454595
 def read_score(record: Record, completion: Completion, stage: str) -> Record | Drop:
@@ -49,12 +55,14 @@ def read_score(record: Record, completion: Completion, stage: str) -> Record | D
         fields = parse_json_object(completion.text, INSPECTION_KEYS)
         return record.with_(analysis=fields["analysis_steps"], score=parse_score(fields["score"]))
     except ValueError as e:
-        return Drop(stage=stage, reason="cut off at the token limit"
-                    if completion.finish_reason == "length" else f"no score: {e}",
-                    raw=completion.text, record=record)
+        return Drop(stage=stage,
+                    reason="cut off at the token limit" if completion.finish_reason == "length"
+                    else f"no score: {e}", raw=completion.text, record=record)
 
+# %% ../nbs/33_inspection.ipynb #a726eeea
 def cap_scores(records: Sequence[Record], cap: int, stage: str) -> tuple[list[Record], list[Drop]]:
-    'Section 4.1: "no more than 2k samples per score for each language". Which are kept does not depend on their order.'
+    """Section 4.1: "no more than 2k samples per score for each language". Which are kept does not
+    depend on their order."""
     kept, drops, counts = [], [], Counter()
     for r in sorted(records, key=lambda r: text_hash(r.question, r.answer, r.text, r.logic)):
         counts[r.score, r.lang] += 1
@@ -77,20 +85,22 @@ def scored(run: Run, written: Sequence[Record], replies: Path, stage: str,
         outcomes = [read_score(r, c, stage) for r, c in zip(written, answers)]
     return parted(outcomes)
 
+# %% ../nbs/33_inspection.ipynb #86da305a
 def inspection_data(run: Run, variant: Variant = FULL, seed: int = 1) -> Stage:
     """Stage `inspection_data` (Eq. 4): the synthesiser's own records on random (passage, task type)
     pairs, scored by the teacher, balanced over scores."""
     p, name, writer = run.profile, variant.stage("inspection_data"), variant.stage("synthesiser")
     def work(folder: Path) -> dict:
         passages = associate(run.records("corpus"), max(1, p.inspected // len(TASKS)), seed, TASKS)
-        engine, sampling = open_engine(p.engine, str(run.folder(writer) / "merged")), Sampling(p.temperature, p.top_p, p.max_tokens, seed)
+        engine, sampling = (open_engine(p.engine, str(run.folder(writer) / "merged")),
+                            Sampling(p.temperature, p.top_p, p.max_tokens, seed))
         written, unread = write_data(engine, passages, sampling, folder / "completions.jsonl",
                                      stage=name, with_logic=variant.with_logic)
         judged, unscored = scored(run, written, folder / "replies.jsonl", name, variant.with_logic)
         kept, capped = cap_scores(judged, p.inspection_cap, name)
         scores = Counter(f"{r.lang} {r.score}" for r in kept)
-        return hand_over(folder, name, len(passages), kept, unread + unscored
-                         + capped) | {"scores": dict(sorted(scores.items()))}
+        return (hand_over(folder, name, len(passages), kept, unread + unscored + capped)
+                | {"scores": dict(sorted(scores.items()))})
     names = "inspected", "inspection_cap", "temperature", "top_p", "max_tokens"
     settings = {name: getattr(p, name) for name in names} | teacher_settings(p) | {"seed": seed}
     return Stage(name, work, ("corpus", writer), settings)
@@ -98,8 +108,8 @@ def inspection_data(run: Run, variant: Variant = FULL, seed: int = 1) -> Stage:
 # %% ../nbs/33_inspection.ipynb #c2ee4a7d
 def inspection_example(record: Record, with_logic: bool = True) -> Example:
     "Eq. 5 for one record: the self-inspection prompt, and the JSON of analysis and score."
-    prompt = self_inspection_prompt(record.text, record.question, record.logic, record.answer,
-                                    with_logic)
+    prompt = self_inspection_prompt(record.text, record.question,
+                                    record.logic, record.answer, with_logic)
     return prompt, inspection_json(record.analysis, record.score)
 
 def held_out(record: Record) -> bool:
@@ -111,9 +121,11 @@ def inspector(run: Run, variant: Variant = FULL, seed: int = 0) -> Stage:
     p, scores = run.profile, variant.stage("inspection_data")
     recipe = Recipe(p.inspection_learning_rate, p.inspection_batch_size, p.inspection_epochs,
                     p.lora_rank, p.max_length, p.dtype, seed)
-    return training(variant.stage("inspector"), str(run.folder(variant.stage("synthesiser")) / "merged"),
+    return training(variant.stage("inspector"),
+                    str(run.folder(variant.stage("synthesiser")) / "merged"),
                     lambda: [r for r in run.records(scores) if not held_out(r)],
-                    lambda record: inspection_example(record, variant.with_logic), recipe, (scores,), merge=False)
+                    lambda record: inspection_example(record, variant.with_logic), recipe,
+                    (scores,), merge=False)
 
 # %% ../nbs/33_inspection.ipynb #0c88efb1
 def inspect(engine: Engine, records: Sequence[Record], adapter: str, cache: Path, max_tokens: int,
@@ -122,10 +134,11 @@ def inspect(engine: Engine, records: Sequence[Record], adapter: str, cache: Path
     readable score goes to the ledger."""
     prompts = [Prompt(self_inspection_prompt(r.text, r.question, r.logic, r.answer, with_logic))
                for r in records]
-    completions = generate_resumable(engine, prompts, Sampling(temperature=0.0, top_p=1.0,
-        max_tokens=max_tokens), cache, adapter=adapter, desc="Eq. 7")
-    outcomes = [read_score(r.with_(adapter="inspector"), c, stage) for r,
-                c in zip(records, completions)]
+    completions = generate_resumable(
+        engine, prompts, Sampling(temperature=0.0, top_p=1.0, max_tokens=max_tokens), cache,
+        adapter=adapter, desc="Eq. 7")
+    outcomes = [read_score(r.with_(adapter="inspector"), c, stage)
+                for r, c in zip(records, completions)]
     return parted(outcomes)
 
 # %% ../nbs/33_inspection.ipynb #6a42453d
@@ -133,11 +146,11 @@ def expected_scores(engine: Engine, records: Sequence[Record], adapter: str) -> 
     """For each inspected record the mean of 1 to 5 under the probabilities of the score's token
     after its analysis."""
     begun = [inspection_json(r.analysis, 0).rsplit('0"', 1)[0] for r in records]
-    prompts = [Prompt(self_inspection_prompt(r.text, r.question, r.logic, r.answer), b) for r,
-               b in zip(records, begun)]
+    prompts = [Prompt(self_inspection_prompt(r.text, r.question, r.logic, r.answer), b)
+               for r, b in zip(records, begun)]
     told = engine.probabilities(prompts, list("12345"), adapter)
-    return [sum(s * p for s, p in enumerate(ps, 1)) / sum(ps) if sum(ps) else float(r.score) for r,
-            ps in zip(records, told)]
+    return [sum(s * p for s, p in enumerate(ps, 1)) / sum(ps) if sum(ps) else float(r.score)
+            for r, ps in zip(records, told)]
 
 # %% ../nbs/33_inspection.ipynb #b9b24450
 def auc(good: Sequence[bool], given: Sequence[float]) -> float | None:
@@ -146,15 +159,17 @@ def auc(good: Sequence[bool], given: Sequence[float]) -> float | None:
     from sklearn.metrics import roc_auc_score
     return float(roc_auc_score(good, given)) if len(set(good)) > 1 else None
 
+# %% ../nbs/33_inspection.ipynb #826d2983
 def agreement(given: Sequence[float], true: Sequence[int]) -> dict:
-    """Exact agreement and quadratic kappa of the rounded scores, Spearman's rank correlation, and the AUC of telling
-    scores above 2 from the rest; None where it is undefined."""
+    """Exact agreement and quadratic kappa of the rounded scores, Spearman's rank correlation, and
+    the AUC of telling scores above 2 from the rest; None where it is undefined."""
     from scipy.stats import spearmanr
     from sklearn.metrics import cohen_kappa_score
     whole = [int(g + 0.5) for g in given]
     spread = len(set(given)) > 1 and len(set(true)) > 1
     return {"n": len(true), "exact": sum(g == t for g, t in zip(whole, true)) / max(1, len(true)),
-            "kappa": float(cohen_kappa_score(whole, true, weights="quadratic", labels=range(1, 6))) if spread else None,
+            "kappa": float(cohen_kappa_score(whole, true, weights="quadratic",
+                                             labels=range(1, 6))) if spread else None,
             "spearman": float(spearmanr(given, true).statistic) if spread else None,
             "auc": auc([t > 2 for t in true], given)}
 
@@ -170,17 +185,19 @@ def calibration(run: Run) -> Stage:
     p, name, right = run.profile, "calibration", scene_of(run.profile).truth
     def work(folder: Path) -> dict:
         true = [r for r in run.records("inspection_data") if held_out(r)]
-        engine, adapter = open_engine(p.engine, str(run.folder("synthesiser") / "merged")), str(run.folder("inspector") / "adapter")
-        judged, drops = inspect(engine, true, adapter, folder / "completions.jsonl", p.max_tokens,
-                                name)
-        teachers, expected = {_content(r): r.score for r in true}, expected_scores(engine, judged,
-            adapter)
-        rows = [{"greedy": r.score, "expected": round(e, 4), "teacher": teachers[_content(r)], "right": right(r)}
-                for r, e in zip(judged, expected)]
-        return hand_over(folder, name, len(true), judged, drops) | {"scores": rows,
-            **compared(rows)}
+        engine, adapter = (open_engine(p.engine, str(run.folder("synthesiser") / "merged")),
+                           str(run.folder("inspector") / "adapter"))
+        judged, drops = inspect(engine, true, adapter, folder / "completions.jsonl",
+                                p.max_tokens, name)
+        teachers, expected = ({_content(r): r.score for r in true},
+                              expected_scores(engine, judged, adapter))
+        rows = [{"greedy": r.score, "expected": round(e, 4), "teacher": teachers[_content(r)],
+                 "right": right(r)} for r, e in zip(judged, expected)]
+        return (hand_over(folder, name, len(true), judged, drops)
+                | {"scores": rows, **compared(rows)})
     return Stage(name, work, ("inspection_data", "inspector"), {"max_tokens": p.max_tokens})
 
+# %% ../nbs/33_inspection.ipynb #bbf2ae46
 def _content(record: Record) -> tuple[str, ...]:
     return record.text, record.question, record.logic, record.answer
 
@@ -190,8 +207,8 @@ def compared(rows: Sequence[dict]) -> dict:
     teacher, right = [r["teacher"] for r in rows], [r["right"] for r in rows]
     def of(kind: str) -> dict:
         given = [r[kind] for r in rows]
-        return agreement(given, teacher) | {"truth_auc": auc(right, given) if None not in right
-                                            else None}
+        return (agreement(given, teacher)
+                | {"truth_auc": auc(right, given) if None not in right else None})
     return {kind: of(kind) for kind in ("greedy", "expected")}
 
 # %% ../nbs/33_inspection.ipynb #1e5b60ba
@@ -203,16 +220,18 @@ def figure_inspection(run: Run):
     rows = run.result("calibration")["scores"]
     teacher = [r["teacher"] for r in rows]
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
-    seaborn.heatmap(confusion([r["greedy"] for r in rows], teacher), annot=True, fmt="d", cmap="Greys", cbar=False,
-                    linewidths=0.5, linecolor="0.8", xticklabels=range(1, 6), yticklabels=range(1, 6), ax=left)
+    seaborn.heatmap(confusion([r["greedy"] for r in rows], teacher), annot=True, fmt="d",
+                    cmap="Greys", cbar=False, linewidths=0.5, linecolor="0.8",
+                    xticklabels=range(1, 6), yticklabels=range(1, 6), ax=left)
     left.set(xlabel="the inspector's score, greedy", ylabel="the teacher's score")
     seaborn.boxplot(x=teacher, y=[r["expected"] for r in rows], order=range(1, 6), color="0.85",
                     fliersize=0, ax=right)
-    seaborn.stripplot(x=teacher, y=[r["expected"] for r in rows], order=range(1, 6), color="0.25", size=3, alpha=0.5,
-                      jitter=False, ax=right)
+    seaborn.stripplot(x=teacher, y=[r["expected"] for r in rows], order=range(1, 6), color="0.25",
+                      size=3, alpha=0.5, jitter=False, ax=right)
     right.axhline(2.5, color="0.5", linestyle=":")
     right.set(xlabel="the teacher's score", ylabel="the inspector's expected score",
               ylim=(0.8, 5.2))
-    figure.suptitle(f"The inspector beside the teacher, {len(rows)} held-out records (profile {run.profile.name})")
+    figure.suptitle(f"The inspector beside the teacher, {len(rows)} held-out records "
+                    f"(profile {run.profile.name})")
     figure.tight_layout()
     return figure

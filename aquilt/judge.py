@@ -85,6 +85,7 @@ def judgement(run: Run, kind: str, source: DataSource, benchmark: Benchmark, aga
     return Stage(name, work, source.inputs(benchmark),
                  teacher_settings(p, p.judge) | {samples: n, "seed": seed})
 
+# %% ../nbs/52b_judge.ipynb #fdc58d45
 def replies(run: Run, folder: Path, asked: Sequence[list[dict]], keys: Sequence[str],
             name: str) -> tuple[list[Completion], list[dict]]:
     "The judge's replies, and the rows of a bill."

@@ -31,11 +31,13 @@ def both_kinds(run: Run) -> tuple[Record, Record] | None:
         if theirs and ours: return (shared or [(theirs[0], ours[0])])[0]
     return None
 
+# %% ../nbs/58_overview.ipynb #11cba7c8
 def box(axis: "Axes", x: float, y: float, text: str, fill_color: str = "1.0") -> None:
     "A text in a box around a point."
     axis.text(x, y, text, ha="center", va="center", fontsize=8,
               bbox={"boxstyle": "round", "facecolor": fill_color, "edgecolor": "0.3"})
 
+# %% ../nbs/58_overview.ipynb #15302b24
 def figure_1(run: Run) -> "Figure":
     """Figure 1: what a traditional synthesiser makes of a passage, and what AQuilt makes. Returns a
     matplotlib figure."""
@@ -76,13 +78,21 @@ def flows(run: Run) -> dict[tuple[str, str], int]:
 
 # %% ../nbs/58_overview.ipynb #7c526069
 # where each box stands, and what is written into it
-PLACES = {"corpus": (0.1, 0.9, "unlabeled corpus, u"), "teacher": (0.1, 0.65, "teacher writes\nq, l, a (Eq. 1, 2)"),
-          "filter": (0.1, 0.4, "relevance-aware filter"), "synthesiser": (0.1, 0.12, "synthesiser\nLLM + LoRA (Eq. 3)"),
-          "teacher scores": (0.37, 0.12, "teacher scores\nits records (Eq. 4)"), "inspector": (0.37, 0.55, "inspector\nsecond LoRA (Eq. 5)"),
-          "domain text": (0.63, 0.9, "domain's text, u'"), "synthesis": (0.63, 0.55, "synthesis\nq, l, a (Eq. 6)"),
-          "inspection": (0.63, 0.12, "self-inspection\ni (Eq. 7)"), "specialists": (0.9, 0.12, "specialists"),
-          "test items": (0.9, 0.55, "test items answered")}
+PLACES = {
+    "corpus": (0.1, 0.9, "unlabeled corpus, u"),
+    "teacher": (0.1, 0.65, "teacher writes\nq, l, a (Eq. 1, 2)"),
+    "filter": (0.1, 0.4, "relevance-aware filter"),
+    "synthesiser": (0.1, 0.12, "synthesiser\nLLM + LoRA (Eq. 3)"),
+    "teacher scores": (0.37, 0.12, "teacher scores\nits records (Eq. 4)"),
+    "inspector": (0.37, 0.55, "inspector\nsecond LoRA (Eq. 5)"),
+    "domain text": (0.63, 0.9, "domain's text, u'"),
+    "synthesis": (0.63, 0.55, "synthesis\nq, l, a (Eq. 6)"),
+    "inspection": (0.63, 0.12, "self-inspection\ni (Eq. 7)"),
+    "specialists": (0.9, 0.12, "specialists"),
+    "test items": (0.9, 0.55, "test items answered"),
+}
 
+# %% ../nbs/58_overview.ipynb #2c874dca
 def figure_2(run: Run) -> "Figure":
     """Figure 2: the pipeline, training left and use right, with the run's counts. Returns a
     matplotlib figure."""
@@ -94,13 +104,15 @@ def figure_2(run: Run) -> "Figure":
         a, b = PLACES[start][:2], PLACES[end][:2]
         gap = 24 if a[0] == b[0] else 62  # boxes are wider than high
         axis.annotate("", b, a, arrowprops={"arrowstyle": "-|>", "shrinkA": gap, "shrinkB": gap})
-        axis.text(a[0] + (b[0] - a[0]) * 0.45 + 0.01, a[1] + (b[1] - a[1]) * 0.3 + 0.02, f"{n:,}",
-                  fontsize=9)
+        axis.text(a[0] + (b[0] - a[0]) * 0.45 + 0.01, a[1] + (b[1] - a[1]) * 0.3 + 0.02,
+                  f"{n:,}", fontsize=9)
     for model, use in (("synthesiser", "synthesis"), ("inspector", "inspection")):
         axis.annotate("", PLACES[use][:2], PLACES[model][:2],
-                      arrowprops={"arrowstyle": "-|>", "linestyle": ":", "shrinkA": 40, "shrinkB": 40})
+                      arrowprops={"arrowstyle": "-|>", "linestyle": ":",
+                                  "shrinkA": 40, "shrinkB": 40})
     for x, y, text in PLACES.values(): box(axis, x, y, text)
     axis.axvline(0.5, color="0.7", linestyle="--")
     axis.axis("off")
-    figure.suptitle(f"Figure 2: AQuilt, training (left) and use (right), profile {run.profile.name}")
+    figure.suptitle(f"Figure 2: AQuilt, training (left) and use (right), "
+                    f"profile {run.profile.name}")
     return figure

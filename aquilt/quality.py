@@ -34,6 +34,7 @@ def mean_score(records: list[Record]) -> str:
     if len(records) < 2: return "missing"
     return f"{mean(r.score for r in records):.2f} ± {sem([r.score for r in records]):.2f}"
 
+# %% ../nbs/55_quality.ipynb #970f7c78
 def table_6(run: Run) -> "pandas.DataFrame":
     "Table 6: the mean score of each source on section 5's benchmarks beside the paper's."
     import pandas
@@ -71,6 +72,7 @@ def table_7(run: Run) -> "pandas.DataFrame":
         rows.append(row)
     return pandas.DataFrame(rows)
 
+# %% ../nbs/55_quality.ipynb #e7a4ddcf
 def figure_7(run: Run) -> "Figure":
     """The scores of each source and benchmark as stacked bars, the paper's at the bottom. Returns a
     matplotlib figure."""
@@ -86,7 +88,8 @@ def figure_7(run: Run) -> "Figure":
         axis.barh(names, parts, left=[left[name] for name in names], label=str(level),
                   color=str(1.05 - 0.2 * level), edgecolor="black", linewidth=0.5)
         for name, part in zip(names, parts): left[name] += part
-    axis.set(xlabel="percent of the records", title=f"The judge's scores (profile {run.profile.name})")
+    axis.set(xlabel="percent of the records",
+             title=f"The judge's scores (profile {run.profile.name})")
     figure.legend(ncols=5, title="score", fontsize=8, loc="outside lower center")
     return figure
 

@@ -42,6 +42,7 @@ def embed(texts: Sequence[str], model: str, unit: bool = False, batch: int = 64)
     found = numpy.concatenate(vectors)
     return found / numpy.linalg.norm(found, axis=1, keepdims=True) if unit else found
 
+# %% ../nbs/52_relevance.ipynb #971202d6
 def embedders(run: Run) -> dict[str, tuple[str, bool]]:
     "What each embedding model is called: its folder or hub id, and whether it wants unit vectors."
     p = run.profile
@@ -97,6 +98,7 @@ def placed(run: Run, name: str, seed: int) -> dict[str, Any]:
         if number == 0: found |= {"labels": labels} | planes(vectors, labels)
     return found
 
+# %% ../nbs/52_relevance.ipynb #2a77de90
 def relevance(run: Run, seed: int = 0) -> Stage:
     """Stage `relevance`: where the teacher's and AQuilt's questions of three domains lie in the
     embedding spaces."""
@@ -126,23 +128,26 @@ def figure_4(run: Run) -> "Figure":
             axis.scatter([x for x, _ in points], [y for _, y in points], s=14, marker=marker,
                          facecolors=fill, edgecolors="black", linewidths=0.5, label=b.title)
         score = data["scores"].get(model)
-        said = f"{score['score']:.3f} ({score['low']:.3f} to {score['high']:.3f})" if score else "undefined"
+        said = (f"{score['score']:.3f} ({score['low']:.3f} to {score['high']:.3f})" if score
+                else "undefined")
         axis.set(title=f"{source}, n = {data['n']}\nSilhouette Score {said}", xticks=[], yticks=[])
     figure.axes[0].legend(loc="best", fontsize=8)
     figure.suptitle(f"Figure 4: relevance of synthesized data (profile {run.profile.name})")
     return figure
 
+# %% ../nbs/52_relevance.ipynb #4b761f00
 def relevance_table(run: Run) -> "pandas.DataFrame":
     "The Silhouette Scores of both sources in each space, and over nine pictures."
     import pandas
     rows = []
     for source, found in run.result("relevance")["sources"].items():
         for model, one in found["scores"].items():
-            rows.append({"source": source, "space": model, "n": found["n"],
-                         "score": one["score"], "from": one["low"], "to": one["high"]} | one["domains"])
+            rows.append({"source": source, "space": model, "n": found["n"], "score": one["score"],
+                         "from": one["low"], "to": one["high"]} | one["domains"])
         if planes := found.get("planes"):
-            rows.append({"source": source, "space": f"t-SNE, {len(planes)} pictures", "n": found["n"],
-                         "score": mean(planes), "from": min(planes), "to": max(planes)})
+            rows.append({"source": source, "space": f"t-SNE, {len(planes)} pictures",
+                         "n": found["n"], "score": mean(planes),
+                         "from": min(planes), "to": max(planes)})
     return pandas.DataFrame(rows)
 
 # %% ../nbs/52_relevance.ipynb #e2fb0f39

@@ -44,13 +44,15 @@ class Cell:
     @property
     def name(self) -> str:
         base = self.base.rstrip("/").rsplit("/", 1)[-1]
-        return f"specialists/{self.benchmark.name}/{base}/{self.source.folder}/{self.records}/seed{self.seed}"
+        return (f"specialists/{self.benchmark.name}/{base}/{self.source.folder}/"
+                f"{self.records}/seed{self.seed}")
 
     @property
     def coordinates(self) -> dict:
         return {"benchmark": self.benchmark.name, "base": self.base, "source": self.source.name,
                 "records": self.records, "seed": self.seed}
 
+# %% ../nbs/42_specialists.ipynb #3da753ea
 def untrained(run: Run, cell: Cell) -> Cell:
     "The cell of the same base and benchmark before any training."
     return Cell(cell.benchmark, cell.base, NONE, run.profile.seeds[0])
@@ -72,9 +74,11 @@ def evaluate(model: str, benchmark: Benchmark, p: Profile, ours: bool) -> dict:
     prompts = [Prompt([{"role": "user", "content": item["prompt"]}]) for item in items]
     answers = engine.generate(prompts, Sampling(0.0, 1.0, p.answer_tokens), desc="answering")
     outputs = [answer.text for answer in answers]
-    return {"n": len(items), "scores": scores_of(benchmark.name, benchmark.scorers, outputs, items,
-                                                 ours), "outputs": outputs}
+    return {"n": len(items),
+            "scores": scores_of(benchmark.name, benchmark.scorers, outputs, items, ours),
+            "outputs": outputs}
 
+# %% ../nbs/42_specialists.ipynb #8dc72b9c
 def trained(cell: Cell, run: Run, folder: Path) -> tuple[str, dict]:
     """The folder of the cell's model, and the metrics of its training. Raises UserError where there
     are too few records."""
@@ -82,13 +86,14 @@ def trained(cell: Cell, run: Run, folder: Path) -> tuple[str, dict]:
     if not cell.records: return model, {"examples": 0, "distinct": 0}
     ready = run.records(data(run, cell.source, cell.benchmark).name)
     if len(ready) < cell.records:
-        raise UserError(f"{cell.name}: only {len(ready)} distinct records are ready. Repeat the command, which counts them again.")
+        raise UserError(f"{cell.name}: only {len(ready)} distinct records are ready. Repeat the "
+                        "command, which counts them again.")
     chosen = ready[:cell.records]
     metrics = train_lora(model, cell.source.examples(cell.benchmark, chosen), folder,
                          recipe(run, cell))
     distinct = len({(r.question, r.answer) for r in chosen})
-    return str(merge_adapter(model, folder / "adapter",
-                             folder / "merged")), metrics | {"distinct": distinct}
+    return (str(merge_adapter(model, folder / "adapter", folder / "merged")),
+            metrics | {"distinct": distinct})
 
 # %% ../nbs/42_specialists.ipynb #2f072605
 def specialist(run: Run, cell: Cell) -> Stage:
@@ -102,7 +107,8 @@ def specialist(run: Run, cell: Cell) -> Stage:
         means = {f"{metric}_mean": mean(values) for metric, values in result["scores"].items()}
         return metrics | result | means | {"coordinates": cell.coordinates}
     how = asdict(recipe(run, cell)) if cell.records else {}
-    settings = cell.coordinates | {"recipe": how, "test_items": p.test_items, "answer_tokens": p.answer_tokens,
+    settings = cell.coordinates | {"recipe": how, "test_items": p.test_items,
+                                   "answer_tokens": p.answer_tokens,
                                    "test": cell.benchmark.place()}
     inputs = (data(run, cell.source, cell.benchmark).name,) if cell.records else ()
     return Stage(cell.name, work, inputs, settings, (model_path(cell.base),))
@@ -164,6 +170,7 @@ def table_row(run: Run, base: str, source: DataSource, benchmark: Benchmark,
         row[metric] = "NA" if na else spread([r[f"{metric}_mean"] for r in own])
     return row | {"note": why}
 
+# %% ../nbs/42_specialists.ipynb #db5ab14a
 def average(rows: Sequence[dict], base: str, source: DataSource) -> dict:
     "The row of a source's averages over benchmarks; NA or missing where one is."
     row = {"base": base, "source": source.name, "benchmark": "Avg.", "n": sum(r["n"] for r in rows),

@@ -13,8 +13,9 @@ from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from .foundations.core import (LANGS, TASKS, Drop, Record, UserError, read_drops, read_lines, read_records,
-                                     reconcile, write_drops, write_records)
+from .foundations.core import (LANGS, TASKS, Drop, Record, UserError,
+                                     read_drops, read_lines, read_records, reconcile,
+                                     write_drops, write_records)
 from .foundations.profiles import Profile
 from .foundations.prompt import forced_prefix
 from .foundations.runs import Run, Stage, hand_over, open_run
@@ -48,6 +49,7 @@ def distinct_pairs(records: Sequence[Record], stage: str) -> tuple[list[Record],
         seen.add((r.question, r.answer))
     return kept, drops
 
+# %% ../nbs/34_synthesis.ipynb #aa3008ac
 def inspected_data(
     engine: Engine,  # the synthesiser
     inspector: Path,  # the folder of the inspector's LoRA
@@ -69,8 +71,8 @@ def inspected_data(
                                with_logic=variant.with_logic)
     kept, low = filter_by_score(judged, p.low_score, p.simple_share, stage)
     scores = [r.score for r in judged]
-    told = {"scores": dict(sorted(Counter(scores).items())), "removed_up_to": removed_up_to(scores,
-        p.low_score, p.simple_share)}
+    told = {"scores": dict(sorted(Counter(scores).items())),
+            "removed_up_to": removed_up_to(scores, p.low_score, p.simple_share)}
     return kept, unread + repeated + unscored + low, told
 
 # %% ../nbs/34_synthesis.ipynb #7f3a45d5
@@ -81,6 +83,7 @@ def no_instructions(passages: Sequence[Record]) -> Sequence[str]:
     "The task type is known: nothing is forced."
     return ()
 
+# %% ../nbs/34_synthesis.ipynb #a8d51b94
 def synthesis(run: Run, name: str, instructions: Instructions = no_instructions,
               variant: Variant = FULL, seed: int = 2) -> Stage:
     "Stage `synthesis/<name>`: inspected data for the passages of the stage `domain/<name>`."
@@ -97,23 +100,25 @@ def synthesis(run: Run, name: str, instructions: Instructions = no_instructions,
                                            prefixes, p, caches, stage, variant, seed)
         return hand_over(folder, stage, len(chosen), kept, drops) | told
     names = "samples", "temperature", "top_p", "max_tokens", "low_score", "simple_share"
-    return Stage(stage, work, (text, *models), {name: getattr(p, name) for name in names}
-                 | {"seed": seed})
+    return Stage(stage, work, (text, *models),
+                 {name: getattr(p, name) for name in names} | {"seed": seed})
 
 # %% ../nbs/34_synthesis.ipynb #5245c1fd
 def own_passages(file: Path, lang: str, p: Profile) -> tuple[list[Record], list[Drop]]:
     """The passages that `aquilt corpus` wrote into a file, or those of any other text, cut and
     cleaned as it does, and the ledger. Raises UserError as it does."""
-    first = next((row for _, row in read_lines(file)),
-                 None) if file.suffix == ".jsonl" and file.is_file() else None
+    first = (next((row for _, row in read_lines(file)), None)
+             if file.suffix == ".jsonl" and file.is_file() else None)
     if isinstance(first, dict) and {"text", "source", "span"} <= first.keys():
         return [r.with_(lang=lang or r.lang) for r in read_records(file)], []
     with TemporaryDirectory() as folder:
         made = Path(folder, "passages.jsonl")
         make_corpus([file], made, model_path(p.student), p.passage_tokens,
                     rules=Rules(langs=() if lang else LANGS))
-        return [r.with_(lang=lang or r.lang) for r in read_records(made)], read_drops(made.with_name(made.name + ".dropped.jsonl"))
+        return ([r.with_(lang=lang or r.lang) for r in read_records(made)],
+                read_drops(made.with_name(made.name + ".dropped.jsonl")))
 
+# %% ../nbs/34_synthesis.ipynb #c16e2644
 def synthesize_file(file: str | Path, task: str, out: str | Path, lang: str = "",
                     profile: str = "mini") -> dict:
     """Turn a file or folder of text into inspected records, `out`, and a ledger beside it, with the
@@ -121,7 +126,8 @@ def synthesize_file(file: str | Path, task: str, out: str | Path, lang: str = ""
     if task not in TASKS:
         raise UserError(f"Unknown task {task!r}: choose one of {', '.join(TASKS)}.")
     if lang not in ("", *LANGS):
-        raise UserError(f"Unknown language {lang!r}: choose one of {', '.join(LANGS)}, or leave it to be found out.")
+        raise UserError(f"Unknown language {lang!r}: choose one of {', '.join(LANGS)}, or leave "
+                        "it to be found out.")
     run, out = open_run(profile), Path(out)
     if out.resolve() == Path(file).resolve():
         raise UserError(f"{out} is the file of passages itself: choose another name for --out.")
@@ -129,7 +135,8 @@ def synthesize_file(file: str | Path, task: str, out: str | Path, lang: str = ""
     own, unusable = own_passages(Path(file), lang, run.profile)
     passages = [r.with_(task=task) for r in own]
     engine = open_engine(run.profile.engine, str(run.folder("synthesiser") / "merged"))
-    caches = out.with_name(f"{out.name}.completions.jsonl"), out.with_name(f"{out.name}.scores.jsonl")
+    caches = (out.with_name(f"{out.name}.completions.jsonl"),
+              out.with_name(f"{out.name}.scores.jsonl"))
     kept, drops, _ = inspected_data(engine, run.folder("inspector") / "adapter", passages, (),
                                     run.profile, caches, "synthesize")
     write_records(out, kept)

@@ -32,6 +32,7 @@ def judged_domains(run: Run) -> dict[str, list[Judged]]:
     return {b.name: [Judged(r.score, right(r)) for r in generated(run, AQUILT, b)]
             for b in available(run.profile)}
 
+# %% ../nbs/57_thresholds.ipynb #47c99cee
 def share(part: int, whole: int) -> float | None: return part / whole if whole else None
 
 def what_if(records: Sequence[Judged], removed: int) -> dict[str, float | int | None]:
@@ -65,10 +66,10 @@ def reliability(records: Sequence[Judged]) -> "pandas.DataFrame":
                      "from": low, "to": high})
     return pandas.DataFrame(rows)
 
-def figure_thresholds(table: "pandas.DataFrame", curve: "pandas.DataFrame",
-                      title: str) -> "Figure":
-    """Yield and precision at each threshold, each domain and all; and the reliability curve. Returns
-    a matplotlib figure."""
+# %% ../nbs/57_thresholds.ipynb #b25f9057
+def figure_thresholds(table: "pandas.DataFrame", curve: "pandas.DataFrame", title: str) -> "Figure":
+    """Yield and precision at each threshold, each domain and all; and the reliability curve.
+    Returns a matplotlib figure."""
     from matplotlib.figure import Figure
     figure = Figure(figsize=(12, 4), layout="constrained")
     axes = figure.subplots(1, 3)
@@ -81,8 +82,8 @@ def figure_thresholds(table: "pandas.DataFrame", curve: "pandas.DataFrame",
     axes[0].legend(fontsize=8)
     shown = curve.dropna(subset=["right"])
     errors = [shown["right"] - shown["from"], shown["to"] - shown["right"]]
-    axes[2].errorbar(shown["score"], shown["right"].astype(float), [e.astype(float) for e in errors],
-                     fmt="o-", color="black", capsize=3)
+    axes[2].errorbar(shown["score"], shown["right"].astype(float),
+                     [e.astype(float) for e in errors], fmt="o-", color="black", capsize=3)
     axes[2].set(xlabel="the inspector's score", ylabel="right among them", ylim=(-0.05, 1.05),
                 xticks=range(1, 6))
     figure.suptitle(title)

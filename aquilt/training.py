@@ -56,6 +56,7 @@ def synthesis_example(record: Record, with_logic: bool = True) -> Example:
 SMALL_VOCABULARY = 16_384
 CHECKPOINT_SECONDS = 120.0
 
+# %% ../nbs/32c_training.ipynb #2cfa23b8
 def make_trainer(base: str, examples: Sequence[Example], folder: Path, recipe: Recipe):
     """An SFTTrainer with a LoRA on all linear layers of a frozen base; given prompt and completion,
     TRL's loss is that of Eq. 3."""
@@ -75,6 +76,7 @@ def make_trainer(base: str, examples: Sequence[Example], folder: Path, recipe: R
     _show_progress(trainer)
     return trainer
 
+# %% ../nbs/32c_training.ipynb #5610b696
 def plain_trainer() -> type:
     """An SFTTrainer whose loss is the cross-entropy of `transformers`, on the logits from the first
     completion's beginning on."""
@@ -85,7 +87,8 @@ def plain_trainer() -> type:
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
             length = inputs["labels"].shape[1]
             learnt = (inputs["labels"] != -100).any(dim=0).nonzero()
-            kept = length - max(0, int(learnt.min()) - 1)  # a token is predicted from the one before
+            # a token is predicted from the one before
+            kept = length - max(0, int(learnt.min()) - 1)
             inputs |= {"labels": inputs["labels"][:, -kept:], "logits_to_keep": kept,
                        "use_cache": False}
             return Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
@@ -116,14 +119,18 @@ def _arguments(folder: Path, recipe: Recipe, examples: int):
     gpu = torch.cuda.is_available()
     updates = max(1, examples * recipe.epochs // recipe.batch_size)
     return SFTConfig(
-        output_dir=str(folder), per_device_train_batch_size=recipe.batch_size, num_train_epochs=recipe.epochs, learning_rate=recipe.learning_rate,
-        lr_scheduler_type="cosine", warmup_steps=updates // 10, max_length=None, seed=recipe.seed, data_seed=recipe.seed, train_sampling_strategy="group_by_length",
-        use_cpu=not gpu, bf16=gpu and recipe.dtype == "bfloat16", gradient_checkpointing=gpu, logging_steps=max(1, updates // 20), save_strategy="no", save_total_limit=1,
+        output_dir=str(folder), per_device_train_batch_size=recipe.batch_size,
+        num_train_epochs=recipe.epochs, learning_rate=recipe.learning_rate,
+        lr_scheduler_type="cosine", warmup_steps=updates // 10, max_length=None,
+        seed=recipe.seed, data_seed=recipe.seed, train_sampling_strategy="group_by_length",
+        use_cpu=not gpu, bf16=gpu and recipe.dtype == "bfloat16", gradient_checkpointing=gpu,
+        logging_steps=max(1, updates // 20), save_strategy="no", save_total_limit=1,
         report_to="none", dataloader_pin_memory=gpu, disable_tqdm=True)
 
 # %% ../nbs/32c_training.ipynb #13e0e7a5
 def train_lora(base: str, examples: Sequence[Example], folder: Path, recipe: Recipe) -> dict:
-    """Train a LoRA and save it in `folder/adapter` (Eq. 3, 5). A killed training goes on from its last checkpoint.
+    """Train a LoRA and save it in `folder/adapter` (Eq. 3, 5). A killed training goes on from its
+    last checkpoint.
 
     Returns the loss curve, the counts of examples, updates and tokens (over all epochs), and the
     share of trainable parameters."""
@@ -149,8 +156,9 @@ def merge_adapter(base: str, adapter: Path, folder: Path) -> Path:
     what the inspector's LoRA is trained on (Eq. 5), and the fast way to generate on a CPU."""
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base,
-        use_safetensors=True, dtype="auto"), str(adapter)).merge_and_unload()
+    model = PeftModel.from_pretrained(
+        AutoModelForCausalLM.from_pretrained(base, use_safetensors=True, dtype="auto"),
+        str(adapter)).merge_and_unload()
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(base).save_pretrained(folder)
     return folder
@@ -169,6 +177,7 @@ class Variant:
 
 FULL, WITHOUT_LOGIC = Variant(), Variant("without_logic/", with_logic=False)
 
+# %% ../nbs/32c_training.ipynb #b7f000c9
 def training(
     name: str,
     base: str,  # the folder or hub id of the model
@@ -176,7 +185,8 @@ def training(
     example: Callable[[Record], Example],
     recipe: Recipe,
     inputs: Sequence[str],
-    merge: bool,  # whether the model with the adapter in its weights is wanted as well, in `merged/`
+    # whether the model with the adapter in its weights is wanted as well, in `merged/`
+    merge: bool,
     models: Sequence[str] = (),  # models that are no stage's
 ) -> Stage:
     """A training stage: examples that fit are trained on, the others go to the ledger; the adapter
@@ -190,7 +200,8 @@ def training(
         drops = [Drop(stage=name, reason=f"longer than {recipe.max_length} tokens", raw=r.raw,
                       record=r) for r, ok in zip(given, fits) if not ok]
         if not kept:
-            raise UserError(f"{folder}: nothing to train on; of {len(given)} records none fits into {recipe.max_length} tokens.")
+            raise UserError(f"{folder}: nothing to train on; of {len(given)} records none fits "
+                            f"into {recipe.max_length} tokens.")
         metrics = train_lora(base, [e for e, ok in zip(examples, fits) if ok], folder, recipe)
         if merge: merge_adapter(base, folder / "adapter", folder / "merged")
         return hand_over(folder, name, len(given), kept, drops) | metrics
@@ -200,8 +211,9 @@ def training(
 def synthesiser(run: Run, variant: Variant = FULL, seed: int = 0) -> Stage:
     "Stage `synthesiser`: LLM_AQuilt (Eq. 3)."
     p = run.profile
-    recipe = Recipe(p.learning_rate, p.batch_size, p.epochs, p.lora_rank, p.max_length, p.dtype,
-                    seed)
+    recipe = Recipe(p.learning_rate, p.batch_size, p.epochs,
+                    p.lora_rank, p.max_length, p.dtype, seed)
     base = model_path(p.student)
     return training(variant.stage("synthesiser"), base, lambda: run.records("filtering"),
-                    lambda record: synthesis_example(record, variant.with_logic), recipe, ("filtering",), merge=True, models=(base,))
+                    lambda record: synthesis_example(record, variant.with_logic), recipe,
+                    ("filtering",), merge=True, models=(base,))

@@ -26,9 +26,10 @@ def agrees(
 
 # %% ../../nbs/evaluation/51_audit.ipynb #8179153c
 def finding(where: str, claim: str, printed: str, recomputed: Any, agree: bool) -> dict[str, Any]:
-    """One row of the audit; `recomputed` is shown with three decimals where it is a number with a fraction."""
-    shown = f"{recomputed:.3f}".rstrip("0").rstrip(".") if isinstance(recomputed,
-        float) else str(recomputed)
+    """One row of the audit; `recomputed` is shown with three decimals where it is a
+    number with a fraction."""
+    shown = (f"{recomputed:.3f}".rstrip("0").rstrip(".") if isinstance(recomputed, float)
+             else str(recomputed))
     return {"where": where, "claim": claim, "printed": printed, "recomputed": shown,
             "agrees": bool(agree)}
 
@@ -58,7 +59,8 @@ def row_name(key: str | tuple[str, ...]) -> str:
 
 # %% ../../nbs/evaluation/51_audit.ipynb #65471bd1
 def audit_means() -> list[dict[str, Any]]:
-    """Each printed average of Tables 2 to 6 beside the mean of its row; rows without one (NA) are passed over."""
+    """Each printed average of Tables 2 to 6 beside the mean of its row; rows without one
+    (NA) are passed over."""
     findings = []
     for number, average, columns in AVERAGES:
         means = paper_table(number)[columns].mean(axis=1)
@@ -69,7 +71,8 @@ def audit_means() -> list[dict[str, Any]]:
 
 # %% ../../nbs/evaluation/51_audit.ipynb #e2e85ab9
 def audit_ranking() -> list[dict[str, Any]]:
-    """For each base model of Table 2, the source with the best printed average and the one with the best mean of printed cells."""
+    """For each base model of Table 2, the source with the best printed average and the one
+    with the best mean of printed cells."""
     table, findings = paper_table(2), []
     means = table[[f"{task} Score" for task in FIVE]].mean(axis=1)[table["Avg. Score"].notna()]
     for model in table.index.unique("Model"):
@@ -80,36 +83,45 @@ def audit_ranking() -> list[dict[str, Any]]:
 
 # %% ../../nbs/evaluation/51_audit.ipynb #da3bd604
 def audit_totals() -> list[dict[str, Any]]:
-    """Table 1: both column sums, the 703k of the text, ten task types, and the caps of 50k per task and language and 2k per score."""
+    """Table 1: both column sums, the 703k of the text, ten task types, and the caps
+    of 50k per task and language and 2k per score."""
     table, printed = paper_table(1), printed_table(1)
     rows = table.drop("Total")
     logic, inspection = rows.drop("Self-Inspection"), rows.loc["Self-Inspection"]
     sums = {lang: float(rows[lang].sum()) for lang in rows}
     total, kinds = float(table.loc["Total"].sum()), paper_claim("task types")["printed"]
     return [
-        *(finding("Table 1", f"total, {lang}", printed.loc["Total", lang], value, agrees(printed.loc["Total", lang], value)) for lang, value in sums.items()),
-        finding("§1", "examples in all", paper_claim("examples")["printed"], total, agrees(paper_claim("examples")["printed"], total)),
+        *(finding("Table 1", f"total, {lang}", printed.loc["Total", lang], value,
+                  agrees(printed.loc["Total", lang], value)) for lang, value in sums.items()),
+        finding("§1", "examples in all", paper_claim("examples")["printed"], total,
+                agrees(paper_claim("examples")["printed"], total)),
         finding("§4.1", "task types", kinds, len(logic), int(kinds) == len(logic)),
-        finding("§4.1", "largest count of a task and language, thousand", "at most 50k", float(logic.max().max()), logic.max().max() <= 50),
-        finding("§4.1", "self-inspection data of a language, thousand", "at most 5 x 2k", float(inspection.max()), inspection.max() <= 10),
+        finding("§4.1", "largest count of a task and language, thousand", "at most 50k",
+                float(logic.max().max()), logic.max().max() <= 50),
+        finding("§4.1", "self-inspection data of a language, thousand", "at most 5 x 2k",
+                float(inspection.max()), inspection.max() <= 10),
     ]
 
 # %% ../../nbs/evaluation/51_audit.ipynb #ba46245f
 def audit_repeats() -> list[dict[str, Any]]:
-    """Cells that two tables print: Table 8 and Table 2 (ROUGE-L), Tables 3 and 5 and Table 2 (AQuilt on Llama3-8B)."""
+    """Cells that two tables print: Table 8 and Table 2 (ROUGE-L), Tables 3 and 5 and
+    Table 2 (AQuilt on Llama3-8B)."""
     main = printed_table(2)
     # Table 8 writes SI + UD for SI+UD
     again = printed_table(8).rename(index=lambda name: name.replace(" + ", "+"))
     pairs = [(f"Table 8, {task}, {row_name(key)}", main.loc[key, f"{task} Score"], cell)
              for task in FIVE[3:] for key, cell in again[f"{task} Rouge-L"].dropna().items()]
-    pairs += [(f"Table {number}, {task}, AQuilt", main.loc[("Llama3-8B", "AQuilt"), f"{task} Score"], printed_table(number).loc["AQuilt", task])
+    pairs += [(f"Table {number}, {task}, AQuilt",
+               main.loc[("Llama3-8B", "AQuilt"), f"{task} Score"],
+               printed_table(number).loc["AQuilt", task])
               for number in (3, 5) for task in THREE]
-    return [finding(where, "repeats Table 2", cell, first, cell == first) for where, first,
-            cell in pairs]
+    return [finding(where, "repeats Table 2", cell, first, cell == first)
+            for where, first, cell in pairs]
 
 # %% ../../nbs/evaluation/51_audit.ipynb #c78a1450
 def swapped_means() -> dict[str, dict[str, float]]:
-    """For SI+UD on each base model: the printed average, the mean with Table 2's EssayQA score, and the mean with Table 8's."""
+    """For SI+UD on each base model: the printed average, the mean with Table 2's EssayQA
+    score, and the mean with Table 8's."""
     source, table = "DeepSeek-V3 w/ SI+UD", paper_table(2)
     essay = paper_table(8)["EssayQA Rouge-L"].xs("DeepSeek-V3 w/ SI + UD", level="Source")
     rows = {}
@@ -124,15 +136,18 @@ def swapped_means() -> dict[str, dict[str, float]]:
 def cost_ratio(
     source: str,  # a source of Table 2
 ) -> dict[str, float]:
-    """AQuilt's average cost in percent of another source's (Table 2), for each base model and for both together."""
+    """AQuilt's average cost in percent of another source's (Table 2), for each base model and
+    for both together."""
     costs = paper_table(2)["Avg. Cost"].unstack("Model")
     ratios = costs.loc["AQuilt"] / costs.loc[source]
-    return {**(100 * ratios).to_dict(), "both": float(100 * costs.loc["AQuilt"].sum() / costs.loc[source].sum())}
+    return {**(100 * ratios).to_dict(),
+            "both": float(100 * costs.loc["AQuilt"].sum() / costs.loc[source].sum())}
 
 # %% ../../nbs/evaluation/51_audit.ipynb #b8eba162
 def audit_costs() -> list[dict[str, Any]]:
     """The cost claims of sections 4.3, 5.4 and 6 beside the ratios of Tables 2 and 5."""
-    both, unlabeled = cost_ratio("DeepSeek-V3 w/ SI+UD")["both"], cost_ratio("DeepSeek-V3 w/ Unlabeled Data")["both"]
+    both, unlabeled = (cost_ratio("DeepSeek-V3 w/ SI+UD")["both"],
+                       cost_ratio("DeepSeek-V3 w/ Unlabeled Data")["both"])
     hours = 100 / paper_table(5).loc["Qwen2.5-72B", "Avg. Cost"]
     # 1/20 is 5 %
     rows = [("cost against SI+UD", both, "17%"), ("cost against UD", unlabeled, "31%"),
@@ -145,25 +160,33 @@ def audit_costs() -> list[dict[str, Any]]:
 
 # %% ../../nbs/evaluation/51_audit.ipynb #76bf8883
 def audit_judge() -> list[dict[str, Any]]:
-    """Tables 6 and 7: the shares of a row sum to 100 %, nearly half (40 to 50 %) score 4, and most task means exceed 3."""
+    """Tables 6 and 7: the shares of a row sum to 100 %, nearly half (40 to 50 %)
+    score 4, and most task means exceed 3."""
     shares, means = paper_table(7), paper_table(6).loc["AQuilt", list(THREE)]
     half, most = paper_claim("judge score 4")["printed"], paper_claim("judge mean")["printed"]
     return [
-        *(finding("Table 7", f"shares of {model}", "100%", f"{total:.2f}%", agrees("100.00%", total)) for model, total in shares.sum(axis=1).items()),
-        finding("§5.5", "share of AQuilt's data with score 4", half, printed_table(7).loc["AQuilt", "4"], 40 <= shares.loc["AQuilt", "4"] < 50),
-        finding("§5.5", "tasks with a mean above 3", most, f"{(means > 3).sum()} of {len(means)}", (means > 3).mean() > 0.5),
+        *(finding("Table 7", f"shares of {model}", "100%", f"{total:.2f}%",
+                  agrees("100.00%", total)) for model, total in shares.sum(axis=1).items()),
+        finding("§5.5", "share of AQuilt's data with score 4", half,
+                printed_table(7).loc["AQuilt", "4"], 40 <= shares.loc["AQuilt", "4"] < 50),
+        finding("§5.5", "tasks with a mean above 3", most, f"{(means > 3).sum()} of {len(means)}",
+                (means > 3).mean() > 0.5),
     ]
 
 # %% ../../nbs/evaluation/51_audit.ipynb #ebce1d16
 def audit_words() -> list[dict[str, Any]]:
-    """The number of sources that Appendix A names, and the cells of Table 2 in which AQuilt is above DeepSeek-V3 with unlabeled data."""
+    """The number of sources that Appendix A names, and the cells of Table 2 in which AQuilt is
+    above DeepSeek-V3 with unlabeled data."""
     table, named = paper_table(2)[[f"{task} Score" for task in FIVE]], paper_data()["sources"]
-    wins = table.xs("AQuilt", level="Source") > table.xs("DeepSeek-V3 w/ Unlabeled Data",
-        level="Source")
+    wins = (table.xs("AQuilt", level="Source")
+            > table.xs("DeepSeek-V3 w/ Unlabeled Data", level="Source"))
     won, cells = int(wins.to_numpy().sum()), wins.size
     return [
-        *(finding("App. A", f"{kind} sources", paper_claim(kind)["printed"], len(names), int(paper_claim(kind)["printed"]) == len(names)) for kind, names in named.items()),
-        finding("§5.3", "cells where AQuilt is above DeepSeek-V3 w/ Unlabeled Data", paper_claim("advantage over UD")["printed"], f"{won} of {cells}", won == cells),
+        *(finding("App. A", f"{kind} sources", paper_claim(kind)["printed"], len(names),
+                  int(paper_claim(kind)["printed"]) == len(names))
+          for kind, names in named.items()),
+        finding("§5.3", "cells where AQuilt is above DeepSeek-V3 w/ Unlabeled Data",
+                paper_claim("advantage over UD")["printed"], f"{won} of {cells}", won == cells),
     ]
 
 # %% ../../nbs/evaluation/51_audit.ipynb #96042096
@@ -174,18 +197,23 @@ def audit() -> "pandas.DataFrame":
 
 # %% ../../nbs/evaluation/51_audit.ipynb #6662e11a
 WHY = {"Avg. Score of Qwen2.5-7B, DeepSeek-V3 w/ SI+UD": "one digit: 51.07",
-       "Avg. of DeepSeek-V3": "digits: 5.03", "best average on Qwen2.5-7B": "follows from the average above",
-       "repeats Table 2": "the bases' cells changed places in Table 8", "cost against SI+UD, conclusion": "rounded below its own 17 %",
+       "Avg. of DeepSeek-V3": "digits: 5.03",
+       "best average on Qwen2.5-7B": "follows from the average above",
+       "repeats Table 2": "the bases' cells changed places in Table 8",
+       "cost against SI+UD, conclusion": "rounded below its own 17 %",
        "shares of AQuilt": "20 points are missing, most likely from score 4",
        "share of AQuilt's data with score 4": "the same 20 points",
        "unlabeled sources": "DuoRC is counted as its two parts",
        "cells where AQuilt is above DeepSeek-V3 w/ Unlabeled Data": "true of the averages alone"}
 UNCHECKED = {"§5.2": "AQuilt's Silhouette Score is higher: no number is printed",
-             "§5.1": "the effects of logic and self-inspection are significant: no spread is printed",
+             "§5.1": "the effects of logic and self-inspection are significant: "
+                     "no spread is printed",
              "§4.3": "the cost columns: neither rental price nor GPU hours are printed"}
 
+# %% ../../nbs/evaluation/51_audit.ipynb #fbff0556
 def verdicts() -> "pandas.DataFrame":
-    "Every check as holds or differs, with the likely reason, and the claims that cannot be checked."
+    """Every check as holds or differs, with the likely reason, and the claims that
+    cannot be checked."""
     import pandas as pd
     table = audit()
     found = table.drop(columns="agrees").assign(

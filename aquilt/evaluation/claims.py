@@ -32,6 +32,7 @@ class Difference:
     items: int
     seeds: int
 
+# %% ../../nbs/evaluation/43_claims.ipynb #82dbe47a
 def differences_of(first: Scores, second: Scores, benchmark: str) -> list[list[float]]:
     """For each seed the differences of all items. A row with one seed is compared with every seed
     of the other. Raises UserError where items or seeds do not match."""
@@ -40,7 +41,8 @@ def differences_of(first: Scores, second: Scores, benchmark: str) -> list[list[f
     if len(a) == 1 < len(b): a = dict.fromkeys(b, next(iter(a.values())))
     if len(b) == 1 < len(a): b = dict.fromkeys(a, next(iter(b.values())))
     if a.keys() != b.keys():
-        raise UserError(f"{benchmark}: the rows have the seeds {sorted(a)} and {sorted(b)}; compare the same ones.")
+        raise UserError(f"{benchmark}: the rows have the seeds {sorted(a)} and {sorted(b)}; "
+                        "compare the same ones.")
     if len({len(scores) for row in (a, b) for scores in row.values()}) > 1:
         raise UserError(f"{benchmark}: the rows were asked different numbers of items.")
     return [[x - y for x, y in zip(a[seed], b[seed])] for seed in sorted(a)]
@@ -78,6 +80,7 @@ class Claim:
     @property
     def text(self) -> str: return f"{self.better} {'≈' if self.within else '>'} {self.worse}"
 
+# %% ../../nbs/evaluation/43_claims.ipynb #6afd6866
 def verdict(difference: Difference | None, within: float = 0.0) -> str:
     """What an interval says of a claim; `missing` where there is none. One seed or one item decides
     nothing: its interval leaves out what varies. A claim of nearness is borne out by an interval
@@ -88,8 +91,10 @@ def verdict(difference: Difference | None, within: float = 0.0) -> str:
         inside = -within < difference.low and difference.high < within
         outside = difference.low > within or difference.high < -within
         return "reproduced" if inside else "not reproduced" if outside else "undecided"
-    return "reproduced" if difference.low > 0 else "not reproduced" if difference.high < 0 else "undecided"
+    return ("reproduced" if difference.low > 0 else "not reproduced" if difference.high < 0
+            else "undecided")
 
+# %% ../../nbs/evaluation/43_claims.ipynb #a384490d
 LOGIC = "The results show a significant drop in model performance after removing logic (5.1)"
 INSPECTION = "The results confirm the significant effect of self-inspection (5.1)"
 TRAINING = "AQuilt consistently outperforms various baselines on these tasks (4.3)"
@@ -117,11 +122,14 @@ def compared_rows(rows: Mapping[str, Scores], claim: Claim,
     if not benchmarks or not all([*better.values(), *worse.values()]): return None
     return paired_difference(better, worse)
 
+# %% ../../nbs/evaluation/43_claims.ipynb #14ef7e7b
 def claims_table(rows: Mapping[str, Scores], claims: Sequence[Claim], benchmarks: Sequence[str],
                  paper: Mapping[tuple[str, str], float | str]) -> "pandas.DataFrame":
-    """Each claim on all benchmarks together and on each: our difference with its interval, the paper's difference, the verdict.
+    """Each claim on all benchmarks together and on each: our difference with its interval, the
+    paper's difference, the verdict.
 
-    `rows` has the scores of each row by benchmark and seed, `paper` the paper's value of (row, benchmark), empty where there is none."""
+    `rows` has the scores of each row by benchmark and seed, `paper` the paper's value of (row,
+    benchmark), empty where there is none."""
     import pandas
     table = []
     together = [list(benchmarks)] if len(benchmarks) > 1 else []
@@ -131,11 +139,15 @@ def claims_table(rows: Mapping[str, Scores], claims: Sequence[Claim], benchmarks
             printed = [paper.get((row, name), "") for row in (claim.better, claim.worse)
                        for name in names]
             known = all(isinstance(value, (int, float)) for value in printed)
-            theirs = mean(printed[:len(names)]) - mean(printed[len(names):]) if known and names else None
-            table.append({"claim": claim.text, "benchmark": "all" if len(names) > 1 else "".join(names),
-                          "difference": found and round(found.value, 2), "from": found and round(found.low, 2), "to": found and round(found.high, 2),
-                          "items": found and found.items, "seeds": found and found.seeds,
-                          "paper": None if theirs is None else round(theirs, 2), "verdict": verdict(found, claim.within)})
+            theirs = (mean(printed[:len(names)]) - mean(printed[len(names):]) if known and names
+                      else None)
+            table.append({
+                "claim": claim.text, "benchmark": "all" if len(names) > 1 else "".join(names),
+                "difference": found and round(found.value, 2),
+                "from": found and round(found.low, 2), "to": found and round(found.high, 2),
+                "items": found and found.items, "seeds": found and found.seeds,
+                "paper": None if theirs is None else round(theirs, 2),
+                "verdict": verdict(found, claim.within)})
     return pandas.DataFrame(table)
 
 # %% ../../nbs/evaluation/43_claims.ipynb #40a184ef

@@ -31,22 +31,23 @@ def source_hash(thing: Callable) -> str:
     try: tree = ast.parse(textwrap.dedent(inspect.getsource(thing)))
     except (OSError, TypeError, SyntaxError):  # a lambda within a call, or code without a file
         code = getattr(thing, "__code__", None)
-        return text_hash(code.co_code.hex(),
-                         plain(code.co_consts)) if code else text_hash(str(thing))
+        return (text_hash(code.co_code.hex(), plain(code.co_consts)) if code
+                else text_hash(str(thing)))
     for node in ast.walk(tree):
         if isinstance(node, DEFINITIONS) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
     return text_hash(ast.unparse(tree))
 
+# %% ../../nbs/foundations/00c_code.ipynb #c5cb1e8f
 def class_hash(kind: type) -> str:
     """Hash of a class's bases, annotated fields and plain values. Its methods are functions of
     their own."""
-    fields = {name: re.sub(r"[\w.]+\.(?=\w)| at 0x\w+", "", str(value)) for name,
-              value in vars(kind).get("__annotations__", {}).items()}
-    values = {name: plain(value) for name, value in vars(kind).items() if not name.startswith("__")
-              and plain(value) is not None}
-    return text_hash(kind.__qualname__, [base.__qualname__ for base in kind.__bases__], fields,
-                     values)
+    fields = {name: re.sub(r"[\w.]+\.(?=\w)| at 0x\w+", "", str(value))
+              for name, value in vars(kind).get("__annotations__", {}).items()}
+    values = {name: plain(value) for name, value in vars(kind).items()
+              if not name.startswith("__") and plain(value) is not None}
+    return text_hash(kind.__qualname__, [base.__qualname__ for base in kind.__bases__],
+                     fields, values)
 
 # %% ../../nbs/foundations/00c_code.ipynb #ded378cb
 def names_in(code: CodeType) -> set[str]:
@@ -70,6 +71,7 @@ def named_by(function: FunctionType) -> Iterator[tuple[str, Any]]:
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or ()):
         yield name, cell.cell_contents
 
+# %% ../../nbs/foundations/00c_code.ipynb #be202af3
 # they carry work out and decide no result; what a stage takes from a profile is in its settings
 PLUMBING = ("aquilt.foundations.code", "aquilt.foundations.workers", "aquilt.foundations.runs",
             "aquilt.foundations.profiles")
@@ -82,8 +84,8 @@ def is_ours(thing: Any) -> bool:
     """Whether a module, function or class belongs to this package or to the open notebook, and can
     decide a result."""
     name = thing.__name__ if isinstance(thing, ModuleType) else getattr(thing, "__module__", None)
-    return isinstance(name, str) and name.split(".")[0] in ("aquilt",
-        "__main__") and name not in PLUMBING
+    return (isinstance(name, str) and name.split(".")[0] in ("aquilt", "__main__")
+            and name not in PLUMBING)
 
 # %% ../../nbs/foundations/00c_code.ipynb #3eb9ec28
 PLAIN = (str, bytes, int, float, bool, type(None), re.Pattern)
@@ -97,8 +99,10 @@ def plain(value: Any) -> str | None:
     elif isinstance(value, (tuple, list, set, frozenset)): parts = [plain(part) for part in value]
     else: return None
     if None in parts: return None
-    return f"{type(value).__name__}{sorted(parts) if isinstance(value, (set, frozenset)) else parts}"
+    return (f"{type(value).__name__}"
+            f"{sorted(parts) if isinstance(value, (set, frozenset)) else parts}")
 
+# %% ../../nbs/foundations/00c_code.ipynb #c53ccdbf
 def parts_of(thing: Any) -> list[Any]:
     """What a value is made of, as far as code may hide in it: collections, partial functions,
     classes and our own objects."""
@@ -134,16 +138,17 @@ def code_of(work: Callable) -> dict[str, str]:
         else: todo += parts_of(thing)
     return dict(sorted(_addressed(found).items()))
 
+# %% ../../nbs/foundations/00c_code.ipynb #df9fceed
 def _addressed(found: dict[str, str]) -> dict[str, str]:
     """The same with the open notebook's definitions under the module that it exports, where it
     exports one."""
     from aquilt._modidx import d
     own = {name.split(".")[1] for name in found if name.startswith("__main__.")}
-    exported = {module: sum(f"{module}.{name}" in names for name in own) for module,
-                names in _exported(d).items()}
+    exported = {module: sum(f"{module}.{name}" in names for name in own)
+                for module, names in _exported(d).items()}
     best = max(exported, key=exported.get)
-    return {re.sub("^__main__", best, name) if exported[best] else name: h for name,
-            h in found.items()}
+    return {re.sub("^__main__", best, name) if exported[best] else name: h
+            for name, h in found.items()}
 
 def _exported(index: dict) -> dict[str, set[str]]:
     return {module: set(names) for module, names in index["syms"].items()}

@@ -37,7 +37,8 @@ def causes(error: BaseException) -> tuple[set[str], str]:
     return names, " ".join(" ".join(map(str, words)).split())
 
 # %% ../../nbs/foundations/00_core.ipynb #662ec241
-TASKS = ("extractive_qa", "natural_language_inference", "single_choice", "multi_choice", "text_generation", "text_summarization", "text_classification",
+TASKS = ("extractive_qa", "natural_language_inference", "single_choice", "multi_choice",
+         "text_generation", "text_summarization", "text_classification",
          "natural_language_understanding", "open_book_qa", "closed_book_qa")
 LANGS = ("en", "zh")
 
@@ -46,6 +47,7 @@ LANGS = ("en", "zh")
 Text = Annotated[str, AfterValidator(lambda text: text if text.isascii()
                                      else text.encode("utf-8", "replace").decode())]
 
+# %% ../../nbs/foundations/00_core.ipynb #606581fb
 class Record(BaseModel):
     """One piece of data: the paper's (u, t, q, l, a, i) and its provenance. Unknown fields and
     wrong types are refused on reading."""
@@ -89,6 +91,7 @@ def text_hash(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, ensure_ascii=False, sort_keys=True,
                                      default=str).encode()).hexdigest()[:16]
 
+# %% ../../nbs/foundations/00_core.ipynb #710d41fc
 def write_text(path: str | Path, text: str | Iterable[str]) -> None:
     """Write a file whole or not at all: to a temporary name, then moved. A text that is long may
     come in pieces, one at a time in memory."""
@@ -100,7 +103,8 @@ def write_text(path: str | Path, text: str | Iterable[str]) -> None:
             file.writelines([text] if isinstance(text, str) else text)
         os.replace(temporary, path)
     except OSError as e:
-        raise UserError(f"Cannot write {path}: {e.strerror or e}. Choose a folder that you may write to.") from e
+        raise UserError(f"Cannot write {path}: {e.strerror or e}. "
+                        "Choose a folder that you may write to.") from e
     finally:
         if path.parent.is_dir(): temporary.unlink(missing_ok=True)
 
@@ -122,11 +126,12 @@ def write_records(path: str | Path, records: Iterable[Record]) -> None:
     columns = {name: [row[name] for row in rows] for name in Record.model_fields}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        pyarrow.parquet.write_table(pyarrow.table(columns), temporary := path.with_name(path.name
-            + ".tmp"))
+        pyarrow.parquet.write_table(pyarrow.table(columns),
+                                    temporary := path.with_name(path.name + ".tmp"))
         os.replace(temporary, path)
     except OSError as e:
-        raise UserError(f"Cannot write {path}: {e.strerror or e}. Choose a folder that you may write to.") from e
+        raise UserError(f"Cannot write {path}: {e.strerror or e}. "
+                        "Choose a folder that you may write to.") from e
 
 # %% ../../nbs/foundations/00_core.ipynb #92791230
 def read_lines(path: str | Path) -> Iterator[tuple[int, Any]]:
@@ -134,15 +139,18 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, Any]]:
     Raises UserError that names file and line."""
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path} does not exist as a file: check the path, or run the stage that writes it.")
+        raise UserError(f"{path} does not exist as a file: check the path, "
+                        "or run the stage that writes it.")
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip(): continue
             try: row = json.loads(line.decode("utf-8-sig"))
             except (ValueError, RecursionError) as e:
-                raise UserError(f"{path}, line {number}: not JSON ({e}). Restore the line or delete it.") from e
+                raise UserError(f"{path}, line {number}: not JSON ({e}). "
+                                "Restore the line or delete it.") from e
             yield number, row
 
+# %% ../../nbs/foundations/00_core.ipynb #0d546fbe
 def read_records(path: str | Path) -> list[Record]:
     """Read records from JSON Lines or Parquet. Raises UserError that names the file, the line and
     the field of the first record that does not fit."""
@@ -154,7 +162,8 @@ def read_records(path: str | Path) -> list[Record]:
 def _parquet_rows(path: Path) -> list[dict]:
     import pyarrow.parquet
     if not path.is_file():
-        raise UserError(f"{path} does not exist as a file: check the path, or run the stage that writes it.")
+        raise UserError(f"{path} does not exist as a file: check the path, "
+                        "or run the stage that writes it.")
     try: return pyarrow.parquet.read_table(path).to_pylist()
     except (OSError, ValueError) as e:
         raise UserError(f"Cannot read {path} as Parquet: {e}.") from e
@@ -162,7 +171,8 @@ def _parquet_rows(path: Path) -> list[dict]:
 def _checked(row: Any, path: Path, number: int) -> Record:
     try: return Record.model_validate(row)
     except ValidationError as e:
-        raise UserError(f"{path}, line {number}, field {first_error(e, 'the line')}. Correct the line or delete it.") from e
+        raise UserError(f"{path}, line {number}, field {first_error(e, 'the line')}. "
+                        "Correct the line or delete it.") from e
 
 # %% ../../nbs/foundations/00_core.ipynb #4c267ac0
 class Drop(BaseModel):
@@ -193,7 +203,8 @@ def reconcile(stage: str, entered: int, kept: Sequence, drops: Sequence[Drop]) -
     """The counts of a stage. Raises RuntimeError where entered is not kept + dropped: that is a
     fault of the program, never of the data."""
     if entered != len(kept) + len(drops):
-        raise RuntimeError(f"{stage}: {entered} entered, but {len(kept)} kept and {len(drops)} dropped")
+        raise RuntimeError(f"{stage}: {entered} entered, "
+                           f"but {len(kept)} kept and {len(drops)} dropped")
     return {"entered": entered, "kept": len(kept), "dropped": len(drops),
             "reasons": dict(sorted(Counter(d.reason for d in drops).items()))}
 
@@ -207,6 +218,7 @@ RECORDERS = Recorders()
 
 PACKAGE = Path(str(files("aquilt")))
 
+# %% ../../nbs/foundations/00_core.ipynb #7d2567b6
 def note(name: str) -> None:
     """Tell the open recorders that a file of the package decides what is done now. What a cache
     remembers of a file counts as read."""
@@ -219,6 +231,7 @@ def package_file(name: str) -> Path:
     note(name)
     return PACKAGE / name
 
+# %% ../../nbs/foundations/00_core.ipynb #b96a154c
 @contextmanager
 def record_files() -> Iterator[set[str]]:
     "The names of the package's files that are read meanwhile, in any thread of this process."
@@ -237,6 +250,7 @@ def of_another() -> Iterator[None]:
     try: yield
     finally: RECORDERS.thread.of_another = False
 
+# %% ../../nbs/foundations/00_core.ipynb #37105687
 def file_hash(name: str) -> str:
     "A hash of a file of the package; empty where there is none."
     path = PACKAGE / name

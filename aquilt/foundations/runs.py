@@ -25,8 +25,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from .code import code_of
-from .core import (Drop, Record, UserError, file_hash, read_drops, read_records, reconcile,
-                                     record_files, text_hash, write_drops, write_json, write_records, write_text)
+from .core import (Drop, Record, UserError, file_hash, read_drops, read_records,
+                                     reconcile, record_files, text_hash, write_drops, write_json,
+                                     write_records, write_text)
 from .profiles import Profile, get_profile
 from .workers import Call, jobs_wanted, side_by_side
 
@@ -37,6 +38,7 @@ def project_root() -> Path:
     here = Path.cwd()
     return next((p for p in (here, *here.parents) if (p / "settings.ini").exists()), here)
 
+# %% ../../nbs/foundations/00f_runs.ipynb #096155e7
 @cache
 def packages() -> dict[str, str]:
     "The versions of the packages that results depend on."
@@ -55,6 +57,7 @@ def commit() -> str:
                               cwd=project_root()).stdout.strip()
     except OSError: return ""
 
+# %% ../../nbs/foundations/00f_runs.ipynb #9c6e8114
 def environment() -> dict:
     """What a result was made with: Python, package versions, device and source commit. Work that
     never imported torch used no GPU."""
@@ -75,6 +78,7 @@ class Stage:
     settings: dict = field(default_factory=dict)
     models: tuple[str, ...] = ()  # folders or hub ids of models whose weights decide
 
+# %% ../../nbs/foundations/00f_runs.ipynb #404c866a
 def model_hash(model: str) -> str:
     """What identifies a model: a hub id as it is; of a folder the sizes of its files and samples of
     64 KiB from all over them."""
@@ -92,6 +96,7 @@ def model_hash(model: str) -> str:
 # %% ../../nbs/foundations/00f_runs.ipynb #a172fc06
 DECIDES = ("settings", "inputs", "models")  # what is declared; `files` are noted
 
+# %% ../../nbs/foundations/00f_runs.ipynb #389c9c7a
 @dataclass(frozen=True)
 class Run:
     "A directory of stages for one profile."
@@ -106,13 +111,16 @@ class Run:
         path = self.folder(stage) / "result.json"
         again = f"`aquilt reproduce --profile {self.profile.name}`"
         if not path.exists():
-            raise UserError(f"{path} does not exist: run the notebooks before this one at profile {self.profile.name}, or {again}.")
+            raise UserError(f"{path} does not exist: run the notebooks before this one at profile "
+                            f"{self.profile.name}, or {again}.")
         try: found = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as e: found = str(e)
         if not isinstance(found, dict) or "hash" not in found:
-            raise UserError(f"{path} is damaged ({str(found)[:80]}): delete it and repeat the command; the stage is then done again.")
+            raise UserError(f"{path} is damaged ({str(found)[:80]}): delete it and repeat the "
+                            "command; the stage is then done again.")
         if not found.keys() >= {*DECIDES, "files"}:
-            raise UserError(f"{path} was written by an older version of aquilt: repeat {again}, which does the stage again.")
+            raise UserError(f"{path} was written by an older version of aquilt: repeat {again}, "
+                            "which does the stage again.")
         return found
 
     def records(self, stage: str) -> list[Record]:
@@ -135,10 +143,12 @@ class Run:
 def decides(run: Run, stage: Stage) -> dict:
     """What is declared to decide a stage's result, as JSON has it. Raises UserError where an input
     is not done."""
-    declared = {"settings": stage.settings, "inputs": {name: run.result(name)["hash"] for name in stage.inputs},
+    declared = {"settings": stage.settings,
+                "inputs": {name: run.result(name)["hash"] for name in stage.inputs},
                 "models": {Path(model).name: model_hash(model) for model in stage.models}}
     return json.loads(json.dumps(declared, default=str))
 
+# %% ../../nbs/foundations/00f_runs.ipynb #3fce08eb
 PHRASES = {"settings": "{name} was {old}, is {new}", "inputs": "{name} was done again",
            "models": "the model {name} has other weights"}
 
@@ -152,6 +162,7 @@ def differences(old: dict, new: dict) -> list[str]:
                 found.append(PHRASES[part].format(name=name, **values))
     return found
 
+# %% ../../nbs/foundations/00f_runs.ipynb #846eb01c
 def why_again(run: Run, stage: Stage) -> list[str]:
     """Why a stage has to be done; empty where its result stands. Raises UserError where the result
     is damaged."""
@@ -176,12 +187,14 @@ def locked(folder: Path, patience: float = 10.0) -> Iterator[None]:
             try: fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as e:
                 if time.time() - began > patience:
-                    raise UserError(f"Another process is at work in {folder}: wait until it ends, or stop it.") from e
+                    raise UserError(f"Another process is at work in {folder}: "
+                                    "wait until it ends, or stop it.") from e
                 time.sleep(0.2)
             else: break
         yield
     finally: os.close(handle)
 
+# %% ../../nbs/foundations/00f_runs.ipynb #252f31da
 @contextmanager
 def room_on_disk(folder: Path) -> Iterator[None]:
     "Turn a full disk, which every library reports in its own way, into a UserError."
@@ -189,8 +202,10 @@ def room_on_disk(folder: Path) -> Iterator[None]:
     except Exception as e:
         if getattr(e, "errno", None) != errno.ENOSPC and os.strerror(errno.ENOSPC) not in str(e):
             raise
-        raise UserError(f"No space is left on the disk of {folder}: free some and repeat the command. What was finished is kept.") from e
+        raise UserError(f"No space is left on the disk of {folder}: free some and repeat the "
+                        "command. What was finished is kept.") from e
 
+# %% ../../nbs/foundations/00f_runs.ipynb #72c850d6
 def perform(run: Run, stage: Stage, declared: dict, code: dict[str, str]) -> None:
     """Do a stage in this process: its work, then its result. What decides it is told: a worker does
     not have the sources of a notebook's cells."""
@@ -200,7 +215,8 @@ def perform(run: Run, stage: Stage, declared: dict, code: dict[str, str]) -> Non
         began = time.time()
         metrics = stage.work(folder)
         files = {name: file_hash(name) for name in sorted(read)}
-        result = {"stage": stage.name, "profile": run.profile.name, "hash": text_hash(stage.name, declared, files), **declared,
+        result = {"stage": stage.name, "profile": run.profile.name,
+                  "hash": text_hash(stage.name, declared, files), **declared,
                   "files": files, **metrics, "code": code, "seconds": round(time.time() - began, 1),
                   "environment": environment()}
         write_json(folder / "result.json", result)
@@ -231,11 +247,14 @@ def open_run(profile: str) -> Run:
     root = Path(os.environ.get("AQUILT_RUN_DIR") or project_root() / "runs" / chosen.name)
     try: root.mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        raise UserError(f"Cannot write the run directory {root}: {e.strerror}. Choose another with --run-dir.") from e
+        raise UserError(f"Cannot write the run directory {root}: {e.strerror}. "
+                        "Choose another with --run-dir.") from e
     if not os.access(root, os.W_OK):
-        raise UserError(f"Cannot write the run directory {root}: permission denied. Choose another with --run-dir.")
+        raise UserError(f"Cannot write the run directory {root}: permission denied. "
+                        "Choose another with --run-dir.")
     return Run(chosen, root)
 
+# %% ../../nbs/foundations/00f_runs.ipynb #a73c8929
 def figures_dir(run: Run) -> Path:
     """Where a run's tables and figures go: `AQUILT_FIGURES_DIR` where it is set, else
     `figures/<profile>` in the project."""
@@ -258,7 +277,8 @@ def save_figure(figure, run: Run, name: str, caption: str = "") -> Path:
     path = figures_dir(run) / f"{name}.png"
     try: path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        raise UserError(f"Cannot write {path}: {e.strerror}. Choose a folder that you may write to.") from e
+        raise UserError(f"Cannot write {path}: {e.strerror}. "
+                        "Choose a folder that you may write to.") from e
     with matplotlib.rc_context({"svg.hashsalt": name}):
         figure.savefig(path, dpi=110)
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
@@ -274,8 +294,8 @@ def save_table(table, run: Run, name: str, caption: str) -> Path:
     text = table.map(lambda v: "" if v is None or v != v else str(v))
     rows = [list(map(str, table.columns)), ["---"] * len(table.columns), *text.values.tolist()]
     write_text(path, text.to_csv(index=False))
-    write_text(path.with_suffix(".md"), caption + "\n\n" + "".join("| "
-        + " | ".join(v.replace("|", "\\|") for v in row) + " |\n" for row in rows))
+    write_text(path.with_suffix(".md"), caption + "\n\n" + "".join(
+        "| " + " | ".join(v.replace("|", "\\|") for v in row) + " |\n" for row in rows))
     write_json(path.with_suffix(".json"), {"caption": caption})
     return path
 
@@ -284,5 +304,6 @@ def ledger_table(run: Run, stages: Sequence[str]):
     "One row per stage: entered, kept, dropped and the reasons, as a DataFrame."
     import pandas
     counts = {s: run.result(s)["counts"] for s in stages}
-    return pandas.DataFrame([{"stage": s} | c | {"reasons": ", ".join(f"{r}: {n}" for r,
-        n in c["reasons"].items())} for s, c in counts.items()])
+    return pandas.DataFrame([
+        {"stage": s} | c | {"reasons": ", ".join(f"{r}: {n}" for r, n in c["reasons"].items())}
+        for s, c in counts.items()])

@@ -27,6 +27,7 @@ class Scorers:
     corrected: Scorer
     needs: tuple[str, ...] = ("references",)
 
+# %% ../../nbs/foundations/00e_scenes.ipynb #80bb99c3
 def known_task() -> Sequence[tuple[str, str]]:
     "The task type was seen in training: no question has to begin with an instruction."
     return ()
@@ -37,6 +38,7 @@ def texts_of_items(p: Profile, asked: Callable[[], list[dict]]) -> list[str]:
     "The prompts and references of the test items that a run asks."
     return [text for item in asked() for text in (item["prompt"], *item["references"])]
 
+# %% ../../nbs/foundations/00e_scenes.ipynb #9f79d331
 @dataclass(frozen=True)
 class Benchmark:
     "A downstream task, with all that an experiment asks of it."
@@ -69,6 +71,7 @@ def no_words(lang: str) -> str:
     "The scene has no vocabulary of its own."
     return ""
 
+# %% ../../nbs/foundations/00e_scenes.ipynb #73e37413
 @dataclass(frozen=True)
 class Scene:
     "Where text, test items and truth come from."

@@ -35,6 +35,7 @@ def visible_gpus() -> tuple[str, ...]:
     except OSError: return ()
     return tuple(str(i) for i in range(listed.count("GPU ")))
 
+# %% ../../nbs/foundations/00d_workers.ipynb #355a253c
 def default_jobs(threads: int) -> int:
     """How many workers this machine bears: one for each GPU, else one for each `threads` cores; 0
     threads: one."""
@@ -69,6 +70,7 @@ def begin(parent: int) -> None:
 
     tqdm.auto.tqdm = Bar  # before any library takes the other one
 
+# %% ../../nbs/foundations/00d_workers.ipynb #5a84a601
 def _watch(parent: int) -> None:
     while os.getppid() == parent: time.sleep(1)
     os._exit(1)
@@ -93,6 +95,7 @@ class Call:
         "Where the worker's libraries write their messages."
         return self.progress.with_name("log.txt")
 
+# %% ../../nbs/foundations/00d_workers.ipynb #d5005113
 OWN = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "TOKENIZERS_PARALLELISM",
        "HF_HUB_DISABLE_TELEMETRY")  # of each worker
 
@@ -100,6 +103,7 @@ def surroundings() -> dict[str, str]:
     "The environment variables that a call should find, whenever its worker was started."
     return {name: value for name, value in os.environ.items() if name not in OWN}
 
+# %% ../../nbs/foundations/00d_workers.ipynb #c70b12c1
 def carry_out(call: Call, environment: dict[str, str], folder: str) -> Any:
     """Do a call in this process. What is no UserError becomes a RuntimeError that names the call:
     not every error can travel."""
@@ -128,6 +132,7 @@ def pack_cached(function: Any) -> tuple | str:
     if function.__module__ != "__main__": return function.__qualname__
     return cached_again, (function.__wrapped__, function.cache_parameters())
 
+# %% ../../nbs/foundations/00d_workers.ipynb #80fff291
 class Worker:
     """A process with its share of threads and GPUs; it starts with its first call, and again after
     it has idled for five minutes."""
@@ -139,14 +144,16 @@ class Worker:
         share |= {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"}
         if gpus: share["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
         self.threads, self.gpus = threads, tuple(gpus)
-        self.pool = ProcessPoolExecutor(1, timeout=300, job_reducers={functools._lru_cache_wrapper: pack_cached}, initializer=begin,
-                                        initargs=(os.getpid(),), env=share)
+        self.pool = ProcessPoolExecutor(
+            1, timeout=300, job_reducers={functools._lru_cache_wrapper: pack_cached},
+            initializer=begin, initargs=(os.getpid(),), env=share)
 
     def start(self, call: Call):
         return self.pool.submit(carry_out, call, surroundings(), os.getcwd())
 
     def stop(self) -> None: self.pool.shutdown(wait=True, kill_workers=True)
 
+# %% ../../nbs/foundations/00d_workers.ipynb #96636cac
 IDLE: list[Worker] = []  # workers of earlier calls, which have their imports
 
 def dismiss() -> None:
@@ -193,11 +200,14 @@ def side_by_side(calls: Sequence[Call], jobs: int, threads: int = 0) -> list[Any
     if errors: raise errors[0]
     return results
 
+# %% ../../nbs/foundations/00d_workers.ipynb #ae294964
 def _told(error: Exception, call: Call) -> Exception:
     from loky.process_executor import TerminatedWorkerError
     if not isinstance(error, TerminatedWorkerError): return error
-    return UserError(f"{call.name}: its process died, most often because memory was not enough. What was finished is kept; "
-                     f"repeat the command with fewer processes (--jobs 1), or on a machine with more memory. Its last words are in {call.log}.")
+    return UserError(f"{call.name}: its process died, most often because memory was not enough. "
+                     "What was finished is kept; repeat the command with fewer processes "
+                     "(--jobs 1), or on a machine with more memory. "
+                     f"Its last words are in {call.log}.")
 
 def _after(worker: Worker, future: Any) -> Worker:
     "The worker for the next call: a new process after one that held a GPU, or that died."
@@ -213,6 +223,7 @@ def progress_of(call: Call) -> tuple[str, float]:
     except (OSError, ValueError): return "", 0.0
     return desc, min(1.0, n / total) if total else 0.0
 
+# %% ../../nbs/foundations/00d_workers.ipynb #ac95f557
 class Display:
     "One bar for all calls, in a terminal or a notebook."
 
@@ -227,9 +238,9 @@ class Display:
         "Redraw: what is done, and for each call at work its name, step and part."
         found = {call.name: progress_of(call) for call in at_work}
         self.bar.n = min(self.total, self.done + sum(part for _, part in found.values()))
-        steps = [" ".join(filter(None, (name, desc.strip(), f"{part:.0%}"))) for name,
-                 (desc, part) in found.items()]
-        self.bar.set_postfix_str(f"{self.done} of {self.total} done; {', '.join(steps)}" if steps
-                                 else "")
+        steps = [" ".join(filter(None, (name, desc.strip(), f"{part:.0%}")))
+                 for name, (desc, part) in found.items()]
+        self.bar.set_postfix_str(
+            f"{self.done} of {self.total} done; {', '.join(steps)}" if steps else "")
 
     def __exit__(self, *_: Any) -> None: self.bar.close()

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..foundations.core import UserError, write_text
-from .curriculum import LEARNT, MARKS, Segment, chats, documents, draw_facts, exercising, passage
+from .curriculum import (LEARNT, MARKS, Segment, chats, documents, draw_facts,
+                                         exercising, passage)
 from .questions import ask, value
 
 # %% ../../nbs/miniature/03e_pretraining.ipynb #a040d804
@@ -25,16 +26,23 @@ PIECES = r" ?[A-Z][a-z]*| ?[a-z]+|\d|[\u4e00-\u9fff]| ?[^\sA-Za-z0-9\u4e00-\u9ff
 CHAT = ("{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
 
+# %% ../../nbs/miniature/03e_pretraining.ipynb #cd7f5237
 def train_tokenizer(texts: Iterator[str]):
-    "A byte-level BPE of `VOCABULARY` tokens with a ChatML template, as a transformers fast tokenizer."
+    """A byte-level BPE of `VOCABULARY` tokens with a ChatML template, as a transformers
+    fast tokenizer."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(PIECES), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex(PIECES), "isolated"),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=VOCABULARY, special_tokens=list(SPECIAL), initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
+    trainer = trainers.BpeTrainer(vocab_size=VOCABULARY, special_tokens=list(SPECIAL),
+                                  initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+                                  show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=SPECIAL[0], pad_token=SPECIAL[0], chat_template=CHAT, model_max_length=1024,
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=SPECIAL[0],
+                                   pad_token=SPECIAL[0], chat_template=CHAT, model_max_length=1024,
                                    clean_up_tokenization_spaces=False)
 
 # %% ../../nbs/miniature/03e_pretraining.ipynb #259f2c29
@@ -42,21 +50,29 @@ ARCHITECTURES = ("qwen2", "llama")
 ROW, ROWS = 256, 24  # tokens in a row, rows in a step
 
 def new_model(architecture: str, seed: int = 0):
-    "An untrained model of about a million parameters: Qwen2, whose attention has biases, or Llama, whose has none."
+    """An untrained model of about a million parameters: Qwen2, whose attention has biases, or
+    Llama, whose has none."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
-    if architecture not in ARCHITECTURES: raise UserError(f"Unknown architecture {architecture!r}: choose one of {', '.join(ARCHITECTURES)}.")
-    shape = dict(vocab_size=VOCABULARY, hidden_size=128, intermediate_size=384, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=1024,
-                 tie_word_embeddings=True, bos_token_id=None, eos_token_id=0, pad_token_id=0)
+    if architecture not in ARCHITECTURES:
+        raise UserError(f"Unknown architecture {architecture!r}: choose one of "
+                        f"{', '.join(ARCHITECTURES)}.")
+    shape = dict(vocab_size=VOCABULARY, hidden_size=128, intermediate_size=384,
+                 num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=4,
+                 max_position_embeddings=1024, tie_word_embeddings=True,
+                 bos_token_id=None, eos_token_id=0, pad_token_id=0)
     torch.manual_seed(seed)
-    return Qwen2ForCausalLM(Qwen2Config(**shape)) if architecture == "qwen2" else LlamaForCausalLM(LlamaConfig(**shape))
+    return (Qwen2ForCausalLM(Qwen2Config(**shape)) if architecture == "qwen2"
+            else LlamaForCausalLM(LlamaConfig(**shape)))
 
 # %% ../../nbs/miniature/03e_pretraining.ipynb #5ca5eac7
-def rows(documents: Iterator[list[Segment]], tokenizer, length: int = ROW) -> Iterator[tuple[list[int], list[float]]]:
+def rows(documents: Iterator[list[Segment]], tokenizer,
+         length: int = ROW) -> Iterator[tuple[list[int], list[float]]]:
     "Documents packed end to end into rows of `length` tokens with their loss weights."
     tokens, weights = [], []
     for document in documents:
-        for ids, (_, weight) in zip(tokenizer([t for t, _ in document], add_special_tokens=False).input_ids, document):
+        for ids, (_, weight) in zip(
+                tokenizer([t for t, _ in document], add_special_tokens=False).input_ids, document):
             tokens += ids
             weights += [weight] * len(ids)
         tokens.append(tokenizer.eos_token_id)
@@ -67,7 +83,8 @@ def rows(documents: Iterator[list[Segment]], tokenizer, length: int = ROW) -> It
 
 # %% ../../nbs/miniature/03e_pretraining.ipynb #2610eecf
 def exact_match(model, tokenizer, n: int = 100, seed: int = 0) -> float:
-    "The share of questions on unseen passages that the model answers exactly, greedily; `n` passages, up to three questions each."
+    """The share of questions on unseen passages that the model answers exactly, greedily; `n`
+    passages, up to three questions each."""
     import torch
     rng, prompts, answers = random.Random(seed), [], []
     for i in range(n):
@@ -75,7 +92,9 @@ def exact_match(model, tokenizer, n: int = 100, seed: int = 0) -> float:
         facts = draw_facts(rng, "held_out")
         text = passage(facts, lang, rng)
         for f in rng.sample(facts, 3):
-            prompts.append(text + "\n" + MARKS[lang][0] + ask(f.spec, f.entity, lang, rng.randrange(2)) + "\n" + MARKS[lang][1].rstrip(" "))
+            prompts.append(text + "\n" + MARKS[lang][0]
+                           + ask(f.spec, f.entity, lang, rng.randrange(2))
+                           + "\n" + MARKS[lang][1].rstrip(" "))
             answers.append(value(f, lang))
     tokenizer.padding_side, right = "left", 0
     for start in range(0, len(prompts), 100):
@@ -87,14 +106,16 @@ def exact_match(model, tokenizer, n: int = 100, seed: int = 0) -> float:
 
 # %% ../../nbs/miniature/03e_pretraining.ipynb #58f4c38a
 def weighted_loss(model, ids, weights):
-    """Weighted mean cross-entropy of next-token prediction; ids and weights of shape (rows, tokens).
+    """Weighted mean cross-entropy of next-token prediction; ids and weights of shape
+    (rows, tokens).
 
     Computed in bfloat16 where the processor can, which halves the time; elsewhere that would take
     eight times as long."""
     import torch
     able = bool(torch.cpu.get_capabilities().get("avx512_bf16"))
     with torch.autocast("cpu", torch.bfloat16, enabled=able): logits = model(input_ids=ids).logits
-    losses = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none")
+    losses = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(),
+                                               ids[:, 1:].flatten(), reduction="none")
     return (losses * weights[:, 1:].flatten()).sum() / weights[:, 1:].sum()
 
 # %% ../../nbs/miniature/03e_pretraining.ipynb #f3869ff8
@@ -104,15 +125,20 @@ def optimizers_for(model, peak: float) -> list:
     inner = list(model.named_parameters())
     matrices = [p for n, p in inner if p.ndim == 2 and "embed" not in n]
     others = [p for n, p in inner if p.ndim != 2 or "embed" in n]
-    return [torch.optim.Muon(matrices, lr=peak, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"), torch.optim.AdamW(others, lr=peak, betas=(0.9, 0.95), weight_decay=0.0)]
+    return [torch.optim.Muon(matrices, lr=peak, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(others, lr=peak, betas=(0.9, 0.95), weight_decay=0.0)]
 
 def rate(step: int, steps: int) -> float:
     "The learning rate's share of its peak: 100 steps up, level, and down over the second half."
     return min(1, (step + 1) / 100, max(0.02, (steps - step) / (0.5 * steps)))
 
 # %% ../../nbs/miniature/03e_pretraining.ipynb #9bd27bed
-def train_on(model, tokenizer, source: Callable[[str], Iterator[list[Segment]]], folder: Path, steps: int, peak: float, seed: int, every: int, length: int = ROW) -> list[dict]:
-    "Train a model on documents, in place; every `every` steps a row of the log and a checkpoint from which a killed run goes on. Returns the log."
+def train_on(
+    model, tokenizer, source: Callable[[str], Iterator[list[Segment]]], folder: Path, steps: int,
+    peak: float, seed: int, every: int, length: int = ROW,
+) -> list[dict]:
+    """Train a model on documents, in place; every `every` steps a row of the log and a checkpoint
+    from which a killed run goes on. Returns the log."""
     import torch
     optimizers, checkpoint, done, log = optimizers_for(model, peak), folder / "checkpoint.pt", 0, []
     if checkpoint.exists():
@@ -122,9 +148,11 @@ def train_on(model, tokenizer, source: Callable[[str], Iterator[list[Segment]]],
         done, log = saved["done"], saved["log"]
     train, began = torch.compile(weighted_loss), time.time()
     for step in range(done, steps):
-        if step == done or step % every == 0: packed = rows(source(f"{seed}/{step}"), tokenizer, length)
+        if step == done or step % every == 0:
+            packed = rows(source(f"{seed}/{step}"), tokenizer, length)
         for o in optimizers: o.param_groups[0]["lr"] = peak * rate(step, steps)
-        loss = train(model, *map(torch.tensor, zip(*(next(packed) for _ in range(ROWS * ROW // length)))))
+        loss = train(model, *map(
+            torch.tensor, zip(*(next(packed) for _ in range(ROWS * ROW // length)))))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for o in optimizers:
@@ -132,29 +160,39 @@ def train_on(model, tokenizer, source: Callable[[str], Iterator[list[Segment]]],
             o.zero_grad()
         if (step + 1) % every and step + 1 < steps: continue
         model.eval()
-        log.append({"step": step + 1, "tokens": (step + 1) * ROW * ROWS, "loss": round(loss.item(), 4), "exact_match": round(exact_match(model, tokenizer), 4), "seconds": round(time.time() - began)})
+        log.append({"step": step + 1, "tokens": (step + 1) * ROW * ROWS,
+                    "loss": round(loss.item(), 4),
+                    "exact_match": round(exact_match(model, tokenizer), 4),
+                    "seconds": round(time.time() - began)})
         model.train()
         print(log[-1], flush=True)
-        torch.save({"model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers], "done": step + 1, "log": log}, checkpoint.with_suffix(".tmp"))
-        os.replace(checkpoint.with_suffix(".tmp"), checkpoint)  # a kill while it is written leaves the last one whole
+        torch.save({"model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers],
+                    "done": step + 1, "log": log}, checkpoint.with_suffix(".tmp"))
+        # a kill while it is written leaves the last one whole
+        os.replace(checkpoint.with_suffix(".tmp"), checkpoint)
     return log
 
 # %% ../../nbs/miniature/03e_pretraining.ipynb #ef06d6c5
 def save_model(model, tokenizer, folder: Path, log: list[dict]) -> Path:
-    "Save a model as float16 safetensors with its tokenizer and the log of its training; its checkpoint is no longer needed."
+    """Save a model as float16 safetensors with its tokenizer and the log of its training; its
+    checkpoint is no longer needed."""
     import torch
-    model.generation_config.eos_token_id = sorted({tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids(SPECIAL[0])})
+    model.generation_config.eos_token_id = sorted({tokenizer.eos_token_id,
+                                                   tokenizer.convert_tokens_to_ids(SPECIAL[0])})
     model.to(torch.float16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     write_text(folder / "log.jsonl", "".join(json.dumps(row) + "\n" for row in log))
     (folder / "checkpoint.pt").unlink(missing_ok=True)
     return folder
 
-def pretrain(architecture: str, folder: str | Path, steps: int = 6000, peak: float = 4e-3, seed: int = 0, every: int = 200, start: str | Path | None = None,
+# %% ../../nbs/miniature/03e_pretraining.ipynb #113a8974
+def pretrain(architecture: str, folder: str | Path, steps: int = 6000, peak: float = 4e-3,
+             seed: int = 0, every: int = 200, start: str | Path | None = None,
              tokenizer: str | Path | None = None, exercise: bool = False) -> Path:
     """Pre-train a base model and save it in `folder`; a killed run goes on when called again.
 
-    `start` is a finished base: its tokenizer is kept, and its weights begin the training as far as the new model has tensors of these names.
+    `start` is a finished base: its tokenizer is kept, and its weights begin the training as far as
+    the new model has tensors of these names.
     `tokenizer` is one whose tokenizer alone is kept: the weights begin at random.
     With `exercise` it reads exercises alone, in rows of a quarter of the length."""
     folder = Path(folder)
@@ -164,21 +202,29 @@ def pretrain(architecture: str, folder: str | Path, steps: int = 6000, peak: flo
         begun, pieces = _loaded(start)
         model.load_state_dict(begun.state_dict(), strict=False)
     elif tokenizer: pieces = _loaded(tokenizer)[1]
-    else: pieces = train_tokenizer("".join(t for t, _ in d) for d, _ in zip(documents("tokenizer"), range(20_000)))
+    else:
+        pieces = train_tokenizer("".join(t for t, _ in d)
+                                 for d, _ in zip(documents("tokenizer"), range(20_000)))
     source, length = (exercising, ROW // 4) if exercise else (documents, ROW)
-    return save_model(model, pieces, folder, train_on(model, pieces, source, folder, steps, peak, seed, every, length))
+    return save_model(model, pieces, folder,
+                      train_on(model, pieces, source, folder, steps, peak, seed, every, length))
 
+# %% ../../nbs/miniature/03e_pretraining.ipynb #cb5458b9
 def _loaded(folder: str | Path) -> tuple:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    if not (Path(folder) / "config.json").exists(): raise UserError(f"{folder} holds no model: make one with `aquilt pretrain`.")
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True), AutoTokenizer.from_pretrained(folder)
+    if not (Path(folder) / "config.json").exists():
+        raise UserError(f"{folder} holds no model: make one with `aquilt pretrain`.")
+    return (AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True),
+            AutoTokenizer.from_pretrained(folder))
 
 # %% ../../nbs/miniature/03e_pretraining.ipynb #02f68506
-def instruct(base: str | Path, folder: str | Path, steps: int = 500, peak: float = 1e-3, seed: int = 0, every: int = 200) -> Path:
+def instruct(base: str | Path, folder: str | Path, steps: int = 500, peak: float = 1e-3,
+             seed: int = 0, every: int = 200) -> Path:
     "Train the instruct version of a base model on chats and save it in `folder`."
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     model, tokenizer = _loaded(base)
     tokenizer.eos_token = SPECIAL[2]
-    return save_model(model, tokenizer, folder, train_on(model, tokenizer, chats, folder, steps, peak, seed, every))
+    return save_model(model, tokenizer, folder,
+                      train_on(model, tokenizer, chats, folder, steps, peak, seed, every))

@@ -16,8 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ..foundations.core import of_another, text_hash
 from ..foundations.prompt import first_object
 from .expert import answered, instructed
-from .teacher import (explain, guess_task, judge, language_of, leans, tagged, task_of,
-                                      with_faults, write_pair, write_translation)
+from .teacher import (explain, guess_task, judge, language_of, leans, tagged,
+                                      task_of, with_faults, write_pair, write_translation)
 
 # %% ../../nbs/miniature/03cb_server.ipynb #2e320067
 def reply(messages: Sequence[dict], faults: float = 0.0, seed: int = 0,
@@ -38,6 +38,7 @@ def reply(messages: Sequence[dict], faults: float = 0.0, seed: int = 0,
     document = json.dumps(fields, ensure_ascii=False)
     return document[: len(document) // 2] if rng.random() < faults / 2 else document
 
+# %% ../../nbs/miniature/03cb_server.ipynb #bc348fee
 def _fields(system: str, user: str, text: str, faults: float, rng: random.Random) -> dict:
     lang = language_of(text)
     if task := task_of(system): return _pair(system, task, text, lang, faults, rng)
@@ -46,8 +47,8 @@ def _fields(system: str, user: str, text: str, faults: float, rng: random.Random
         question, logic, answer = pair["question"], pair.get("thinking_steps"), pair["answer"]
         score, analysis = judge(guess_task(question), text, question, logic, answer, lang)
         return {"analysis_steps": analysis, "score": score}
-    return {"thought_process": explain(text, tagged(user, "question"), tagged(user, "answer"),
-                                       lang)}
+    return {"thought_process": explain(text, tagged(user, "question"),
+                                       tagged(user, "answer"), lang)}
 
 def _pair(system: str, task: str, text: str, lang: str, faults: float, rng: random.Random) -> dict:
     if task == "translation": question, logic, answer = write_translation(text, lang, rng)
@@ -66,8 +67,8 @@ def _handler(faults: float) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             if self.path == "/v1/models":
-                self._send({"object": "list", "data": [{"id": "miniature-teacher",
-                                                        "object": "model"}]})
+                self._send({"object": "list",
+                            "data": [{"id": "miniature-teacher", "object": "model"}]})
             else: self.send_error(404)
 
         def do_POST(self) -> None:
@@ -79,8 +80,8 @@ def _handler(faults: float) -> type[BaseHTTPRequestHandler]:
             read = sum(len(m["content"]) for m in request["messages"])
             usage = {"prompt_tokens": read // 4, "completion_tokens": len(text) // 4,
                      "total_tokens": read // 4 + len(text) // 4}
-            choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant",
-                "content": text}}
+            choice = {"index": 0, "finish_reason": "stop",
+                      "message": {"role": "assistant", "content": text}}
             self._send({"id": text_hash(text), "object": "chat.completion", "created": 0,
                         "model": request["model"], "choices": [choice], "usage": usage})
 

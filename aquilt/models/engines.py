@@ -25,14 +25,17 @@ from ..foundations.core import UserError, text_hash
 # %% ../../nbs/models/02a_engines.ipynb #cde49788
 @dataclass(frozen=True)
 class Prompt:
-    "Plain text, or chat messages with `role` and `content`; the completion will begin with `prefix`."
+    """Plain text, or chat messages with `role` and `content`;
+    the completion will begin with `prefix`."""
     content: str | list[dict[str, str]]
     prefix: str = ""
 
 # %% ../../nbs/models/02a_engines.ipynb #3ee1d058
 @dataclass(frozen=True)
 class Sampling:
-    "How tokens are chosen (section 4.2): temperature 0 is greedy; `max_tokens` counts new tokens. Raises UserError for values out of range."
+    """How tokens are chosen (section 4.2): temperature 0 is greedy; `max_tokens` counts new tokens.
+
+    Raises UserError for values out of range."""
     temperature: float = 0.7
     top_p: float = 0.95
     max_tokens: int = 1024
@@ -40,12 +43,14 @@ class Sampling:
 
     def __post_init__(self):
         if not 0 <= self.temperature <= 2 or not 0 < self.top_p <= 1 or self.max_tokens < 1:
-            raise UserError(f"{self}: temperature must be 0 to 2, top_p above 0 and at most 1, max_tokens 1 or more.")
+            raise UserError(f"{self}: temperature must be 0 to 2, top_p above 0 and at most 1, "
+                            "max_tokens 1 or more.")
 
 # %% ../../nbs/models/02a_engines.ipynb #33e7377c
 @dataclass(frozen=True)
 class Usage:
-    "Tokens read, tokens written (the closing end-of-text token included), requests made, tokens read that a server had in its cache, and the price of it all."
+    """Tokens read, tokens written (the closing end-of-text token included), requests made,
+    tokens read that a server had in its cache, and the price of it all."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     requests: int = 0
@@ -58,7 +63,10 @@ class Usage:
 # %% ../../nbs/models/02a_engines.ipynb #c394fcc3
 @dataclass(frozen=True)
 class Completion:
-    "The text, prefix included. `finish_reason` is stop, length or error; with error, `error` says why in a sentence, and the text is what came instead of a completion, mostly nothing."
+    """The text, prefix included.
+
+    `finish_reason` is stop, length or error; with error, `error` says why in a sentence,
+    and the text is what came instead of a completion, mostly nothing."""
     text: str
     finish_reason: str
     usage: Usage = Usage()
@@ -78,15 +86,20 @@ class OnDemand(Sequence):
         place = range(self.n)[i]
         return [self.make(j) for j in place] if isinstance(i, slice) else self.make(place)
 
-    def __eq__(self, other: object) -> bool: return isinstance(other, Sequence) and list(self) == list(other)
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
 
 # %% ../../nbs/models/02a_engines.ipynb #4aa0f563
 class Engine(Protocol):
-    "Anything that completes prompts; the completions come back in the order of the prompts, one for each."
+    """Anything that completes prompts;
+    the completions come back in the order of the prompts, one for each."""
     model: str
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, adapter: str | Path | None = None, desc: str = "") -> Sequence[Completion]:
-        "Complete all prompts, with the LoRA `adapter` switched on if one is given. A `desc` names a progress bar; without one there is none."
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling,
+                 adapter: str | Path | None = None, desc: str = "") -> Sequence[Completion]:
+        """Complete all prompts, with the LoRA `adapter` switched on if one is given.
+
+        A `desc` names a progress bar; without one there is none."""
         ...
 
 # %% ../../nbs/models/02a_engines.ipynb #4348ff59
@@ -96,47 +109,60 @@ def derive_seed(*parts: Any) -> int:
 
 # %% ../../nbs/models/02a_engines.ipynb #c592474c
 def weights_key(model: str | Path) -> str:
-    "What identifies a model or adapter: its name and, for a local folder, the size and time of its weight files."
+    """What identifies a model or adapter:
+    its name and, for a local folder, the size and time of its weight files."""
     files = sorted(Path(model).glob("*.safetensors"))
     return text_hash(str(model), [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files])
 
 # %% ../../nbs/models/02a_engines.ipynb #68522bff
 def load_model(model: str | Path, device: str, dtype: Any = None) -> tuple[Any, Any]:
-    "The network and its tokenizer, from a local folder or the hub; raises UserError where they cannot be read."
+    """The network and its tokenizer, from a local folder or the hub;
+    raises UserError where they cannot be read."""
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
     dtype = dtype or ("float32" if device == "cpu" else "auto")
     try:
         tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
-        net = AutoModelForCausalLM.from_pretrained(model, dtype=dtype, use_safetensors=True, trust_remote_code=False)
+        net = AutoModelForCausalLM.from_pretrained(model, dtype=dtype, use_safetensors=True,
+                                                   trust_remote_code=False)
     except (OSError, ValueError, SafetensorError) as e:
-        why = str(e).splitlines()[0] if Path(model).exists() else "there is no such folder and the hub gave no such model"
-        raise UserError(f"Cannot load the model {model}: {why}. Give a folder with config.json, tokenizer and *.safetensors, or a hub id within reach.") from e
+        why = (str(e).splitlines()[0] if Path(model).exists()
+               else "there is no such folder and the hub gave no such model")
+        raise UserError(f"Cannot load the model {model}: {why}. Give a folder with config.json, "
+                        "tokenizer and *.safetensors, or a hub id within reach.") from e
     net.generation_config = GenerationConfig(eos_token_id=net.generation_config.eos_token_id)
     return net.to(device).eval(), tokenizer
 
 # %% ../../nbs/models/02a_engines.ipynb #a74ef4bf
 def render(tokenizer: Any, prompt: Prompt) -> str:
-    "The text that the model reads: plain content as it is, messages through the model's chat template, then the prefix."
+    """The text that the model reads:
+    plain content as it is, messages through the model's chat template, then the prefix."""
     if isinstance(prompt.content, str): return prompt.content + prompt.prefix
-    try: return tokenizer.apply_chat_template(prompt.content, tokenize=False, add_generation_prompt=True) + prompt.prefix
-    except ValueError as e: raise UserError("The model's tokenizer has no chat template: give plain text prompts, or an instruct model.") from e
+    try:
+        return tokenizer.apply_chat_template(prompt.content, tokenize=False,
+                                             add_generation_prompt=True) + prompt.prefix
+    except ValueError as e:
+        raise UserError("The model's tokenizer has no chat template: give plain text prompts, "
+                        "or an instruct model.") from e
 
 # %% ../../nbs/models/02a_engines.ipynb #12bc9dc9
 def encode(tokenizer: Any, prompts: Sequence[Prompt]) -> list[list[int]]:
     "The token ids of each rendered prompt."
-    return [tokenizer.encode(render(tokenizer, p), add_special_tokens=isinstance(p.content, str)) for p in prompts]
+    return [tokenizer.encode(render(tokenizer, p), add_special_tokens=isinstance(p.content, str))
+            for p in prompts]
 
 # %% ../../nbs/models/02a_engines.ipynb #572deb2b
 def refusal(row: list[int], context: int) -> Completion | None:
     "Why these tokens cannot be completed in a context of so many tokens, or None if they can."
     if not row: return Completion("", "error", error="The prompt is empty.")
     if len(row) < context: return None
-    return Completion("", "error", error=f"The prompt has {len(row)} tokens, which leaves no room in the model's context of {context}.")
+    return Completion("", "error", error=f"The prompt has {len(row)} tokens, which leaves no room "
+                                         f"in the model's context of {context}.")
 
 # %% ../../nbs/models/02a_engines.ipynb #09a4bf79
 def length_batches(lengths: dict[int, int], size: int) -> list[list[int]]:
-    "The keys in batches of `size`, longest first; equal lengths keep their order, so equal lists give equal batches."
+    """The keys in batches of `size`, longest first;
+    equal lengths keep their order, so equal lists give equal batches."""
     order = sorted(lengths, key=lambda i: -lengths[i])
     return [order[k:k + size] for k in range(0, len(order), size)]
 
@@ -151,10 +177,15 @@ def left_pad(rows: Sequence[list[int]], pad: int) -> tuple[Any, Any]:
 
 # %% ../../nbs/models/02a_engines.ipynb #f4863ab2
 def end_tokens(tokenizer: Any, listed: int | list[int] | None) -> list[int]:
-    "The ids that end a completion: the tokenizer's own, then those that the model's generation settings list. Raises UserError where there are none."
+    """The ids that end a completion:
+    the tokenizer's own, then those that the model's generation settings list.
+
+    Raises UserError where there are none."""
     ids = [tokenizer.eos_token_id, *(listed if isinstance(listed, list) else [listed])]
     stops = [i for i in dict.fromkeys(ids) if i is not None]
-    if not stops: raise UserError("The model names no end-of-text token: set eos_token in its tokenizer_config.json.")
+    if not stops:
+        raise UserError("The model names no end-of-text token: "
+                        "set eos_token in its tokenizer_config.json.")
     return stops
 
 def cut_at_end(row: list[int], stops: Sequence[int]) -> list[int]:
@@ -163,7 +194,8 @@ def cut_at_end(row: list[int], stops: Sequence[int]) -> list[int]:
 
 # %% ../../nbs/models/02a_engines.ipynb #d66b006a
 def roomy_cache(net: Any, step: int = 128) -> Any:
-    "An empty key-value cache with room for `step` more tokens than it holds; None for a network whose layers keep something else than all keys and values."
+    """An empty key-value cache with room for `step` more tokens than it holds;
+    None for a network whose layers keep something else than all keys and values."""
     from transformers.cache_utils import Cache, DynamicLayer
 
     class RoomyLayer(DynamicLayer):
@@ -182,22 +214,31 @@ def roomy_cache(net: Any, step: int = 128) -> Any:
     return Cache(layer_class_to_replicate=RoomyLayer) if kinds == {"full_attention"} else None
 
 # %% ../../nbs/models/02a_engines.ipynb #9373a209
-def generate_batch(net: Any, rows: Sequence[list[int]], room: Sequence[int], sampling: Sampling, stops: Sequence[int]) -> list[list[int]]:
-    "The new token ids of each row, up to and including the first of `stops`, at most `room` of them."
+def generate_batch(net: Any, rows: Sequence[list[int]], room: Sequence[int], sampling: Sampling,
+                   stops: Sequence[int]) -> list[list[int]]:
+    """The new token ids of each row,
+    up to and including the first of `stops`, at most `room` of them."""
     import torch
     from transformers import GenerationConfig
     ids, mask = left_pad(rows, stops[0])
-    how = dict(do_sample=True, temperature=float(sampling.temperature), top_p=float(sampling.top_p), top_k=0) if sampling.temperature else dict(do_sample=False)
-    config = GenerationConfig(max_new_tokens=max(room), eos_token_id=list(stops), pad_token_id=stops[0], **how)
+    how = (dict(do_sample=True, temperature=float(sampling.temperature),
+                top_p=float(sampling.top_p), top_k=0)
+           if sampling.temperature else dict(do_sample=False))
+    config = GenerationConfig(max_new_tokens=max(room), eos_token_id=list(stops),
+                              pad_token_id=stops[0], **how)
     with torch.random.fork_rng(devices=[net.device] if net.device.type == "cuda" else []):
         torch.manual_seed(sampling.seed)
-        out = net.generate(input_ids=ids.to(net.device), attention_mask=mask.to(net.device), past_key_values=roomy_cache(net), generation_config=config)
-    return [cut_at_end(row[:limit], stops) for row, limit in zip(out[:, ids.shape[1]:].tolist(), room)]
+        out = net.generate(input_ids=ids.to(net.device), attention_mask=mask.to(net.device),
+                           past_key_values=roomy_cache(net), generation_config=config)
+    return [cut_at_end(row[:limit], stops)
+            for row, limit in zip(out[:, ids.shape[1]:].tolist(), room)]
 
 # %% ../../nbs/models/02a_engines.ipynb #50b6f693
-def decode(tokenizer: Any, prompt: Prompt, row: list[int], new: list[int], stops: Sequence[int]) -> Completion:
+def decode(tokenizer: Any, prompt: Prompt, row: list[int], new: list[int],
+           stops: Sequence[int]) -> Completion:
     "The completion of a prompt that was encoded as `row` and answered with the tokens `new`."
-    text = prompt.prefix + tokenizer.decode(new, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    text = prompt.prefix + tokenizer.decode(new, skip_special_tokens=True,
+                                            clean_up_tokenization_spaces=False)
     return Completion(text, "stop" if new[-1] in stops else "length", Usage(len(row), len(new), 1))
 
 # %% ../../nbs/models/02a_engines.ipynb #a6367a7a
@@ -217,6 +258,7 @@ def fitting_rows(tokenizer: Any, prompts: Sequence[Prompt], context: int) -> lis
         if bad := refusal(row, context): raise UserError(bad.error)
     return rows
 
+# %% ../../nbs/models/02a_engines.ipynb #c236667a
 def next_probabilities(net: Any, rows: Sequence[list[int]], tokens: Sequence[int],
                        pad: int) -> list[list[float]]:
     "The probability of each of `tokens` as the next one of each row, among all tokens."
@@ -231,50 +273,67 @@ def next_probabilities(net: Any, rows: Sequence[list[int]], tokens: Sequence[int
 
 # %% ../../nbs/models/02a_engines.ipynb #8b727a4e
 def adapter_name(adapter: str | Path) -> str:
-    "The name under which an engine keeps this LoRA folder; raises UserError where the folder is none."
+    """The name under which an engine keeps this LoRA folder;
+    raises UserError where the folder is none."""
     if (Path(adapter) / "adapter_model.safetensors").exists(): return weights_key(adapter)
-    raise UserError(f"{adapter} holds no adapter_model.safetensors: give the folder of a trained LoRA.")
+    raise UserError(f"{adapter} holds no adapter_model.safetensors: "
+                    "give the folder of a trained LoRA.")
 
 # %% ../../nbs/models/02a_engines.ipynb #55bb1a6d
 def load_adapter(net: Any, adapter: str | Path) -> Any:
-    "The network with this LoRA folder switched on; raises UserError where the folder holds no LoRA that fits."
+    """The network with this LoRA folder switched on;
+    raises UserError where the folder holds no LoRA that fits."""
     from peft import PeftModel
     name = adapter_name(adapter)
     try:
-        if not isinstance(net, PeftModel): return PeftModel.from_pretrained(net, adapter, adapter_name=name).eval()
+        if not isinstance(net, PeftModel):
+            return PeftModel.from_pretrained(net, adapter, adapter_name=name).eval()
         if name not in net.peft_config: net.load_adapter(adapter, adapter_name=name)
-    except (OSError, RuntimeError, ValueError) as e: raise UserError(f"The adapter {adapter} does not fit this model: {str(e).splitlines()[0]}") from e
+    except (OSError, RuntimeError, ValueError) as e:
+        raise UserError(f"The adapter {adapter} does not fit this model: "
+                        f"{str(e).splitlines()[0]}") from e
     net.set_adapter(name)
     return net.eval()
 
 # %% ../../nbs/models/02a_engines.ipynb #2a78ca78
 class TransformersEngine:
-    "A local model in `transformers`, in batches sorted by length. Equal calls on one machine give equal completions; the base weights are never altered."
+    """A local model in `transformers`, in batches sorted by length.
 
-    def __init__(self, model: str | Path, batch_size: int = 64, device: str | None = None, dtype: Any = None):
+    Equal calls on one machine give equal completions; the base weights are never altered."""
+
+    def __init__(self, model: str | Path, batch_size: int = 64, device: str | None = None,
+                 dtype: Any = None):
         import torch
         self.model, self.batch_size = str(model), batch_size
-        self.net, self.tokenizer = load_model(model, device or ("cuda" if torch.cuda.is_available() else "cpu"), dtype)
+        self.net, self.tokenizer = load_model(
+            model, device or ("cuda" if torch.cuda.is_available() else "cpu"), dtype)
         self.stops = end_tokens(self.tokenizer, self.net.generation_config.eos_token_id)
         self.context = self.net.config.max_position_embeddings
 
     @contextmanager
     def _adapted(self, adapter: str | Path | None) -> Iterator[Any]:
         if adapter is not None: self.net = load_adapter(self.net, adapter)
-        bare = adapter is None and hasattr(self.net, "disable_adapter")  # an adapter of an earlier call is still there
+        # an adapter of an earlier call is still there
+        bare = adapter is None and hasattr(self.net, "disable_adapter")
         with self.net.disable_adapter() if bare else nullcontext(): yield self.net
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, adapter: str | Path | None = None, desc: str = "") -> list[Completion]:
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling,
+                 adapter: str | Path | None = None, desc: str = "") -> list[Completion]:
         "As `Engine.generate`; `adapter` is a PEFT LoRA folder."
         from tqdm.auto import tqdm
         rows = encode(self.tokenizer, prompts)
         done = {i: bad for i, row in enumerate(rows) if (bad := refusal(row, self.context))}
-        batches = length_batches({i: len(row) for i, row in enumerate(rows) if i not in done}, self.batch_size)
-        with self._adapted(adapter) as net, tqdm(total=len(rows), initial=len(done), desc=desc, disable=not desc) as bar:
+        batches = length_batches(
+            {i: len(row) for i, row in enumerate(rows) if i not in done}, self.batch_size)
+        with (self._adapted(adapter) as net,
+              tqdm(total=len(rows), initial=len(done), desc=desc, disable=not desc) as bar):
             for number, batch in enumerate(batches):
                 room = [min(sampling.max_tokens, self.context - len(rows[i])) for i in batch]
-                new = generate_batch(net, [rows[i] for i in batch], room, replace(sampling, seed=derive_seed(sampling.seed, number)), self.stops)
-                done |= {i: decode(self.tokenizer, prompts[i], rows[i], ids, self.stops) for i, ids in zip(batch, new)}
+                new = generate_batch(
+                    net, [rows[i] for i in batch], room,
+                    replace(sampling, seed=derive_seed(sampling.seed, number)), self.stops)
+                done |= {i: decode(self.tokenizer, prompts[i], rows[i], ids, self.stops)
+                         for i, ids in zip(batch, new)}
                 bar.update(len(batch))
         return [done[i] for i in range(len(rows))]
 
@@ -295,16 +354,24 @@ class TransformersEngine:
 class VLLMEngine:
     """A local model in vLLM, in this process; `engine_args` go to `vllm.LLM`.
 
-    Each request has its seed, but vLLM forms its batches as rows finish and rounding follows them: equal calls nearly always agree, which is less than a promise."""
+    Each request has its seed, but vLLM forms its batches as rows finish and rounding follows them:
+    equal calls nearly always agree, which is less than a promise."""
 
     def __init__(self, model: str | Path, max_lora_rank: int = 64, **engine_args: Any):
         try: from vllm import LLM
-        except ImportError as e: raise UserError("vLLM is not installed: run `make install-vllm`, or choose the engine `transformers`.") from e
+        except ImportError as e:
+            raise UserError("vLLM is not installed: run `make install-vllm`, "
+                            "or choose the engine `transformers`.") from e
         self.model, self._adapters = str(model), {}
-        try: self.llm = LLM(model=self.model, enable_lora=True, max_lora_rank=max_lora_rank, trust_remote_code=False, **engine_args)
-        except (OSError, ValueError) as e: raise UserError(f"vLLM cannot load the model {model}: {' '.join(str(e).split())[:300]}") from e
+        try:
+            self.llm = LLM(model=self.model, enable_lora=True, max_lora_rank=max_lora_rank,
+                           trust_remote_code=False, **engine_args)
+        except (OSError, ValueError) as e:
+            raise UserError(f"vLLM cannot load the model {model}: "
+                            f"{' '.join(str(e).split())[:300]}") from e
         self.tokenizer, self.context = self.llm.get_tokenizer(), self.llm.model_config.max_model_len
-        self.stops = end_tokens(self.tokenizer, self.llm.model_config.try_get_generation_config().get("eos_token_id"))
+        self.stops = end_tokens(
+            self.tokenizer, self.llm.model_config.try_get_generation_config().get("eos_token_id"))
 
     def _adapter(self, adapter: str | Path | None) -> Any:
         from vllm.lora.request import LoRARequest
@@ -313,16 +380,20 @@ class VLLMEngine:
         number = self._adapters.setdefault(name, len(self._adapters) + 1)
         return LoRARequest(name, number, str(adapter))
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, adapter: str | Path | None = None, desc: str = "") -> list[Completion]:
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling,
+                 adapter: str | Path | None = None, desc: str = "") -> list[Completion]:
         "As `Engine.generate`; `adapter` is a PEFT LoRA folder."
         from vllm import SamplingParams
         rows = encode(self.tokenizer, prompts)
         done = {i: bad for i, row in enumerate(rows) if (bad := refusal(row, self.context))}
         todo = [i for i in range(len(rows)) if i not in done]
-        how = [SamplingParams(temperature=sampling.temperature, top_p=sampling.top_p, max_tokens=sampling.max_tokens, seed=derive_seed(sampling.seed, i),
+        how = [SamplingParams(temperature=sampling.temperature, top_p=sampling.top_p,
+                              max_tokens=sampling.max_tokens, seed=derive_seed(sampling.seed, i),
                               stop_token_ids=self.stops, detokenize=False) for i in todo]
-        outputs = self.llm.generate([{"prompt_token_ids": rows[i]} for i in todo], how, lora_request=self._adapter(adapter), use_tqdm=bool(desc))
-        done |= {i: decode(self.tokenizer, prompts[i], rows[i], list(out.outputs[0].token_ids), self.stops) for i, out in zip(todo, outputs)}
+        outputs = self.llm.generate([{"prompt_token_ids": rows[i]} for i in todo], how,
+                                    lora_request=self._adapter(adapter), use_tqdm=bool(desc))
+        done |= {i: decode(self.tokenizer, prompts[i], rows[i], list(out.outputs[0].token_ids),
+                           self.stops) for i, out in zip(todo, outputs)}
         return [done[i] for i in range(len(rows))]
 
     def probabilities(self, prompts: Sequence[Prompt], choices: Sequence[str],
@@ -339,30 +410,36 @@ class VLLMEngine:
 
 # %% ../../nbs/models/02a_engines.ipynb #c5fa8dd3
 def model_path(name: str) -> str:
-    """Where a model is: a name without a slash is shipped with the package; anything else is a folder
-    or a hub id and stays as it is."""
+    """Where a model is: a name without a slash is shipped with the package;
+    anything else is a folder or a hub id and stays as it is."""
     if "/" in name: return name
     folder = Path(str(files("aquilt"))) / "data" / "models" / name
     if not (folder / "model.safetensors").exists():
-        raise UserError(f"The base model {name} is missing from {folder}: restore it from the repository, or make it with `aquilt pretrain`.")
+        raise UserError(f"The base model {name} is missing from {folder}: restore it from the "
+                        "repository, or make it with `aquilt pretrain`.")
     return str(folder)
 
 def carried_model(package: str) -> Path:
     "The folder of the model that a Python package carries. Raises UserError without the package."
     try: return Path(import_module(package).get_model_path())
     except ImportError as e:
-        raise UserError(f"The package {package} is not installed: run make install, or name another model in the profile.") from e
+        raise UserError(f"The package {package} is not installed: run make install, "
+                        "or name another model in the profile.") from e
 
 # %% ../../nbs/models/02a_engines.ipynb #04b96211
 def open_engine(kind: str, model: str | Path, **settings: Any) -> Engine:
-    "A local engine: `transformers` or `vllm`, with its own settings; raises UserError for any other name."
+    """A local engine: `transformers` or `vllm`, with its own settings;
+    raises UserError for any other name."""
     kinds = {"transformers": TransformersEngine, "vllm": VLLMEngine}
-    if kind not in kinds: raise UserError(f"Unknown engine {kind!r}: choose one of {', '.join(kinds)}.")
+    if kind not in kinds:
+        raise UserError(f"Unknown engine {kind!r}: choose one of {', '.join(kinds)}.")
     return kinds[kind](model, **settings)
 
 # %% ../../nbs/models/02a_engines.ipynb #9a3c215b
 def read_chunks(path: Path) -> dict[str, list[Completion]]:
-    "The finished chunks of a file by their hash; an unfinished last line is removed from it. Raises UserError for any other damage."
+    """The finished chunks of a file by their hash; an unfinished last line is removed from it.
+
+    Raises UserError for any other damage."""
     if not path.exists(): return {}
     data = path.read_bytes()
     whole = data[:data.rfind(b"\n") + 1]
@@ -370,24 +447,33 @@ def read_chunks(path: Path) -> dict[str, list[Completion]]:
         with path.open("r+b") as f: f.truncate(len(whole))
     try:
         chunks = [json.loads(line) for line in whole.splitlines()]
-        return {c["hash"]: [Completion(**row | {"usage": Usage(**row["usage"])}) for row in c["completions"]] for c in chunks}
-    except (ValueError, KeyError, TypeError) as e: raise UserError(f"{path} is damaged ({e}): delete it, and its completions are generated again.") from e
+        return {c["hash"]: [Completion(**row | {"usage": Usage(**row["usage"])})
+                            for row in c["completions"]] for c in chunks}
+    except (ValueError, KeyError, TypeError) as e:
+        raise UserError(f"{path} is damaged ({e}): delete it, "
+                        "and its completions are generated again.") from e
 
 # %% ../../nbs/models/02a_engines.ipynb #18c0f09e
-def generate_resumable(engine: Engine, prompts: Sequence[Prompt], sampling: Sampling, path: str | Path, adapter: str | Path | None = None,
+def generate_resumable(engine: Engine, prompts: Sequence[Prompt], sampling: Sampling,
+                       path: str | Path, adapter: str | Path | None = None,
                        chunk: int = 512, desc: str = "") -> list[Completion]:
-    "As `engine.generate`, but every `chunk` prompts are kept in the file `path`: the same call after a kill goes on where it stopped, and returns the same list."
+    """As `engine.generate`, but every `chunk` prompts are kept in the file `path`:
+    the same call after a kill goes on where it stopped, and returns the same list."""
     from tqdm.auto import tqdm
     path, completions = Path(path), []
     path.parent.mkdir(parents=True, exist_ok=True)
-    finished, weights = read_chunks(path), [weights_key(name) for name in (engine.model, adapter) if name is not None]
-    with path.open("a", encoding="utf-8") as f, tqdm(total=len(prompts), desc=desc, disable=not desc) as bar:
+    finished, weights = read_chunks(path), [weights_key(name) for name in (engine.model, adapter)
+                                            if name is not None]
+    with (path.open("a", encoding="utf-8") as f,
+          tqdm(total=len(prompts), desc=desc, disable=not desc) as bar):
         for start in range(0, len(prompts), chunk):
-            part, own = prompts[start:start + chunk], replace(sampling, seed=derive_seed(sampling.seed, "chunk", start))
+            part, own = (prompts[start:start + chunk],
+                         replace(sampling, seed=derive_seed(sampling.seed, "chunk", start)))
             key = text_hash(weights, asdict(own), [asdict(p) for p in part])
             if key not in finished:
                 finished[key] = engine.generate(part, own, adapter)
-                f.write(json.dumps({"hash": key, "completions": [asdict(c) for c in finished[key]]}, ensure_ascii=False) + "\n")
+                f.write(json.dumps({"hash": key, "completions": [asdict(c) for c in finished[key]]},
+                                   ensure_ascii=False) + "\n")
                 f.flush()
             completions += finished[key]
             bar.update(len(part))

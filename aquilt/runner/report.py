@@ -30,7 +30,8 @@ def read_json(path: Path) -> dict:
     "The value in a JSON file. Raises UserError where the file is damaged."
     try: return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as e:
-        raise UserError(f"{path} is damaged ({e}): delete it and repeat the command; what it recorded is then done again.") from e
+        raise UserError(f"{path} is damaged ({e}): delete it and repeat the command; what it "
+                        "recorded is then done again.") from e
 
 def read_results(run_dir: Path) -> list[dict]:
     """Every result below a run directory, in the order of the stages' names. Raises UserError that
@@ -39,7 +40,8 @@ def read_results(run_dir: Path) -> list[dict]:
 
 # %% ../../nbs/runner/98_report.ipynb #874f51ba
 # fields that are no measurement, or not the same twice
-UNSTABLE = re.compile(r"settings|inputs|models|files|code|hash|environment|(.+_)?seconds|.+_per_second")
+UNSTABLE = re.compile(r"settings|inputs|models|files|code|hash|environment|"
+                      r"(.+_)?seconds|.+_per_second")
 
 def measured(value: Any) -> Any:
     "A result without the fields that are no measurement, or that differ between two equal runs."
@@ -83,15 +85,17 @@ def stage_rows(results: list[dict]) -> list[list]:
                      reasons, r.get("seconds", "")])
     return rows
 
+# %% ../../nbs/runner/98_report.ipynb #0436b373
 def made_with(results: list[dict]) -> dict[str, str]:
     """Every commit, device, Python and package version that a result names, and the time of all
     stages."""
     environments = [r.get("environment", {}) for r in results]
     made = {name: ", ".join(sorted({e.get(name, "") for e in environments} - {""}))
             for name in ("commit", "device", "python")}
-    made["packages"] = ", ".join(sorted({f"{name} {version}" for e in environments for name,
-                                         version in e.get("packages", {}).items()}))
-    return made | {"time in stages": f"{sum(r.get('seconds', 0) for r in results) / 60:.1f} minutes"}
+    made["packages"] = ", ".join(sorted({f"{name} {version}" for e in environments
+                                         for name, version in e.get("packages", {}).items()}))
+    return made | {
+        "time in stages": f"{sum(r.get('seconds', 0) for r in results) / 60:.1f} minutes"}
 
 # %% ../../nbs/runner/98_report.ipynb #49330c4a
 def write_report(run: Run, figures: Path) -> Path:
@@ -99,11 +103,14 @@ def write_report(run: Run, figures: Path) -> Path:
     UserError where no stage is done."""
     from jinja2 import Environment, StrictUndefined
     if not (results := read_results(run.root)):
-        raise UserError(f"{run.root} holds no result yet: run `aquilt reproduce --profile {run.profile.name}` first, or name the right --run-dir.")
-    template = Environment(autoescape=True,
-                           undefined=StrictUndefined).from_string((files("aquilt") / "data" / "report.html").read_text(encoding="utf-8"))
-    page = template.render(profile=asdict(run.profile), made_with=made_with(results), tables=drawn_tables(figures), figures=drawn_figures(figures),
-                           stages=stage_rows(results), stale=[row for row in status(run) if row["state"] == "stale"])
+        raise UserError(f"{run.root} holds no result yet: run `aquilt reproduce --profile "
+                        f"{run.profile.name}` first, or name the right --run-dir.")
+    template = Environment(autoescape=True, undefined=StrictUndefined).from_string(
+        (files("aquilt") / "data" / "report.html").read_text(encoding="utf-8"))
+    page = template.render(profile=asdict(run.profile), made_with=made_with(results),
+                           tables=drawn_tables(figures), figures=drawn_figures(figures),
+                           stages=stage_rows(results),
+                           stale=[row for row in status(run) if row["state"] == "stale"])
     write_json(figures / "results.json", [measured(r) for r in results])
     write_text(figures / "report.html", page)
     return figures / "report.html"

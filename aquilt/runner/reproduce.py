@@ -44,13 +44,15 @@ LATER = {"10_introduction": "96"}
 def find_notebooks(folder: Path) -> list[Path]:
     """The notebooks that a reproduction runs, in order: all but the index and the runner's own.
     Raises UserError where there is none."""
-    found = (p for p in folder.rglob("*.ipynb") if p.stem not in ("index", "99_reproduce")
-             and ".ipynb_checkpoints" not in p.parts)
+    found = (p for p in folder.rglob("*.ipynb")
+             if p.stem not in ("index", "99_reproduce") and ".ipynb_checkpoints" not in p.parts)
     paths = sorted(found, key=lambda p: LATER.get(p.stem, p.stem))
     if not paths:
-        raise UserError(f"There are no notebooks in {folder}: an installed package has none, so clone the project and run `make reproduce` in it.")
+        raise UserError(f"There are no notebooks in {folder}: an installed package has none, so "
+                        "clone the project and run `make reproduce` in it.")
     return paths
 
+# %% ../../nbs/runner/99_reproduce.ipynb #ff870bd7
 def choose(notebooks: Sequence[Path], only: Sequence[str]) -> list[Path]:
     """Those that are named, in order; all where nothing is. Raises UserError for a name that none
     of them has."""
@@ -59,7 +61,8 @@ def choose(notebooks: Sequence[Path], only: Sequence[str]) -> list[Path]:
         return {path.stem, module, number, number[:2]}
     for wanted in only:
         if not any(wanted in names(p) for p in notebooks):
-            raise UserError(f"No notebook is called {wanted!r}: choose from {', '.join(p.stem for p in notebooks)}.")
+            raise UserError(f"No notebook is called {wanted!r}: choose from "
+                            f"{', '.join(p.stem for p in notebooks)}.")
     return [p for p in notebooks if not only or names(p) & set(only)]
 
 # %% ../../nbs/runner/99_reproduce.ipynb #ae940b8f
@@ -68,15 +71,19 @@ def check_parameters(notebook: Path) -> None:
     import papermill
     try: found = list(papermill.inspect_notebook(str(notebook)))
     except Exception as e:
-        raise UserError(f"Cannot read {notebook} as a notebook ({type(e).__name__}): restore it from version control.") from e
+        raise UserError(f"Cannot read {notebook} as a notebook ({type(e).__name__}): restore it "
+                        "from version control.") from e
     if found != ["profile"]:
-        raise UserError(f"{notebook} has the parameters {found} instead of profile alone: a cell tagged `parameters` must hold `profile = \"smoke\"` and nothing else.")
+        raise UserError(f"{notebook} has the parameters {found} instead of profile alone: a cell "
+                        "tagged `parameters` must hold `profile = \"smoke\"` and nothing else.")
 
 def check_profile(run: Run, where: str) -> None:
     "Raises UserError where the run directory holds results of another profile."
     others = {str(r.get("profile")) for r in read_results(run.root)} - {run.profile.name}
     if others:
-        raise UserError(f"{where}: {run.root} holds results of profile {', '.join(sorted(others))}, and this run is at {run.profile.name}. Choose another --run-dir.")
+        raise UserError(f"{where}: {run.root} holds results of profile "
+                        f"{', '.join(sorted(others))}, and this run is at {run.profile.name}. "
+                        "Choose another --run-dir.")
 
 # %% ../../nbs/runner/99_reproduce.ipynb #277cdc07
 @contextmanager
@@ -94,31 +101,43 @@ def for_kernels(run: Run, figures: Path) -> dict[str, str]:
     "The environment variables that a run sets for its kernels."
     package = os.pathsep.join(filter(None, (str(Path(aquilt.__file__).parents[1]),
                                             os.environ.get("PYTHONPATH"))))
-    return {"AQUILT_RUN_DIR": str(run.root.absolute()), "AQUILT_FIGURES_DIR": str(figures.absolute()), "PYTHONPATH": package,
-            "JUPYTER_PATH": str(Path(sys.prefix) / "share" / "jupyter"), "IN_TEST": "1"}
+    return {"AQUILT_RUN_DIR": str(run.root.absolute()),
+            "AQUILT_FIGURES_DIR": str(figures.absolute()),
+            "PYTHONPATH": package,
+            "JUPYTER_PATH": str(Path(sys.prefix) / "share" / "jupyter"),
+            "IN_TEST": "1"}
 
 # %% ../../nbs/runner/99_reproduce.ipynb #e179da5a
 def failure(notebook: Path, copy: Path, error: Any) -> str:
     "What papermill's error means, as one sentence."
     import papermill
     # the line of the cell that IPython points to
-    line = re.search(r"^-+> *\d+ +(.+)", papermill.exceptions.strip_color("\n".join(error.traceback)), re.MULTILINE)
+    line = re.search(r"^-+> *\d+ +(.+)",
+                     papermill.exceptions.strip_color("\n".join(error.traceback)), re.MULTILINE)
     first = next(iter(error.evalue.strip().splitlines()), line[1] if line else "no message")
-    why = " ".join(error.evalue.split()) if error.ename == "UserError" else f"{error.ename}: {first[:300]}"
-    return f"{notebook.stem} stopped at cell [{error.exec_count}]: {why.rstrip('. ')}. Its cells as they ran are in {copy}; the same command goes on with this notebook."
+    why = (" ".join(error.evalue.split()) if error.ename == "UserError"
+           else f"{error.ename}: {first[:300]}")
+    return (f"{notebook.stem} stopped at cell [{error.exec_count}]: {why.rstrip('. ')}. Its cells "
+            f"as they ran are in {copy}; the same command goes on with this notebook.")
 
+# %% ../../nbs/runner/99_reproduce.ipynb #c6142294
 def execute(notebook: Path, copy: Path, profile: str, at_cell: Callable[[int], None]) -> Any:
     """Execute a notebook and return its copy; `at_cell` is told the number of each cell as it
     begins. Raises UserError where a cell fails or the kernel dies."""
     import papermill
     hook = lambda cell, cell_index: at_cell(cell_index)  # the names are nbclient's
     try:
-        return papermill.execute_notebook(str(notebook), str(copy), {"profile": profile}, kernel_name="python3", language="python", cwd=str(notebook.parent),
-                                          progress_bar=False, start_timeout=300, on_cell_start=hook, extra_arguments=["--log-level=CRITICAL"])
+        return papermill.execute_notebook(
+            str(notebook), str(copy), {"profile": profile},
+            kernel_name="python3", language="python", cwd=str(notebook.parent),
+            progress_bar=False, start_timeout=300, on_cell_start=hook,
+            extra_arguments=["--log-level=CRITICAL"])
     except papermill.PapermillExecutionError as e:
         raise UserError(failure(notebook, copy, e)) from e
     except RuntimeError as e:
-        raise UserError(f"{notebook.stem} stopped without an error of its own ({e}): most often the memory was not enough. The same command goes on with this notebook.") from e
+        raise UserError(f"{notebook.stem} stopped without an error of its own ({e}): "
+                        "most often the memory was not enough. "
+                        "The same command goes on with this notebook.") from e
 
 # %% ../../nbs/runner/99_reproduce.ipynb #cb5113aa
 def code_hash() -> str:
@@ -140,12 +159,14 @@ def inputs_hash() -> str:
     sources may hold thousands of files."""
     return text_hash(code_hash(), told())
 
+# %% ../../nbs/runner/99_reproduce.ipynb #f9a1175e
 def record(notebook: Path, run: Run, figures: Path, inputs: str) -> dict:
     """What the state of a finished notebook rests on: a hash of all that went in, and the files
     that are there now."""
     paths = [run.root / "notebooks" / notebook.name, *run.root.rglob("result.json"),
              *figures.glob("*")]
-    return {"inputs": text_hash(notebook.read_text(encoding="utf-8"), run.profile.name, str(figures.absolute()), inputs),
+    return {"inputs": text_hash(notebook.read_text(encoding="utf-8"), run.profile.name,
+                                str(figures.absolute()), inputs),
             "files": sorted(Path(os.path.relpath(p, run.root)).as_posix() for p in paths)}
 
 def pending(notebooks: Sequence[Path], run: Run, figures: Path, done: dict,
@@ -153,14 +174,16 @@ def pending(notebooks: Sequence[Path], run: Run, figures: Path, done: dict,
     "From the first notebook that is not done on, all."
     def is_done(path: Path) -> bool:
         old = done.get(path.stem)
-        return bool(old) and old["inputs"] == record(path, run, figures, inputs)["inputs"] and all((run.root / f).exists() for f in old["files"])
+        return (bool(old) and old["inputs"] == record(path, run, figures, inputs)["inputs"]
+                and all((run.root / f).exists() for f in old["files"]))
     return list(notebooks[next((i for i, path in enumerate(notebooks) if not is_done(path)),
                                len(notebooks)):])
 
 # %% ../../nbs/runner/99_reproduce.ipynb #0b5808cf
 def expected_seconds(notebooks: Sequence[Path], figures: Path) -> dict[str, list[float]]:
     "For each notebook the seconds that its cells took before, or one second each."
-    before, expected = read_json(figures / "seconds.json") if (figures / "seconds.json").exists() else {}, {}
+    before, expected = (
+        read_json(figures / "seconds.json") if (figures / "seconds.json").exists() else {}, {})
     for path in notebooks:
         # papermill adds the cell that sets the profile
         cells = len(json.loads(path.read_text(encoding="utf-8"))["cells"]) + 1
@@ -176,6 +199,7 @@ def stages_at_work(root: Path) -> str:
     found = {call.name: progress_of(call) for call in calls}
     return ", ".join(f"{name} {desc} {part:.0%}" for name, (desc, part) in found.items())
 
+# %% ../../nbs/runner/99_reproduce.ipynb #04c18d37
 class Progress:
     """One bar for the whole run; a clock keeps it moving through a long cell. `skipped` notebooks
     are done already."""
@@ -183,19 +207,23 @@ class Progress:
     def __init__(self, expected: dict[str, list[float]], skipped: int, root: Path):
         from tqdm.auto import tqdm
         self.root = root
-        self.expected, self.skipped, self.passed, self.cell, self.began, self.over = expected, skipped, 0.0, 0.0, 0.0, threading.Event()
-        self.bar = tqdm(total=sum(map(sum, expected.values())),
-                        bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}", smoothing=0)
+        self.expected, self.skipped, self.passed, self.cell, self.began, self.over = (
+            expected, skipped, 0.0, 0.0, 0.0, threading.Event())
+        self.bar = tqdm(
+            total=sum(map(sum, expected.values())),
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
+            smoothing=0)
         self.clock = threading.Thread(target=self._tick, daemon=True)
 
     def at(self, notebook: str, index: int) -> None:
         "Cell `index` of a notebook begins."
         before = list(self.expected)[:list(self.expected).index(notebook)]
-        self.passed = sum(sum(self.expected[name])
-                          for name in before) + sum(self.expected[notebook][:index])
+        self.passed = (sum(sum(self.expected[name]) for name in before)
+                       + sum(self.expected[notebook][:index]))
         # a page that was edited meanwhile may have more cells
         self.cell, self.began = next(iter(self.expected[notebook][index:]), 1.0), time.time()
-        self.bar.set_description_str(f"{notebook} ({self.skipped + len(before) + 1} of {self.skipped + len(self.expected)})", refresh=False)
+        self.bar.set_description_str(f"{notebook} ({self.skipped + len(before) + 1} of "
+                                     f"{self.skipped + len(self.expected)})", refresh=False)
 
     def show(self) -> None:
         """Redraw the bar: what has passed, of the cell at work no more than was expected, and how
@@ -227,8 +255,9 @@ def run_notebooks(notebooks: Sequence[Path], run: Run, figures: Path) -> None:
     todo, resumed = pending(notebooks, run, figures, done, inputs), bool(read_results(run.root))
     check_profile(run, "Nothing was run")
     for notebook in todo: check_parameters(notebook)
-    with environment_with(**for_kernels(run, figures)), Progress(expected_seconds(todo, figures),
-        len(notebooks) - len(todo), run.root) as progress:
+    with (environment_with(**for_kernels(run, figures)),
+          Progress(expected_seconds(todo, figures), len(notebooks) - len(todo),
+                   run.root) as progress):
         for notebook in todo:
             done = {path.stem: done[path.stem] for path in notebooks[:notebooks.index(notebook)]
                     if path.stem in done}
@@ -251,7 +280,8 @@ def reproduce(profile: str, only: Sequence[str] = (), run_dir: Path | None = Non
     tables, figures and report. The same call resumes a run that was stopped. `again` names stages
     whose results are forgotten first."""
     if find_spec("papermill") is None:
-        raise UserError("papermill is not installed: install the project with `make install`, or with pip as '.[dev]'.")
+        raise UserError("papermill is not installed: install the project with `make install`, or "
+                        "with pip as '.[dev]'.")
     notebooks = choose(find_notebooks(Path(aquilt.__file__).parents[1] / "nbs"), only)
     with environment_with(**({"AQUILT_RUN_DIR": str(Path(run_dir).absolute())} if run_dir else {})):
         run = open_run(profile)
@@ -267,7 +297,8 @@ def reproduce(profile: str, only: Sequence[str] = (), run_dir: Path | None = Non
 def keys_asked(profile: Profile) -> list[tuple[str, str]]:
     """Each address beyond this machine that a profile's teachers, judge and other models have, and
     the variable of its key."""
-    named = [read_teacher(text) for text in (profile.judge, profile.larger, *profile.rivals) if text]
+    named = [read_teacher(text)
+             for text in (profile.judge, profile.larger, *profile.rivals) if text]
     return [(url, key) for _, url, _, key in [*teachers_of(profile), *named]
             if not url.startswith(MINIATURE) and not is_local(url)]
 
@@ -276,15 +307,24 @@ def keys_set() -> list[str]:
     asked = {key for profile in PROFILES.values() for _, key in keys_asked(profile)}
     return sorted(key for key in asked if os.environ.get(key))
 
+# %% ../../nbs/runner/99_reproduce.ipynb #e6b9e857
 def machine() -> dict[str, Any]:
     "What this machine has: memory in GiB, and per GPU its name and memory in GiB."
     import torch
     gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
-    return {"python": platform.python_version(), "cores": os.cpu_count(), "memory": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30,
-            "gpus": [(gpu.name, gpu.total_memory / 2**30) for gpu in gpus], "torch": torch.__version__, "cuda": torch.version.cuda or "none",
-            "vllm": find_spec("vllm") is not None, "notebooks": (Path(aquilt.__file__).parents[1] / "nbs").is_dir() and find_spec("papermill") is not None, "keys": keys_set(), "offline": os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "on", "yes", "true"),
-            "models": sorted(p.parent.name for p in Path(str(files("aquilt"))).glob("data/models/*/*.safetensors"))}
+    return {"python": platform.python_version(), "cores": os.cpu_count(),
+            "memory": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30,
+            "gpus": [(gpu.name, gpu.total_memory / 2**30) for gpu in gpus],
+            "torch": torch.__version__, "cuda": torch.version.cuda or "none",
+            "vllm": find_spec("vllm") is not None,
+            "notebooks": ((Path(aquilt.__file__).parents[1] / "nbs").is_dir()
+                          and find_spec("papermill") is not None),
+            "keys": keys_set(),
+            "offline": os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "on", "yes", "true"),
+            "models": sorted(p.parent.name for p in Path(str(files("aquilt"))).glob(
+                "data/models/*/*.safetensors"))}
 
+# %% ../../nbs/runner/99_reproduce.ipynb #53d290d1
 def gpu_need(model: str) -> float:
     """GiB that a model on the hub takes in a GPU, from the billions in its name: two bytes for each
     weight, and a quarter more for adapter, activations and cache."""
@@ -296,14 +336,17 @@ def obstacles(profile: Profile, has: dict[str, Any]) -> list[str]:
     "Why a machine cannot run a profile; empty where it can."
     models = {profile.student, profile.embedder, *profile.specialist_bases, profile.bonito} - {""}
     hub = sorted(m for m in (*models, profile.sentence_embedder) if "/" in m)
-    need, largest = max(map(gpu_need, hub), default=0), max((memory for _, memory in has["gpus"]),
-        default=0)
+    need, largest = (max(map(gpu_need, hub), default=0),
+                     max((memory for _, memory in has["gpus"]), default=0))
     shipped = sorted(models - set(hub) - set(has["models"]))
     why = [f"aquilt/data/models lacks {', '.join(shipped)}"] if shipped else []
     if not has["notebooks"]:
-        why.append("the notebooks or papermill are missing (clone the project and run make install)")
+        why.append("the notebooks or papermill are missing "
+                   "(clone the project and run make install)")
     if need > largest:
-        why.append(f"its largest model needs a GPU of about {need:.0f} GiB, and the largest here has {largest:.0f}" if largest else f"no CUDA GPU, and its largest model needs about {need:.0f} GiB")
+        why.append(f"its largest model needs a GPU of about {need:.0f} GiB, and the largest here "
+                   f"has {largest:.0f}" if largest
+                   else f"no CUDA GPU, and its largest model needs about {need:.0f} GiB")
     if profile.engine == "vllm" and not has["vllm"]:
         why.append("vLLM is not installed (make install-vllm)")
     if has["offline"] and (hub or scene_of(profile).places("unlabeled")):
@@ -317,9 +360,14 @@ def obstacles(profile: Profile, has: dict[str, Any]) -> list[str]:
 def doctor() -> str:
     "What this machine has and which profiles it can run, as text. A key is named, never shown."
     has = machine()
-    rows = {"Python": has["python"], "cores": has["cores"], "memory": f"{has['memory']:.1f} GiB", "GPU": ", ".join(f"{name} ({memory:.0f} GiB)" for name, memory in has["gpus"]) or "none",
-            "torch": f"{has['torch']}, CUDA {has['cuda']}", "vLLM": "installed" if has["vllm"] else "not installed", "base models": ", ".join(has["models"]) or "none in aquilt/data/models",
-            "API keys": ", ".join(has["keys"]) or "none set", "the hub": "off (HF_HUB_OFFLINE)" if has["offline"] else "allowed"}
+    rows = {"Python": has["python"], "cores": has["cores"], "memory": f"{has['memory']:.1f} GiB",
+            "GPU": ", ".join(f"{name} ({memory:.0f} GiB)" for name, memory in has["gpus"])
+                   or "none",
+            "torch": f"{has['torch']}, CUDA {has['cuda']}",
+            "vLLM": "installed" if has["vllm"] else "not installed",
+            "base models": ", ".join(has["models"]) or "none in aquilt/data/models",
+            "API keys": ", ".join(has["keys"]) or "none set",
+            "the hub": "off (HF_HUB_OFFLINE)" if has["offline"] else "allowed"}
     for name, profile in PROFILES.items():
         why = obstacles(profile, has)
         rows[f"profile {name}"] = f"no: {'; '.join(why)}" if why else "yes"

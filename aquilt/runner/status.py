@@ -39,6 +39,7 @@ def baselines(run: Run) -> list[Stage]:
     if not run.profile.bonito: stages.append(bonito(run))
     return stages + [bonito_data(run, b) for b in benchmarks if not bonito_refuses(b)]
 
+# %% ../../nbs/runner/97_status.ipynb #1ce3b03e
 def analyses(run: Run) -> list[Stage]:
     "The stages of sections 5.2 to 5.5: other general models, embedded questions, the judge."
     others, three = larger_model(run) | rivals(run), compared(run)
@@ -46,8 +47,10 @@ def analyses(run: Run) -> list[Stage]:
     stages += [data(run, source, b) for source in others.values() for b in three]
     stages += [specialist(run, cell) for s in others.values() for cell in source_cells(run, s)]
     return [*stages, relevance(run), *(judgement(run, kind, s, b, again) for kind in KINDS
-            for s, b in judged_pairs(run, kind) for again in (False, True))]
+                                       for s, b in judged_pairs(run, kind)
+                                       for again in (False, True))]
 
+# %% ../../nbs/runner/97_status.ipynb #05e20d11
 def plan(run: Run) -> list[Stage]:
     "The stages of a run, in order, as far as they can be named now."
     both, benchmarks, three = (FULL, WITHOUT_LOGIC), available(run.profile), compared(run)
@@ -83,6 +86,7 @@ def state(run: Run, stage: Stage, again: Sequence[str]) -> tuple[str, str, str]:
         return "stale", f"code: {', '.join(names[:3])}{more}", "keeps it (--refresh does it again)"
     return "done", "", ""
 
+# %% ../../nbs/runner/97_status.ipynb #1e257ff4
 def status(run: Run) -> list[dict[str, str]]:
     "One row for each stage of a run: stage, state, why, and what the next run does."
     rows, again = [], []
@@ -98,10 +102,13 @@ def shown(rows: Sequence[dict[str, str]], everything: bool = False) -> str:
     counts."""
     counts = Counter(row["state"] for row in rows)
     width = max((len(row["stage"]) for row in rows), default=0)
-    lines = [f"{row['stage']:<{width}}  {row['state']:<8}{row['next run']}{': ' if row['why'] else ''}{row['why']}" for row in rows if everything or row["state"] != "done"]
+    lines = [f"{row['stage']:<{width}}  {row['state']:<8}{row['next run']}"
+             f"{': ' if row['why'] else ''}{row['why']}"
+             for row in rows if everything or row["state"] != "done"]
     return "\n".join([*lines, ", ".join(f"{counts[name]} {name}"
                                         for name in ("done", "stale", "missing"))])
 
+# %% ../../nbs/runner/97_status.ipynb #f770c6ac
 def refresh(run: Run, names: Sequence[str]) -> list[str]:
     """Forget the results of stages, named whole or by a pattern like 'specialists/*': the next run
     does them again. Raises UserError for a name that no result has."""
@@ -110,7 +117,8 @@ def refresh(run: Run, names: Sequence[str]) -> list[str]:
     forgotten = []
     for name in names:
         if not (found := [stage for stage in results if fnmatch(stage, name)]):
-            raise UserError(f"No finished stage of {run.root} is called {name!r}: `aquilt status --profile {run.profile.name}` lists them.")
+            raise UserError(f"No finished stage of {run.root} is called {name!r}: "
+                            f"`aquilt status --profile {run.profile.name}` lists them.")
         forgotten += found
     for stage in dict.fromkeys(forgotten): results[stage].unlink()
     return sorted(set(forgotten))
