@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aquilt.foundations.core import UserError
+from aquilt.foundations.core import UserError, record_files
 from aquilt.models.prices import Price, Rates, cost, load_prices, price_of, shipped_prices
 
 ROW = {"model": "m", "since": "2025-01-01T00:00:00Z", "input": "0.27", "cached": "0.07", "output": "1.1", "source": "a test"}
@@ -67,3 +67,9 @@ def test_a_sheet_that_is_not_there_and_an_empty_one(tmp_path):
     with pytest.raises(UserError, match="cannot be read"): load_prices(tmp_path / "none.toml")
     (tmp_path / "empty.toml").write_text("")
     assert load_prices(tmp_path / "empty.toml") == []
+
+
+def test_a_price_is_no_part_of_a_result():
+    "A row that is added for another model must not make a stage stale, whose records it did not decide."
+    with record_files() as read: assert price_of("deepseek-chat")
+    assert not read
