@@ -115,7 +115,7 @@ def baseline(name: str, kind: str, **more) -> DataSource:
                       **{"examples": answer_alone} | more)
 
 TAPT = DataSource("TAPT", of_stage("domain"), as_text, examples=as_it_stands, ours=False,
-                  gentle=True, seeds=1)
+                  gentle=True)
 BONITO = baseline("Bonito", "bonito_data", refuses=bonito_refuses)
 SELF_INSTRUCT = baseline("DeepSeek-V3 w/ Self-Instruct", "self_instruct",
                          refuses=partial(uninstructed, with_text=False), examples=as_it_stands)
