@@ -81,9 +81,10 @@ def test_pretrain_hands_on(call, monkeypatch, tmp_path):
     calls = replaced(monkeypatch, "miniature.pretraining", "pretrain", value=tmp_path)
     assert call("pretrain", "qwen2", tmp_path).exit_code == 0
     call("pretrain", "llama", tmp_path, "--steps", 5, "--seed", 3, "--start", "base", "--peak", 1e-3)
-    call("pretrain", "qwen2", tmp_path, "--exercise")
-    assert calls == [(("qwen2", tmp_path), {"peak": 4e-3, "seed": 0, "start": None, "exercise": False}), (("llama", tmp_path), {"peak": 1e-3, "seed": 3, "start": Path("base"), "steps": 5, "exercise": False}),
-                     (("qwen2", tmp_path), {"peak": 4e-3, "seed": 0, "start": None, "exercise": True})]
+    call("pretrain", "llama", tmp_path, "--tokenizer", "base", "--exercise")
+    none = {"peak": 4e-3, "seed": 0, "start": None, "tokenizer": None, "exercise": False}
+    assert calls == [(("qwen2", tmp_path), none), (("llama", tmp_path), none | {"peak": 1e-3, "seed": 3, "start": Path("base"), "steps": 5}),
+                     (("llama", tmp_path), none | {"tokenizer": Path("base"), "exercise": True})]
     assert call("pretrain", "llama", tmp_path, "--steps", 0).exit_code == 2
 
 

@@ -6,8 +6,10 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 from aquilt.foundations.core import TASKS, UserError
+from aquilt.miniature import pretraining
 from aquilt.miniature.curriculum import DECISIVE, MIXTURE, VERDICT, chats, checking, documents, draw_facts, exercising, mistaken, passage
 from aquilt.miniature.pretraining import ROW, exact_match, new_model, pretrain, rows, train_tokenizer
 from aquilt.foundations.prompt import synthesis_prompt
@@ -127,3 +129,12 @@ def test_exercises_repeat_with_their_seed_and_fill_rows_of_any_length(tokenizer)
     assert list(islice(exercising(1), 50)) == list(islice(exercising(1), 50)) != list(islice(exercising(2), 50))
     assert all(any(w in (DECISIVE, VERDICT) for _, w in d) for d in islice(exercising(0), 50))
     assert [len(ids) for ids, _ in islice(rows(exercising(0), tokenizer, ROW // 4), 5)] == [ROW // 4] * 5
+
+
+def test_a_base_may_begin_at_random_with_anothers_tokenizer(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretraining, "train_on", lambda *given: [{"tokens": 0}])
+    base = model_path("qwen2")
+    own, begun = (pretrain("llama", tmp_path / name, seed=1, **how) for name, how in (("own", {"tokenizer": base}), ("begun", {"start": base})))
+    assert (own / "tokenizer.json").read_text() == (begun / "tokenizer.json").read_text()
+    weights = [load_file(folder / "model.safetensors")["model.embed_tokens.weight"] for folder in (own, begun, Path(base))]
+    assert weights[1].equal(weights[2]) and not weights[0].equal(weights[2])
