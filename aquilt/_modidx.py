@@ -1388,6 +1388,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'aquilt.runner.report.drawn_figures': ('runner/report.html#drawn_figures', 'aquilt/runner/report.py'),
                                       'aquilt.runner.report.drawn_tables': ('runner/report.html#drawn_tables', 'aquilt/runner/report.py'),
                                       'aquilt.runner.report.made_with': ('runner/report.html#made_with', 'aquilt/runner/report.py'),
+                                      'aquilt.runner.report.marked': ('runner/report.html#marked', 'aquilt/runner/report.py'),
                                       'aquilt.runner.report.measured': ('runner/report.html#measured', 'aquilt/runner/report.py'),
                                       'aquilt.runner.report.read_json': ('runner/report.html#read_json', 'aquilt/runner/report.py'),
                                       'aquilt.runner.report.read_results': ('runner/report.html#read_results', 'aquilt/runner/report.py'),

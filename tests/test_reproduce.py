@@ -15,7 +15,7 @@ import aquilt
 from aquilt.runner import reproduce
 from aquilt.foundations.core import UserError, write_json, write_text
 from aquilt.foundations.profiles import MINI, PAPER, PROFILES, SINGLE_GPU, SMOKE
-from aquilt.runner.report import by_number, drawn_tables, measured, read_results, write_report
+from aquilt.runner.report import by_number, drawn_tables, marked, measured, read_results, write_report
 from aquilt.runner.reproduce import Progress, check_parameters, choose, doctor, expected_seconds, failure, find_notebooks, machine, obstacles, pending, run_notebooks
 from aquilt.foundations.runs import Run
 
@@ -433,3 +433,7 @@ def test_doctor_names_every_profile_and_shows_no_key(monkeypatch):
     text = doctor()
     assert all(f"profile {name}" in text for name in PROFILES) and "sk-secret" not in text and "OPENAI_API_KEY" in machine()["keys"]
     assert re.search(r"^API keys +OPENAI_API_KEY$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("cell, html", [("**35.00**", "<b>35.00</b>"), ("_34.17_", "<u>34.17</u>"), ("17.56", "17.56"), ("**<b>**", "**&lt;b&gt;**"), ("_a_", "_a_"), ("NA", "NA")])
+def test_the_reports_marks_are_those_of_the_table_and_nothing_else(cell, html): assert str(marked(cell)) == html

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['UNSTABLE', 'by_number', 'read_json', 'read_results', 'measured', 'drawn_tables', 'drawn_figures', 'stage_rows',
-           'made_with', 'write_report']
+           'made_with', 'marked', 'write_report']
 
 # %% ../../nbs/runner/98_report.ipynb #0c6e5f1c
 import base64
@@ -97,6 +97,14 @@ def made_with(results: list[dict]) -> dict[str, str]:
     return made | {
         "time in stages": f"{sum(r.get('seconds', 0) for r in results) / 60:.1f} minutes"}
 
+# %% ../../nbs/runner/98_report.ipynb #226aaa64
+def marked(cell: str) -> Any:
+    "A table's cell with its best value bold and the second best underlined, as Markdown marks them."
+    from markupsafe import Markup, escape
+    found = re.fullmatch(r"(\*\*|_)([\d.]+)\1", cell)
+    tag = {"**": "b", "_": "u"}[found[1]] if found else ""
+    return Markup(f"<{tag}>{found[2]}</{tag}>") if found else escape(cell)
+
 # %% ../../nbs/runner/98_report.ipynb #49330c4a
 def write_report(run: Run, figures: Path) -> Path:
     """Write `report.html` and `results.json` in the figures folder; returns the page. Raises
@@ -105,7 +113,9 @@ def write_report(run: Run, figures: Path) -> Path:
     if not (results := read_results(run.root)):
         raise UserError(f"{run.root} holds no result yet: run `aquilt reproduce --profile "
                         f"{run.profile.name}` first, or name the right --run-dir.")
-    template = Environment(autoescape=True, undefined=StrictUndefined).from_string(
+    pages = Environment(autoescape=True, undefined=StrictUndefined)
+    pages.filters["marked"] = marked
+    template = pages.from_string(
         (files("aquilt") / "data" / "report.html").read_text(encoding="utf-8"))
     page = template.render(profile=asdict(run.profile), made_with=made_with(results),
                            tables=drawn_tables(figures), figures=drawn_figures(figures),
