@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Request', 'Reader', 'AGAIN', 'KINDS', 'independence_request', 'read_verdict', 'quality_request', 'judged_pairs',
-           'judgement', 'replies', 'key', 'self_agreement', 'reliability', 'judge_bill']
+           'judgement', 'replies', 'verdicts', 'key', 'self_agreement', 'reliability', 'judge_bill']
 
 # %% ../nbs/52b_judge.ipynb #861a0a85
 from collections.abc import Callable, Sequence
@@ -98,13 +98,19 @@ def replies(run: Run, folder: Path, asked: Sequence[list[dict]], keys: Sequence[
     return said, [{"equation": "judge", "teacher": model, "task": name} | asdict(used)]
 
 # %% ../nbs/52b_judge.ipynb #1af229b6
+def verdicts(run: Run, kind: str, source: DataSource, benchmark: Benchmark,
+             again: bool = False) -> list[Record]:
+    "The sampled records with the judge's scores; none where it could not be asked."
+    name = judgement(run, kind, source, benchmark, again).name
+    return run.records(name) if run.done(name) else []
+
 def key(record: Record) -> tuple[str, str, str]: return record.text, record.question, record.answer
 
 def self_agreement(run: Run, kind: str, source: DataSource, benchmark: Benchmark) -> dict:
     "How often the judge says the same of a record when it is asked again, and kappa."
     from sklearn.metrics import cohen_kappa_score
-    first, second = ({key(r): r.score for r in run.records(judgement(run, kind, source, benchmark,
-        again).name)} for again in (False, True))
+    first, second = ({key(r): r.score for r in verdicts(run, kind, source, benchmark, again)}
+                     for again in (False, True))
     both = [(first[k], second[k]) for k in first.keys() & second.keys()]
     same = sum(a == b for a, b in both) / len(both) if both else None
     varied = len({score for pair in both for score in pair}) > 1
@@ -126,7 +132,8 @@ def judge_bill(run: Run) -> "pandas.DataFrame":
     for kind in KINDS:
         stages = [judgement(run, kind, s, b, again) for s, b in judged_pairs(run, kind)
                   for again in (False, True)]
-        bills = [row for stage in stages for row in run.result(stage.name)["bill"]]
+        bills = [row for stage in stages if run.done(stage.name)
+                 for row in run.result(stage.name)["bill"]]
         names = "requests", "prompt_tokens", "completion_tokens", "cost"
         rows.append({"question": kind, "judge": bills[0]["teacher"] if bills else ""}
                     | {n: round(sum(row[n] for row in bills), 6) for n in names})

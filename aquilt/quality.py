@@ -14,7 +14,7 @@ from .analysis import compared, share_right
 from .data_sources import AQUILT, BONITO, DataSource
 from .foundations.core import Record
 from .foundations.runs import Run
-from .judge import judged_pairs, judgement
+from .judge import judged_pairs, verdicts
 from .specialists import printed
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 # %% ../nbs/55_quality.ipynb #4f52956c
 def scored_by_judge(run: Run, source: DataSource) -> dict[str, list[Record]]:
     "A source's records with the judge's scores, for each benchmark that was judged."
-    found = {b.name: judgement(run, "quality", s, b).name
+    found = {b.name: verdicts(run, "quality", s, b)
              for s, b in judged_pairs(run, "quality") if s is source}
-    return {name: run.records(stage) for name, stage in found.items() if run.done(stage)}
+    return {name: own for name, own in found.items() if own}
 
 def mean_score(records: list[Record]) -> str:
     "The mean of the scores with its standard error."

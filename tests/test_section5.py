@@ -130,6 +130,14 @@ def test_a_judge_that_never_wavers_agrees_with_itself(run):
     assert self_agreement(run, "independence", AQUILT, b)["kappa"] is None, "every question stands alone: nothing to agree on beyond chance"
 
 
+def test_a_judge_that_cannot_be_asked_is_missing_in_every_table(run, tmp_path):
+    lost = Run(PROFILE, tmp_path)
+    for b in available(PROFILE): done(lost, domain(lost, b)), done(lost, written(lost, b))
+    assert judge_bill(lost)["requests"].tolist() == [0, 0] and set(reliability(lost)["n"]) == {0}
+    assert agreement(lost)["n"].sum() == 0 and table_6(lost).set_index("model").loc["AQuilt", "squadqa"] == "missing"
+    assert set(table_7(lost)["5"]) == {"missing"}
+
+
 def test_bonito_is_judged_where_it_has_data(run):
     assert {s.name for s, _ in judged_pairs(run, "quality")} == {"AQuilt"}, "bonito_data was not made in this run"
     row = table_6(run).set_index("model").loc["Bonito"]

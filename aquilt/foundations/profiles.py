@@ -137,7 +137,7 @@ class Profile:
     ablation_base: int = setting(1, "5: Llama3-8B-Instruct, as a position in specialist_bases")
     relevance_samples: int = setting(2_000, "5.2")
     judge: str = setting("gpt-4o@https://api.openai.com/v1|JUDGE_API_KEY",
-                         "5.3, 5.5: GPT-4o, as MODEL@URL|VARIABLE")
+                         "5.3, 5.5: GPT-4o, as MODEL@URL|VARIABLE; empty: the teacher judges")
     independence_samples: int = setting(2_000, "5.3: of each source and benchmark")
     quality_samples: int = setting(1_000, "5.5: of each source and benchmark")
 
@@ -147,7 +147,7 @@ SINGLE_GPU = replace(
     PAPER, name="single_gpu",
     purpose="One 24 GB GPU, a small open model, any OpenAI-compatible teacher.",
     student="Qwen/Qwen2.5-1.5B", specialist_bases=("Qwen/Qwen2.5-1.5B-Instruct",),
-    ablation_base=0, larger="", embedder="Qwen/Qwen2.5-1.5B",
+    ablation_base=0, larger="", judge="", embedder="Qwen/Qwen2.5-1.5B",
     passages_per_source=500, pairs_per_task=1_000, labeled_pairs=1_000,
     inspected=2_000, inspection_cap=400,
     samples=2_000, relevance_samples=500)
