@@ -50,6 +50,7 @@ def class_hash(kind: type) -> str:
                      fields, values)
 
 # %% ../../nbs/foundations/00c_code.ipynb #ded378cb
+@functools.cache  # many stages share their code
 def names_in(code: CodeType) -> set[str]:
     """The global names that compiled code, and the functions inside it, look up; but not those of
     the module itself, like `__name__`, which a notebook and the package do not share."""
