@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from .filtering import words
@@ -79,7 +80,6 @@ def show(what: Record | Drop) -> Quilt:
 # %% ../nbs/56_case_study.ipynb #cd24cfd3
 def figure_case(record: Record, title: str) -> "Figure":
     "A record as a quilt of six labelled patches. Returns a matplotlib figure."
-    from textwrap import fill
     from matplotlib.figure import Figure
     shown = {"u, unlabeled text": record.text} | show(record).patches()
     rows = [fill(text, 100) for text in shown.values()]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from .analysis import compared
 from .data_sources import AQUILT, UNLABELED
+from .evaluation.claims import share_interval
 from .filtering import leaning
 from .foundations.core import Record
 from .foundations.runs import Run
@@ -26,9 +27,8 @@ ROWS = {UNLABELED: "DeepSeek-V3", AQUILT: "AQuilt"}  # the sources, as Table 4 c
 
 def share(found: Sequence[Record]) -> tuple[float, str]:
     "The percentage that needs the text, and the same as text with its interval."
-    from scipy.stats import binomtest
     count = sum(r.score == 1 for r in found)
-    low, high = binomtest(count, len(found)).proportion_ci(method="wilson")
+    low, high = share_interval(count, len(found))
     return 100 * count / len(found), f"{count / len(found):.1%} ({low:.1%} to {high:.1%})"
 
 # %% ../nbs/53_independence.ipynb #226151c6

@@ -7,6 +7,7 @@ __all__ = ['PERPLEXITIES', 'SEEDS', 'DRAWN', 'SHOWN', 'embed', 'embedders', 'sil
            'placed', 'relevance', 'figure_4', 'relevance_table', 'variety']
 
 # %% ../nbs/52_relevance.ipynb #a3f66e11
+from collections import Counter
 from collections.abc import Sequence
 from statistics import mean
 from typing import TYPE_CHECKING, Any
@@ -155,7 +156,6 @@ def variety(run: Run) -> "pandas.DataFrame":
     """For each source and domain: different questions, and how many begin as the most frequent one
     does (its first ten characters), in percent."""
     import pandas
-    from collections import Counter
     rows = []
     for name in SHOWN:
         asked = questions(run, name)

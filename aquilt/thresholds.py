@@ -8,10 +8,12 @@ __all__ = ['Judged', 'judged_domains', 'share', 'what_if', 'thresholds', 'reliab
 # %% ../nbs/57_thresholds.ipynb #51970458
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 from .benchmarks import available
 from .data_sources import AQUILT, generated
+from .evaluation.claims import share_interval
 from .foundations.runs import Run
 from .reading.scenes import scene_of
 
@@ -56,12 +58,10 @@ def thresholds(domains: dict[str, list[Judged]]) -> "pandas.DataFrame":
 def reliability(records: Sequence[Judged]) -> "pandas.DataFrame":
     "For each score: how many records, and the share of right ones with Wilson's 95 % interval."
     import pandas
-    from scipy.stats import binomtest
     rows = []
     for score in range(1, 6):
         own = [r.right for r in records if r.score == score and r.right is not None]
-        low, high = (binomtest(sum(own), len(own)).proportion_ci(method="wilson") if own
-                     else (None, None))
+        low, high = share_interval(sum(own), len(own)) if own else (None, None)
         rows.append({"score": score, "records": len(own), "right": share(sum(own), len(own)),
                      "from": low, "to": high})
     return pandas.DataFrame(rows)
@@ -74,10 +74,10 @@ def figure_thresholds(table: "pandas.DataFrame", curve: "pandas.DataFrame", titl
     figure = Figure(figsize=(12, 4), layout="constrained")
     axes = figure.subplots(1, 3)
     for axis, column in zip(axes, ("yield", "precision")):
-        for name, own in table.groupby("domain", sort=False):
+        for marker, (name, own) in zip(cycle("osD^v*"), table.groupby("domain", sort=False)):
             style = {"color": "black", "linewidth": 2.5} if name == "all" else {"color": "0.4"}
-            axis.plot(own["removed up to"], own[column].astype(float), label=name,
-                      marker="osD^v*"[list(table["domain"].unique()).index(name) % 6], **style)
+            axis.plot(own["removed up to"], own[column].astype(float), label=name, marker=marker,
+                      **style)
         axis.set(xlabel="scores removed up to", ylabel=column, ylim=(-0.05, 1.05), xticks=range(5))
     axes[0].legend(fontsize=8)
     shown = curve.dropna(subset=["right"])

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Scores', 'LOGIC', 'INSPECTION', 'TRAINING', 'QUALITY', 'MARGIN', 'NEAR', 'UNLABELED', 'TEXT_ALONE', 'WITH_TEXT',
-           'TABLE_2', 'TABLE_3', 'Difference', 'differences_of', 'spread_of', 'paired_difference', 'Claim', 'verdict',
-           'compared_rows', 'claims_table', 'plot_claims']
+           'TABLE_2', 'TABLE_3', 'Difference', 'differences_of', 'spread_of', 'paired_difference', 'share_interval',
+           'Claim', 'verdict', 'compared_rows', 'claims_table', 'plot_claims']
 
 # %% ../../nbs/evaluation/43_claims.ipynb #4ebf2e8c
 from collections.abc import Mapping, Sequence
@@ -67,6 +67,13 @@ def paired_difference(first: Scores, second: Scores) -> Difference:
         df)) * total ** 0.5
     return Difference(value, value - half, value + half, sum(len(rows[0])
         for rows in found.values()), len(next(iter(found.values()))))
+
+# %% ../../nbs/evaluation/43_claims.ipynb #d76e5b1d
+def share_interval(count: int, n: int) -> tuple[float, float]:
+    "Wilson's 95 % interval of a share, which is right for small ones, too; from 0 to 1."
+    from scipy.stats import binomtest
+    low, high = binomtest(count, n).proportion_ci(method="wilson")
+    return float(low), float(high)
 
 # %% ../../nbs/evaluation/43_claims.ipynb #782171d0
 @dataclass(frozen=True)

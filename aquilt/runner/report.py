@@ -99,7 +99,7 @@ def made_with(results: list[dict]) -> dict[str, str]:
 
 # %% ../../nbs/runner/98_report.ipynb #226aaa64
 def marked(cell: str) -> Any:
-    "A table's cell with its best value bold and the second best underlined, as Markdown marks them."
+    "A table's cell: the best value bold and the second best underlined, as Markdown marks them."
     from markupsafe import Markup, escape
     found = re.fullmatch(r"(\*\*|_)([\d.]+)\1", cell)
     tag = {"**": "b", "_": "u"}[found[1]] if found else ""
