@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help reproduce smoke test lab outputs readme install install-vllm install-ray clean
+.PHONY: help reproduce smoke test lab outputs readme install install-vllm install-ray install-small clean
 
 help:
 	@echo "make reproduce      every notebook at profile mini, tables and figures to figures/mini/"
@@ -13,7 +13,7 @@ help:
 	@echo "make lab            JupyterLab on the first page"
 	@echo "make outputs        the text outputs of a mini run, kept in nbs/"
 	@echo "make readme         README.md from nbs/index.ipynb"
-	@echo "make install-vllm   add vLLM (optional); likewise install-ray"
+	@echo "make install-vllm   add vLLM (optional); likewise install-ray, install-small"
 	@echo "make clean          remove what tests and builds leave behind; .venv and runs/ stay"
 
 reproduce: install
@@ -43,7 +43,7 @@ $(STAMP): settings.ini setup.py constraints.txt tools/install.sh
 	PYTHON="$(PYTHON)" sh tools/install.sh $(VENV)
 	touch $@
 
-install-vllm install-ray: install-%: install
+install-vllm install-ray install-small: install-%: install
 	sh tools/install.sh $(VENV) $*
 
 clean:

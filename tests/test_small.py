@@ -1,0 +1,115 @@
+"""The almanac with its recorded teacher, and the model that a package carries."""
+import json
+from dataclasses import replace
+
+import pytest
+
+from aquilt.distillation import RECORDED, distillation
+from aquilt.corpus import corpus, labeled
+from aquilt.foundations.core import UserError, text_hash
+from aquilt.foundations.profiles import SMALL
+from aquilt.foundations.runs import Run
+from aquilt.models import carried
+from aquilt.models.carried import Carried, carried_models, obtain
+from aquilt.models.engines import Prompt, Sampling, model_path
+from aquilt.models.recorded import UNRECORDED, RecordedEngine
+from aquilt.reading.almanac import ALMANAC, almanac_rows, recordings, texts
+
+PART = replace(SMALL, student="qwen2", passages_per_source=40, passage_tokens=1000, pairs_per_task=10, labeled_pairs=5)
+
+
+def counted(given): return [len(text.split()) for text in given]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    "The almanac up to distillation; the miniature's tokenizer counts."
+    run = Run(PART, tmp_path_factory.mktemp("run"))
+    for stage in (corpus(run), labeled(run), distillation(run)): run.do(stage)
+    return run
+
+
+def test_recorded_replies_become_records_and_the_others_are_told(run):
+    result = run.result("distillation")
+    counts = result["counts"]
+    assert counts["entered"] == counts["kept"] + counts["dropped"] and counts["kept"] > 20 and set(counts["reasons"]) == {UNRECORDED}
+    said = {row["question"] for row in almanac_rows("replies")} | {row["question"] for row in almanac_rows("labeled")}
+    assert {r.question for r in run.records("distillation")} <= said and all(r.logic for r in run.records("distillation"))
+    assert sum(row["completion_tokens"] for row in result["bill"]) > 1000
+
+
+def test_the_store_holds_the_real_requests(run):
+    rows = [json.loads(line) for line in (run.folder("distillation") / "replies.jsonl").read_text().splitlines()]
+    assert len(rows) == run.result("distillation")["counts"]["kept"]
+    assert all(row["key"] == text_hash(row["request"]) and row["request"]["model"] == "almanac-teacher" for row in rows)
+
+
+def test_nothing_recorded_says_how_to_ask_a_live_teacher(tmp_path):
+    engine = RecordedEngine("almanac-teacher", recordings(), counted, tmp_path / "replies.jsonl")
+    with pytest.raises(UserError, match="None of 1 requests can be answered: .*--set teacher=MODEL"): engine.generate([Prompt([{"role": "user", "content": "Who?"}])], Sampling())
+    assert list(engine.generate([], Sampling())) == [] and SMALL.teacher_url == RECORDED
+
+
+def test_every_reply_names_a_passage_and_no_test_passage_is_in_the_corpus():
+    known = texts("general")
+    assert all(row["passage"] in known for name in ("replies", "labeled") for row in almanac_rows(name))
+    shown = {" ".join(words[i:i + 8]) for text in known.values() if (words := text.lower().split()) for i in range(len(words) - 7)}
+    for name, field in (("domain", "text"), ("medical", "text"), ("medical_test", "context")):
+        for row in almanac_rows(name):
+            words = row[field].lower().split()
+            assert not any(" ".join(words[i:i + 8]) in shown for i in range(len(words) - 7)), row
+
+
+def test_the_benchmarks_ask_about_what_is_read_and_about_unseen_abstracts():
+    domain, medicine = ALMANAC.benchmarks
+    few = replace(SMALL, domain_passages=5)
+    read = {r.document for r in domain.passages(few, "")[0]}
+    asked = {row["question"] for row in almanac_rows("domain_test") if row["passage"] in read}
+    assert {item["prompt"] for item in domain.items(few)} == asked and len(domain.items(SMALL)) == 184
+    assert {item["references"][0] for item in medicine.items(SMALL)} == {"yes", "no", "maybe"}
+    abstracts = {row["text"] for row in almanac_rows("medical")}
+    assert not any(row["context"] in abstracts for row in almanac_rows("medical_test"))
+
+
+def test_a_short_answer_is_marked_by_the_whole_of_it():
+    item = next(item for item in ALMANAC.benchmarks[0].items(SMALL) if "923" in item["references"])
+    marks = ALMANAC.benchmarks[0].scorers
+    assert marks.corrected("Answer:923", item, True, None) == 100.0 > marks.corrected("Answer:It may be 923 or 1,041.", item, True, None)
+
+
+@pytest.fixture
+def no_hub(monkeypatch, tmp_path):
+    monkeypatch.setenv("AQUILT_MODELS", str(tmp_path))
+    monkeypatch.setattr(carried, "download", lambda repository, folder: "")
+    return tmp_path
+
+
+def test_an_unknown_model_is_a_sentence_and_leaves_nothing(no_hub):
+    with pytest.raises(UserError, match="Unknown model 'nothing': give a hub id like OWNER/NAME, or one of smollm2"): obtain("nothing")
+    with pytest.raises(UserError, match="The hub gave no model own/er: .*HF_TOKEN where it is gated"): obtain("own/er")
+    assert not list(no_hub.rglob("*.part"))
+
+
+def test_a_package_that_is_missing_or_another_names_its_command(no_hub, monkeypatch):
+    known = carried_models()["smollm2-135m-instruct"]
+    monkeypatch.setattr(carried, "carried_models", lambda: {"small": replace(known, package="no_such_package")})
+    with pytest.raises(UserError, match="is not installed: run `make install-small`"): obtain("small")
+    other = Carried(known.hub, "aquilt", "__init__.py", known.sha256, known.licence, known.install)
+    monkeypatch.setattr(carried, "carried_models", lambda: {"small": other})
+    with pytest.raises(UserError, match="is not the file that is known .* install the package again"): obtain("small")
+
+
+def test_a_model_of_the_hub_without_safetensors_is_refused(no_hub, monkeypatch):
+    monkeypatch.setattr(carried, "download", lambda repository, folder: (folder / "config.json").write_text("{}") and "abc")
+    with pytest.raises(UserError, match="own/er has no safetensors: choose a model that has"): obtain("own/er")
+
+
+def test_a_model_of_the_hub_is_found_by_its_name_afterwards(no_hub, monkeypatch):
+    def fetched(repository, folder):
+        for name in ("config.json", "model.safetensors"): (folder / name).write_text("{}")
+        return "abc"
+    monkeypatch.setattr(carried, "download", fetched)
+    folder = obtain("own/er")
+    assert model_path("own/er") == str(folder) and json.loads((folder / "origin.json").read_text()) == {"hub": "own/er", "revision": "abc"}
+    monkeypatch.setattr(carried, "download", lambda *_: pytest.fail("fetched again"))
+    assert obtain("own/er") == folder
