@@ -1,12 +1,7 @@
 "Engines on a tiny random model: what must hold whatever the weights."
-import importlib.util
 import json
-import os
 import shutil
-import subprocess
-import sys
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +9,7 @@ from hypothesis import strategies as st
 
 from aquilt.models import engines
 from aquilt.foundations.core import UserError
-from aquilt.models.engines import Completion, Prompt, Sampling, TransformersEngine, Usage, VLLMEngine, generate_resumable, open_engine
+from aquilt.models.engines import Completion, Prompt, Sampling, TransformersEngine, Usage, generate_resumable
 from tiny_model import make_adapter, make_model
 
 GREEDY = Sampling(temperature=0, max_tokens=12)
@@ -185,6 +180,21 @@ def test_chat_needs_a_template(engine, monkeypatch):
     with pytest.raises(UserError, match="no chat template"): engine.generate(PROMPTS, GREEDY)
 
 
+def test_a_chat_that_could_not_end_is_refused_before_anything_is_generated(engine, monkeypatch):
+    "The model's own end token is the end of a text, as a base model's is; its template ends a turn with another mark."
+    end = engine.tokenizer.encode("<|endoftext|>")
+    monkeypatch.setattr(engine, "stops", end)
+    monkeypatch.setattr(engines, "generate_batch", None)
+    with pytest.raises(UserError, match=r"'<\|im_end\|>\\n', which holds none of the model's end tokens \(<\|endoftext\|>\).*set eos_token"): engine.generate(PROMPTS, GREEDY)
+    monkeypatch.undo()
+    monkeypatch.setattr(engine, "stops", end)
+    assert len(engine.generate(PROMPTS[:2], GREEDY)) == 2  # plain text needs no template
+
+
+def test_keys_are_left_aside(engine):
+    assert engine.generate(PROMPTS, GREEDY, keys=("question", "answer")) == engine.generate(PROMPTS, GREEDY)
+
+
 # --- adapters
 
 def base_weights(engine):
@@ -216,7 +226,47 @@ def test_an_adapter_trained_again_into_its_folder_is_read_again(model, tmp_path)
 def test_adapters_that_cannot_be_used(model, engine, tmp_path):
     with pytest.raises(UserError, match="adapter_model.safetensors"): engine.generate(PROMPTS, GREEDY, tmp_path / "none")
     wider = make_model(tmp_path / "wider", hidden=128)
-    with pytest.raises(UserError, match="does not fit"): TransformersEngine(model, device="cpu").generate(PROMPTS, GREEDY, make_adapter(wider, tmp_path / "other"))
+    with pytest.raises(UserError, match="does not fit.*128 x 64, the model's is 64 x 64.*wider"): TransformersEngine(model, device="cpu").generate(PROMPTS, GREEDY, make_adapter(wider, tmp_path / "other"))
+
+
+def spoiled(adapter, folder, damage):
+    "A copy of an adapter with one fault."
+    from safetensors.torch import load_file, save_file
+    shutil.copytree(adapter, folder)
+    weights, config = folder / "adapter_model.safetensors", folder / "adapter_config.json"
+    if damage == "cut": weights.write_bytes(weights.read_bytes()[:2000])
+    if damage == "empty": weights.write_bytes(b"")
+    if damage == "no config": config.unlink()
+    if damage == "bad config": config.write_text("{")
+    if damage in ("nan", "inf", "layer"):
+        tensors = load_file(weights)
+        name = sorted(tensors)[3]
+        if damage == "layer": tensors = {n.replace("layers.1.", "layers.7."): t for n, t in tensors.items()}
+        else: tensors[name][0, 0] = float(damage)
+        save_file(tensors, weights)
+    return folder
+
+
+FAULTS = {"cut": "is damaged", "empty": "is damaged", "no config": "is damaged.*adapter_config.json", "bad config": "is damaged",
+          "nan": "infinite or not a number .*lora_.*lower learning rate", "inf": "infinite or not a number", "layer": "does not fit.*layers.7.*none of this name"}
+
+
+@pytest.mark.parametrize("damage", FAULTS)
+def test_a_spoiled_adapter_is_one_sentence_before_anything_is_generated(model, adapter, tmp_path, monkeypatch, damage):
+    folder, engine = spoiled(adapter, tmp_path / "spoiled", damage), TransformersEngine(model, device="cpu")
+    for before in (None, adapter):  # the first adapter of an engine, and a later one
+        bare = engine.generate(PROMPTS[:1], GREEDY, before)
+        with monkeypatch.context() as m:
+            m.setattr(engines, "generate_batch", None)
+            with pytest.raises(UserError, match=FAULTS[damage]) as e: engine.generate(PROMPTS, GREEDY, folder)
+        assert "\n" not in str(e.value) and "spoiled" in str(e.value)
+        assert engine.generate(PROMPTS[:1], GREEDY, before) == bare
+
+
+@pytest.mark.parametrize("settings_, why", [(dict(batch_size=0), "batch_size=0"), (dict(batch_size="many"), "batch_size=many"), (dict(device="cuba"), "on the device 'cuba'"), (dict(dtype="float99"), "float99")])
+def test_a_setting_out_of_range_is_one_sentence(model, settings_, why):
+    with pytest.raises(UserError, match=why) as e: TransformersEngine(model, **settings_)
+    assert "\n" not in str(e.value)
 
 
 # --- opening
@@ -231,12 +281,8 @@ def test_a_model_that_cannot_be_read_is_one_sentence(model, tmp_path, damage):
     if damage == "cut": weights.write_bytes(weights.read_bytes()[:1000])
     if damage == "no_config": (folder / "config.json").unlink()
     if damage == "bad_config": (folder / "config.json").write_text("{")
-    with pytest.raises(UserError, match="Cannot load the model") as e: open_engine("transformers", folder)
+    with pytest.raises(UserError, match="Cannot load the model") as e: TransformersEngine(folder)
     assert "\n" not in str(e.value) and str(folder) in str(e.value)
-
-
-def test_unknown_engine():
-    with pytest.raises(UserError, match="transformers, vllm"): open_engine("magic", "x")
 
 
 # --- probabilities of the next token
@@ -261,11 +307,6 @@ def test_what_has_no_probability_is_one_sentence(engine, prompts, choices, why):
     with pytest.raises(UserError, match=why): engine.probabilities(prompts, choices)
 
 
-def test_vllm_missing_names_the_remedy(monkeypatch):
-    monkeypatch.setitem(sys.modules, "vllm", None)
-    with pytest.raises(UserError, match="make install-vllm"): VLLMEngine("x")
-
-
 # --- resuming
 
 class Counting:
@@ -274,7 +315,7 @@ class Counting:
 
     def __init__(self): self.asked = []
 
-    def generate(self, prompts, sampling, adapter=None, desc=""):
+    def generate(self, prompts, sampling, adapter=None, desc="", keys=()):
         self.asked.append(len(prompts))
         return [Completion(f"{p.content} 河 {sampling.seed} {adapter}", "stop", Usage(1, 2, 1)) for p in prompts]
 
@@ -306,6 +347,17 @@ def test_what_changed_is_generated_again(tmp_path):
         assert engine.asked == [4, 4, 2]
 
 
+def test_keys_decide_a_chunk_where_the_engine_is_guided_by_them(tmp_path):
+    path, engine = tmp_path / "c.jsonl", Counting()
+    generate_resumable(engine, TEN, Sampling(), path, chunk=10)
+    generate_resumable(engine, TEN, Sampling(), path, chunk=10, keys=("answer",))
+    assert engine.asked == [10]
+    engine.guided = "json"
+    for keys, asked in (((), 1), (("answer",), 2), (("answer",), 2), (("question",), 3)):
+        generate_resumable(engine, TEN, Sampling(), path, chunk=10, keys=keys)
+        assert len(engine.asked) == asked
+
+
 @pytest.mark.parametrize("damage", ['"ha', '"hsah"'])
 def test_damage_in_the_middle_is_not_passed_over(tmp_path, damage):
     path = tmp_path / "c.jsonl"
@@ -320,39 +372,3 @@ def test_resuming_with_a_real_engine_and_adapter(engine, adapter, tmp_path):
     path.write_bytes(path.read_bytes()[:-40])
     assert generate_resumable(engine, PROMPTS, sampling, path, adapter, chunk=2) == whole
     assert whole == generate_resumable(engine, PROMPTS, sampling, tmp_path / "undisturbed.jsonl", adapter, chunk=2)
-
-
-# --- vLLM, the real one
-
-VLLM_SCRIPT = """
-import json, sys
-from dataclasses import asdict
-from test_engines import GREEDY, PROMPTS, Prompt, Sampling, UserError
-from aquilt.models.engines import open_engine
-engine = open_engine("vllm", sys.argv[1], dtype="float32", enforce_eager=True, max_model_len=128, gpu_memory_utilization=0.3)
-runs = [engine.generate(PROMPTS + [Prompt("river " * 200)], GREEDY, adapter) for adapter in (None, sys.argv[2], None)]
-runs += [engine.generate(PROMPTS, Sampling(max_tokens=8, seed=seed)) for seed in (3, 3, 4)]
-runs += [engine.generate(PROMPTS[:1] * 100, Sampling(temperature=2, top_p=1, max_tokens=40))]
-try: engine.generate(PROMPTS, GREEDY, "nowhere")
-except UserError as e: assert "adapter_model.safetensors" in str(e)
-else: raise AssertionError
-told = engine.probabilities(PROMPTS, ["A", "B"], sys.argv[2])
-json.dump([[[asdict(c) for c in run] for run in runs], told], open(sys.argv[3], "w"))
-"""
-
-
-@pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed (make install-vllm)")
-def test_vllm_gives_the_tokens_of_transformers(engine, model, adapter, tmp_path):
-    "In a process of its own, because vLLM binds the threads of the one it runs in."
-    env = os.environ | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1",
-                        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(Path(engines.__file__).parents[1])])}
-    done = subprocess.run([sys.executable, "-c", VLLM_SCRIPT, model, adapter, tmp_path / "out.json"], env=env, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr[-3000:]
-    (bare, lora, bare_again, sampled, repeated, other, hot), told = json.loads((tmp_path / "out.json").read_text())
-    ours = [[asdict(c) for c in engine.generate(PROMPTS + [Prompt("river " * 200)], GREEDY, a)] for a in (None, adapter)]
-    assert [bare, lora] == ours and bare_again == bare
-    assert sampled == repeated != other
-    for row, same in zip(told, engine.probabilities(PROMPTS, ["A", "B"], adapter)):  # vLLM tells the twenty likeliest
-        assert all(p in (0.0, pytest.approx(q, abs=1e-4)) for p, q in zip(row, same))
-    ended = [c for c in hot if c["finish_reason"] == "stop"]
-    assert 0 < len(ended) < 100 and all("<|im_end|>" not in c["text"] and c["usage"]["completion_tokens"] <= 40 for c in ended)
