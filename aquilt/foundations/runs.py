@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['DECIDES', 'PHRASES', 'project_root', 'packages', 'commit', 'environment', 'Stage', 'model_hash', 'Run', 'decides',
-           'differences', 'why_again', 'locked', 'room_on_disk', 'perform', 'do_all', 'open_run', 'figures_dir',
-           'hand_over', 'save_figure', 'save_table', 'ledger_table']
+           'differences', 'why_again', 'take_lock', 'locked', 'room_on_disk', 'perform', 'carry_out_all', 'do_all',
+           'open_run', 'figures_dir', 'hand_over', 'save_figure', 'save_table', 'ledger_table']
 
 # %% ../../nbs/foundations/00f_runs.ipynb #1a802a2e
 import errno
@@ -17,13 +17,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from .cluster import cluster_address, over_cluster
 from .code import code_of
 from .core import (Drop, Record, UserError, file_hash, read_drops, read_records,
                                      reconcile, record_files, text_hash, write_drops, write_json,
@@ -77,6 +78,7 @@ class Stage:
     inputs: tuple[str, ...] = ()  # the stages that it reads
     settings: dict = field(default_factory=dict)
     models: tuple[str, ...] = ()  # folders or hub ids of models whose weights decide
+    spread: bool = False  # on a cluster its records go to several nodes (`open_spread`)
 
 # %% ../../nbs/foundations/00f_runs.ipynb #404c866a
 def model_hash(model: str) -> str:
@@ -176,23 +178,32 @@ def why_again(run: Run, stage: Stage) -> list[str]:
     return differences(old, decides(run, stage)) + changed
 
 # %% ../../nbs/foundations/00f_runs.ipynb #6500f1bb
+def take_lock(lock: Path) -> int | None:
+    "The descriptor of a lock file that this process now holds; None where another one holds it."
+    handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    with suppress(BlockingIOError, FileNotFoundError):
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # else it is a file that the process before has just removed
+        if os.path.samestat(os.fstat(handle), lock.stat()): return handle
+    os.close(handle)
+    return None
+
+# %% ../../nbs/foundations/00f_runs.ipynb #9e1a38dd
 @contextmanager
 def locked(folder: Path, patience: float = 10.0) -> Iterator[None]:
-    """Hold a folder for this process alone. Raises UserError where another process holds it for
-    longer than `patience` seconds."""
+    """Hold a folder for this process alone, by a hidden file beside it. Raises UserError where
+    another process holds it for longer than `patience` seconds."""
     folder.mkdir(parents=True, exist_ok=True)
-    handle, began = os.open(folder, os.O_RDONLY), time.time()
-    try:
-        while True:
-            try: fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as e:
-                if time.time() - began > patience:
-                    raise UserError(f"Another process is at work in {folder}: "
-                                    "wait until it ends, or stop it.") from e
-                time.sleep(0.2)
-            else: break
-        yield
-    finally: os.close(handle)
+    lock, began = folder.with_name(f".{folder.name}.lock"), time.time()
+    while (handle := take_lock(lock)) is None:
+        if time.time() - began > patience:
+            raise UserError(f"Another process is at work in {folder}: "
+                            "wait until it ends, or stop it.")
+        time.sleep(0.2)
+    try: yield
+    finally:
+        lock.unlink(missing_ok=True)
+        os.close(handle)
 
 # %% ../../nbs/foundations/00f_runs.ipynb #252f31da
 @contextmanager
@@ -208,9 +219,11 @@ def room_on_disk(folder: Path) -> Iterator[None]:
 # %% ../../nbs/foundations/00f_runs.ipynb #72c850d6
 def perform(run: Run, stage: Stage, declared: dict, code: dict[str, str]) -> None:
     """Do a stage in this process: its work, then its result. What decides it is told: a worker does
-    not have the sources of a notebook's cells."""
+    not have the sources of a notebook's cells. One that somebody did meanwhile is left alone."""
     folder = run.folder(stage.name)
-    with room_on_disk(folder), locked(folder), record_files() as read:
+    patience = 120 if cluster_address() else 10  # a file server frees a dead node's lock late
+    with room_on_disk(folder), locked(folder, patience), record_files() as read:
+        if not why_again(run, stage): return
         (folder / "result.json").unlink(missing_ok=True)
         began = time.time()
         metrics = stage.work(folder)
@@ -222,6 +235,12 @@ def perform(run: Run, stage: Stage, declared: dict, code: dict[str, str]) -> Non
         write_json(folder / "result.json", result)
 
 # %% ../../nbs/foundations/00f_runs.ipynb #2d392f84
+def carry_out_all(calls: Sequence[Call], threads: int) -> None:
+    "Do the calls side by side: over the Ray cluster of AQUILT_RAY, or else on this machine."
+    if cluster_address(): over_cluster(calls, threads)
+    else: side_by_side(calls, jobs_wanted(threads), threads)
+
+# %% ../../nbs/foundations/00f_runs.ipynb #b3978532
 def do_all(run: Run, stages: Sequence[Stage]) -> list[dict]:
     """The results of stages, in order. Those that are not done are done now: side by side, but each
     after those that it reads."""
@@ -234,8 +253,8 @@ def do_all(run: Run, stages: Sequence[Stage]) -> list[dict]:
         again = [stage for stage in ready if why_again(run, stage)]
         calls = [Call(stage.name,
                       partial(perform, run, stage, decides(run, stage), code_of(stage.work)),
-                      run.folder(stage.name) / "progress.json") for stage in again]
-        if calls: side_by_side(calls, jobs_wanted(run.profile.threads), run.profile.threads)
+                      run.folder(stage.name) / "progress.json", stage.spread) for stage in again]
+        if calls: carry_out_all(calls, run.profile.threads)
         waiting = [stage for stage in waiting if stage not in ready]
     return [run.result(stage.name) for stage in stages]
 
