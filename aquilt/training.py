@@ -4,20 +4,26 @@
 
 # %% auto #0
 __all__ = ['Example', 'SMALL_VOCABULARY', 'CHECKPOINT_SECONDS', 'FULL', 'WITHOUT_LOGIC', 'Recipe', 'example_length', 'fitting',
-           'synthesis_example', 'make_trainer', 'plain_trainer', 'train_lora', 'merge_adapter', 'Variant', 'training',
-           'synthesiser']
+           'synthesis_example', 'row_order', 'EpochOrder', 'micro_batch', 'make_trainer', 'load_base', 'trainer_type',
+           'plain_loss', 'finite', 'last_checkpoint', 'fit', 'train_lora', 'training_job', 'do_training_job',
+           'merge_adapter', 'Variant', 'variants', 'training', 'synthesiser']
 
 # %% ../nbs/32c_training.ipynb #cbb2a1af
+import json
+import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
-from .foundations.core import Drop, Record, UserError, text_hash
-from .models.engines import model_path
+from .foundations.core import Drop, Record, UserError, text_hash, write_json, write_text
+from .foundations.launch import launch, tell_step
+from .foundations.profiles import Profile
+from .models.engines import derive_seed, model_path
 from .foundations.prompt import completion_json, synthesis_prompt
-from .foundations.runs import Run, Stage, hand_over
+from .foundations.runs import Run, Stage, hand_over, model_hash
 
 # %% ../nbs/32c_training.ipynb #5bbd0520
 Example = tuple[str | list[dict], str | list[dict]]
@@ -52,103 +58,228 @@ def synthesis_example(record: Record, with_logic: bool = True) -> Example:
                                                          record.answer, with_logic)
 
 # %% ../nbs/32c_training.ipynb #79f3d0ea
-# up to here the plain loss is faster than TRL's, and its logits are small
-SMALL_VOCABULARY = 16_384
-CHECKPOINT_SECONDS = 120.0
+# up to here the plain loss is faster than TRL's, and the completions' logits are bearable
+SMALL_VOCABULARY = 65_536
+CHECKPOINT_SECONDS = 300.0
+
+# %% ../nbs/32c_training.ipynb #4d472496
+def row_order(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[int]:
+    "The rows of an epoch in their order: drawn at random, those of like length in one batch."
+    import torch
+    from transformers.trainer_pt_utils import get_length_grouped_indices
+    generator = torch.Generator().manual_seed(derive_seed(seed, "epoch", epoch))
+    return get_length_grouped_indices(list(lengths), batch_size, generator=generator)
+
+@dataclass
+class EpochOrder:
+    "The rows' order in each epoch, as a sampler that PyTorch's loader takes."
+    lengths: Sequence[int]
+    batch_size: int
+    seed: int
+    epoch: int = 0
+
+    def set_epoch(self, epoch: int) -> None: self.epoch = epoch
+
+    def __len__(self) -> int: return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(row_order(self.lengths, self.batch_size, self.seed, self.epoch))
+
+# %% ../nbs/32c_training.ipynb #e70b3ddd
+def micro_batch(batch_size: int, longest: int, device_tokens: int, processes: int = 1) -> int:
+    """The rows of a micro-batch: the most of a process's share of the batch that divide it and
+    whose tokens (rows times the longest row) fit on a device; with 0 tokens the whole share.
+    Raises UserError where the processes cannot share the batch."""
+    share, rest = divmod(batch_size, processes)
+    if rest or not share:
+        raise UserError(f"A batch of {batch_size} cannot be shared by {processes} processes: set "
+                        "a batch size that they divide, or start fewer processes.")
+    fitting = (rows for rows in range(share, 1, -1)
+               if share % rows == 0 and (not device_tokens or rows * longest <= device_tokens))
+    return next(fitting, 1)
 
 # %% ../nbs/32c_training.ipynb #2cfa23b8
-def make_trainer(base: str, examples: Sequence[Example], folder: Path, recipe: Recipe):
+def make_trainer(base: str, examples: Sequence[Example], folder: Path, recipe: Recipe,
+                 device_tokens: int = 0):
     """An SFTTrainer with a LoRA on all linear layers of a frozen base; given prompt and completion,
-    TRL's loss is that of Eq. 3."""
-    import torch
+    TRL's loss is that of Eq. 3. Micro-batches have at most `device_tokens` tokens; 0: no limit."""
     from datasets import Dataset
     from peft import LoraConfig
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from trl import SFTTrainer
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=getattr(torch, recipe.dtype),
-                                                 use_safetensors=True)
+    from transformers import AutoTokenizer
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    lengths = [example_length(tokenizer, e) for e in examples]
+    args = _arguments(folder, recipe, len(examples), max(lengths, default=1), device_tokens)
+    model = load_base(base, recipe.dtype)  # after the arguments: DeepSpeed must know of itself
     lora = LoraConfig(r=recipe.rank, lora_alpha=recipe.rank, lora_dropout=0.0,
                       target_modules="all-linear", task_type="CAUSAL_LM")
     data = Dataset.from_list([{"prompt": p, "completion": c} for p, c in examples])
-    kind = plain_trainer() if model.config.vocab_size <= SMALL_VOCABULARY else SFTTrainer
-    trainer = kind(model=model, args=_arguments(folder, recipe, len(examples)), train_dataset=data,
-                   processing_class=AutoTokenizer.from_pretrained(base), peft_config=lora)
-    _show_progress(trainer)
+    trainer = trainer_type(model.config.vocab_size)(
+        model=model, args=args, train_dataset=data, processing_class=tokenizer, peft_config=lora)
+    trainer.order = EpochOrder(lengths, recipe.batch_size, recipe.seed)
     return trainer
 
+# %% ../nbs/32c_training.ipynb #dfbe800a
+def load_base(base: str, dtype: str):
+    """The frozen model, with FlashAttention where a GPU has it. Raises UserError where it cannot be
+    loaded."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    flash = torch.cuda.is_available() and find_spec("flash_attn") and dtype != "float32"
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            base, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False,
+            attn_implementation="flash_attention_2" if flash else "sdpa")
+    except (OSError, ValueError) as e:
+        raise UserError(f"The model {base} cannot be loaded ({str(e).splitlines()[0]}): give a "
+                        "folder with safetensors or a hub id within reach; `aquilt model` makes "
+                        "one available.") from e
+
 # %% ../nbs/32c_training.ipynb #5610b696
-def plain_trainer() -> type:
-    """An SFTTrainer whose loss is the cross-entropy of `transformers`, on the logits from the first
-    completion's beginning on."""
-    from transformers import Trainer
+def trainer_type(vocabulary: int) -> type:
+    """An SFTTrainer that takes its rows in `row_order` and stops at a loss that is no number. For a
+    small vocabulary the loss is `plain_loss`."""
     from trl import SFTTrainer
 
-    class PlainLossTrainer(SFTTrainer):
-        def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-            length = inputs["labels"].shape[1]
-            learnt = (inputs["labels"] != -100).any(dim=0).nonzero()
-            # a token is predicted from the one before
-            kept = length - max(0, int(learnt.min()) - 1)
-            inputs |= {"labels": inputs["labels"][:, -kept:], "logits_to_keep": kept,
-                       "use_cache": False}
-            return Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
+    class RowOrderTrainer(SFTTrainer):
+        def _get_train_sampler(self, *_): return self.order
 
-    return PlainLossTrainer
+        def compute_loss(self, model, inputs, *args, **kwargs):
+            plain = vocabulary <= SMALL_VOCABULARY
+            return (plain_loss(self, model, inputs, *args, **kwargs) if plain
+                    else super().compute_loss(model, inputs, *args, **kwargs))
+
+        def training_step(self, *args, **kwargs):
+            return finite(super().training_step(*args, **kwargs), self.state.global_step)
+
+    return RowOrderTrainer
+
+# %% ../nbs/32c_training.ipynb #605c49c5
+def plain_loss(trainer, model, inputs, *args, **kwargs):
+    """The cross-entropy of `transformers`, on the logits from the first completion's beginning
+    on."""
+    from transformers import Trainer
+    length = inputs["labels"].shape[1]
+    learnt = (inputs["labels"] != -100).any(dim=0).nonzero()
+    kept = length - max(0, int(learnt.min()) - 1)  # a token is predicted from the one before
+    inputs |= {"labels": inputs["labels"][:, -kept:], "logits_to_keep": kept, "use_cache": False}
+    return Trainer.compute_loss(trainer, model, inputs, *args, **kwargs)
+
+def finite(loss, step: int):
+    "The loss. Raises UserError where it is no number: what follows would be none either."
+    import torch
+    if torch.isfinite(loss).all(): return loss
+    raise UserError(f"The loss is {float(loss)} after {step} updates: lower the learning rate, or "
+                    "look for a damaged base model. The last good checkpoint is kept.")
 
 # %% ../nbs/32c_training.ipynb #e29ed61e
-def _show_progress(trainer) -> None:
+def _callbacks(trainer, launched: bool) -> None:
+    from accelerate.utils import broadcast_object_list
     from transformers import TrainerCallback
     from transformers.trainer_callback import PrinterCallback, ProgressCallback
     class Bar(ProgressCallback):
         # the loss curve goes to the result, not to the screen
         def on_log(self, *args, **kwargs): pass
+        def on_step_end(self, args, state, control, **kwargs):
+            if not launched: return super().on_step_end(args, state, control, **kwargs)
+            if state.is_world_process_zero: tell_step(state.global_step, state.max_steps, "train")
     class ByTheClock(TrainerCallback):
         def on_train_begin(self, args, state, control, **kwargs): self.saved = time.monotonic()
-        # within an epoch the order of the rows would not be restored
-        def on_epoch_end(self, args, state, control, **kwargs):
-            if time.monotonic() - self.saved < CHECKPOINT_SECONDS: return
+        # where a loss is logged: in between, a part of it would be forgotten
+        def on_step_end(self, args, state, control, **kwargs):
+            if state.global_step % args.logging_steps: return
+            due = time.monotonic() - self.saved >= CHECKPOINT_SECONDS
+            # all processes do what the first says: their clocks differ
+            if not broadcast_object_list([due])[0]: return
             control.should_save, self.saved = True, time.monotonic()
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(Bar)
-    trainer.add_callback(ByTheClock)
+    for callback in (Bar, ByTheClock): trainer.add_callback(callback)
 
 # %% ../nbs/32c_training.ipynb #2d167f9a
-def _arguments(folder: Path, recipe: Recipe, examples: int):
+def _arguments(folder: Path, recipe: Recipe, examples: int, longest: int, device_tokens: int):
     import torch
     from trl import SFTConfig
-    gpu = torch.cuda.is_available()
+    gpu, processes = torch.cuda.is_available(), int(os.environ.get("WORLD_SIZE", 1))
     updates = max(1, examples * recipe.epochs // recipe.batch_size)
+    rows = micro_batch(recipe.batch_size, longest, device_tokens, processes)
     return SFTConfig(
-        output_dir=str(folder), per_device_train_batch_size=recipe.batch_size,
+        output_dir=str(folder), per_device_train_batch_size=rows,
+        gradient_accumulation_steps=recipe.batch_size // (rows * processes),
         num_train_epochs=recipe.epochs, learning_rate=recipe.learning_rate,
         lr_scheduler_type="cosine", warmup_steps=updates // 10, max_length=None,
-        seed=recipe.seed, data_seed=recipe.seed, train_sampling_strategy="group_by_length",
+        seed=recipe.seed, data_seed=recipe.seed,
         use_cpu=not gpu, bf16=gpu and recipe.dtype == "bfloat16", gradient_checkpointing=gpu,
-        logging_steps=max(1, updates // 20), save_strategy="no", save_total_limit=1,
+        use_liger_kernel=gpu and find_spec("liger_kernel") is not None,
+        ddp_backend=None if gpu or processes == 1 else "gloo", ddp_find_unused_parameters=False,
+        logging_steps=max(1, min(updates // 20, 25)), save_strategy="no", save_total_limit=1,
         report_to="none", dataloader_pin_memory=gpu, disable_tqdm=True)
 
-# %% ../nbs/32c_training.ipynb #13e0e7a5
-def train_lora(base: str, examples: Sequence[Example], folder: Path, recipe: Recipe) -> dict:
-    """Train a LoRA and save it in `folder/adapter` (Eq. 3, 5). A killed training goes on from its
-    last checkpoint.
+# %% ../nbs/32c_training.ipynb #fc8d82cd
+def last_checkpoint(folder: Path) -> str | None:
+    "The newest checkpoint that is whole."
+    # written last: a checkpoint without it was torn by a kill
+    whole = sorted(folder.glob("checkpoint-*/trainer_state.json"), key=lambda p: p.stat().st_mtime)
+    return str(whole[-1].parent) if whole else None
 
-    Returns the loss curve, the counts of examples, updates and tokens (over all epochs), and the
-    share of trainable parameters."""
+# %% ../nbs/32c_training.ipynb #13e0e7a5
+def fit(base: str, examples: Sequence[Example], folder: Path, recipe: Recipe,
+        device_tokens: int = 0, launched: bool = False) -> dict:
+    """Train a LoRA in this process and save it in `folder/adapter` (Eq. 3, 5). A killed training
+    goes on from its last checkpoint, and ends with the adapter of an undisturbed one.
+
+    Returns the loss curve, the counts of examples, updates, processes and tokens (over all epochs),
+    and the share of trainable parameters."""
     # those of another recipe or other data are not gone on from
     checkpoints = folder / "checkpoints" / text_hash(base, asdict(recipe), list(examples))
-    trainer = make_trainer(base, examples, checkpoints, recipe)
-    # written last: a folder without it was torn by a kill
-    whole = sorted(checkpoints.glob("checkpoint-*/trainer_state.json"),
-                   key=lambda p: p.stat().st_mtime)
-    trainer.train(resume_from_checkpoint=str(whole[-1].parent) if whole else None)
+    trainer = make_trainer(base, examples, checkpoints, recipe, device_tokens)
+    _callbacks(trainer, launched)
+    trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
     trainer.save_model(str(folder / "adapter"))
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    trainer.accelerator.wait_for_everyone()
+    if trainer.is_world_process_zero(): shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     trainable, total = trainer.model.get_nb_trainable_parameters()
     curve = [{"step": row["step"], "loss": round(float(row["loss"]), 4)}
              for row in trainer.state.log_history if "loss" in row]
-    tokens = recipe.epochs * sum(example_length(trainer.processing_class, e) for e in examples)
     return {"loss": curve, "examples": len(examples), "updates": trainer.state.global_step,
-            "tokens": tokens, "trainable_share": round(trainable / total, 4)}
+            "tokens": recipe.epochs * sum(trainer.order.lengths),
+            "processes": trainer.accelerator.num_processes,
+            "trainable_share": round(trainable / total, 4)}
+
+
+# %% ../nbs/32c_training.ipynb #9d05eb5c
+def train_lora(base: str, examples: Sequence[Example], folder: Path, recipe: Recipe,
+               how: str = "", device_tokens: int = 0) -> dict:
+    """Train a LoRA into `folder/adapter`, or find it there; `how` names the launch configuration,
+    empty: in this process. Returns what `fit` does."""
+    mark = folder / "trained.json"
+    key = text_hash(model_hash(base), asdict(recipe), list(examples))
+    found = json.loads(mark.read_text(encoding="utf-8")) if mark.exists() else {}
+    if found.get("key") == key and (folder / "adapter" / "adapter_model.safetensors").exists():
+        return found["metrics"]
+    job = base, examples, folder, recipe, device_tokens
+    metrics = launch(training_job(*job), folder, how) if how else fit(*job)
+    write_json(mark, {"key": key, "metrics": metrics})
+    return metrics
+
+
+# %% ../nbs/32c_training.ipynb #c986d9d9
+def training_job(base: str, examples: Sequence[Example], folder: Path, recipe: Recipe,
+                 device_tokens: int) -> dict:
+    "A training as JSON, its examples in a file."
+    given, result = folder / "examples.jsonl", folder / "launched.json"
+    write_text(given, (json.dumps(e, ensure_ascii=False) + "\n" for e in examples))
+    result.unlink(missing_ok=True)
+    return {"base": base, "examples": str(given), "folder": str(folder), "recipe": asdict(recipe),
+            "device_tokens": device_tokens, "result": str(result)}
+
+def do_training_job(path: Path) -> None:
+    "What each launched process does; the first writes the result, or why there is none."
+    job = json.loads(path.read_text(encoding="utf-8"))
+    lines = Path(job["examples"]).read_text(encoding="utf-8").split("\n")[:-1]
+    try:
+        found = fit(job["base"], [tuple(json.loads(line)) for line in lines], Path(job["folder"]),
+                    Recipe(**job["recipe"]), job["device_tokens"], launched=True)
+    except UserError as e: found = {"failed": str(e)}
+    if int(os.environ.get("RANK", 0)) == 0: write_json(job["result"], found)
 
 # %% ../nbs/32c_training.ipynb #792fcc59
 def merge_adapter(base: str, adapter: Path, folder: Path) -> Path:
@@ -170,15 +301,21 @@ class Variant:
     (Table 3)."""
     prefix: str = ""
     with_logic: bool = True
+    row: str = "AQuilt"  # of Table 3
 
     def stage(self, name: str) -> str:
         "The name of one of its stages."
         return self.prefix + name
 
-FULL, WITHOUT_LOGIC = Variant(), Variant("without_logic/", with_logic=False)
+FULL, WITHOUT_LOGIC = Variant(), Variant("without_logic/", False, "w/o Logic")
+
+def variants(p: Profile) -> list[Variant]:
+    "The pipelines that a profile trains: an ablation's where Table 3 has its row."
+    return [v for v in (FULL, WITHOUT_LOGIC) if v is FULL or v.row in p.ablations]
 
 # %% ../nbs/32c_training.ipynb #b7f000c9
 def training(
+    p: Profile,
     name: str,
     base: str,  # the folder or hub id of the model
     records: Callable[[], Sequence[Record]],
@@ -202,7 +339,8 @@ def training(
         if not kept:
             raise UserError(f"{folder}: nothing to train on; of {len(given)} records none fits "
                             f"into {recipe.max_length} tokens.")
-        metrics = train_lora(base, [e for e, ok in zip(examples, fits) if ok], folder, recipe)
+        metrics = train_lora(base, [e for e, ok in zip(examples, fits) if ok], folder, recipe,
+                             p.launch, p.device_tokens)
         if merge: merge_adapter(base, folder / "adapter", folder / "merged")
         return hand_over(folder, name, len(given), kept, drops) | metrics
     return Stage(name, work, tuple(inputs), {"recipe": asdict(recipe)}, tuple(models))
@@ -214,6 +352,6 @@ def synthesiser(run: Run, variant: Variant = FULL, seed: int = 0) -> Stage:
     recipe = Recipe(p.learning_rate, p.batch_size, p.epochs,
                     p.lora_rank, p.max_length, p.dtype, seed)
     base = model_path(p.student)
-    return training(variant.stage("synthesiser"), base, lambda: run.records("filtering"),
+    return training(p, variant.stage("synthesiser"), base, lambda: run.records("filtering"),
                     lambda record: synthesis_example(record, variant.with_logic), recipe,
                     ("filtering",), merge=True, models=(base,))

@@ -7,7 +7,7 @@ from tiny_model import make_model
 from aquilt.foundations.core import Record, UserError
 from aquilt.foundations.profiles import SMOKE
 from aquilt.foundations.runs import Run
-from aquilt.training import Recipe, example_length, fitting, make_trainer, merge_adapter, model_path, train_lora, training
+from aquilt.training import EpochOrder, Recipe, example_length, fitting, make_trainer, merge_adapter, micro_batch, model_path, row_order, train_lora, training
 
 RECIPE = Recipe(learning_rate=1e-2, batch_size=2, epochs=2, rank=4, max_length=64, dtype="float32")
 EXAMPLES = [("Which river?\n", "Veth"), ("Which city?\n", "Lumara"), ("哪条河？\n", "维斯河")]
@@ -94,6 +94,89 @@ def test_a_training_goes_on_from_its_last_checkpoint(base, tmp_path, monkeypatch
     assert all(torch.allclose(a[n], b[n], atol=1e-6) for n in a)
 
 
+MANY = [(f"Which river {'flows ' * (i % 7)}{i}?\n", f"Veth {i}") for i in range(24)]
+LONG = Recipe(learning_rate=1e-2, batch_size=4, epochs=3, rank=4, max_length=128, dtype="float32")
+
+
+def adapter_of(folder):
+    return load_file(folder / "adapter" / "adapter_model.safetensors")
+
+
+def test_a_training_killed_within_an_epoch_ends_with_the_same_adapter(base, tmp_path, monkeypatch):
+    "Update 8 of 18 is the second of the second epoch; the rows that are left come in their order."
+    from transformers import TrainerCallback
+    monkeypatch.setattr("aquilt.training.CHECKPOINT_SECONDS", 0.0)
+
+    class Killed(Exception): pass
+
+    class Kill(TrainerCallback):
+        def on_save(self, args, state, control, **kwargs):
+            if state.global_step == 8: raise Killed
+
+    def killed(*args):
+        trainer = make_trainer(*args)
+        trainer.add_callback(Kill())
+        return trainer
+
+    with monkeypatch.context() as patch:
+        patch.setattr("aquilt.training.make_trainer", killed)
+        with pytest.raises(Killed): train_lora(str(base), MANY, tmp_path / "killed", LONG)
+    gone_on, whole = (train_lora(str(base), MANY, tmp_path / name, LONG) for name in ("killed", "whole"))
+    assert gone_on["updates"] == 18 and gone_on["loss"] == whole["loss"]
+    a, b = adapter_of(tmp_path / "killed"), adapter_of(tmp_path / "whole")
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_micro_batches_add_up_to_the_batch(base, tmp_path):
+    "With room for one row, for two, or for all four: the same adapter but for rounding."
+    longest = max(example_length(make_trainer(str(base), MANY[:1], tmp_path, LONG).processing_class, e) for e in MANY)
+    for name, tokens in (("one", 1), ("two", 2 * longest), ("all", 0)): train_lora(str(base), MANY, tmp_path / name, LONG, device_tokens=tokens)
+    a, b, c = (adapter_of(tmp_path / name) for name in ("one", "two", "all"))
+    assert all(torch.allclose(a[n], c[n], atol=1e-4) and torch.allclose(b[n], c[n], atol=1e-4) for n in c)
+
+
+def test_two_processes_train_what_one_does(base, tmp_path):
+    "By accelerate with gloo, as several GPUs by NCCL: same batches, same adapter but for rounding; and the stage's own file says that there were two."
+    one, two = train_lora(str(base), MANY, tmp_path / "one", LONG), train_lora(str(base), MANY, tmp_path / "two", LONG, "gloo")
+    assert (one["processes"], two["processes"]) == (1, 2) and one["updates"] == two["updates"] == 18 and one["tokens"] == two["tokens"]
+    a, b = adapter_of(tmp_path / "one"), adapter_of(tmp_path / "two")
+    assert a.keys() == b.keys() and all(torch.allclose(a[n], b[n], atol=1e-4) for n in a)
+    assert [row["loss"] for row in one["loss"]] == pytest.approx([row["loss"] for row in two["loss"]], abs=2e-3)
+
+
+def test_a_launched_training_that_fails_is_its_own_sentence(base, tmp_path):
+    odd = Recipe(learning_rate=1e-2, batch_size=3, epochs=1, rank=4, max_length=128, dtype="float32")
+    with pytest.raises(UserError, match="A batch of 3 cannot be shared by 2 processes"): train_lora(str(base), MANY, tmp_path, odd, "gloo")
+    with pytest.raises(UserError, match="'cluster' is no configuration for a launch: choose one of ddp"): train_lora(str(base), MANY, tmp_path, LONG, "cluster")
+
+
+def test_an_adapter_that_is_there_is_not_trained_again(base, tmp_path, monkeypatch):
+    "What comes after a training may fail; other data or another recipe are trained on."
+    first = train_lora(str(base), EXAMPLES, tmp_path, RECIPE)
+    with monkeypatch.context() as patch:
+        patch.setattr("aquilt.training.fit", lambda *args: pytest.fail("trained again"))
+        assert train_lora(str(base), EXAMPLES, tmp_path, RECIPE) == first
+    assert train_lora(str(base), EXAMPLES[:2], tmp_path, RECIPE)["examples"] == 2
+
+
+def test_a_loss_that_is_no_number_stops_the_training(base, tmp_path, monkeypatch):
+    monkeypatch.setattr("aquilt.training.CHECKPOINT_SECONDS", 0.0)
+    plain = __import__("aquilt.training", fromlist=["x"]).plain_loss
+    def spoiled(trainer, *args, **kwargs): return plain(trainer, *args, **kwargs) * (float("nan") if trainer.state.global_step == 5 else 1)
+    monkeypatch.setattr("aquilt.training.plain_loss", spoiled)
+    with pytest.raises(UserError, match="The loss is nan after 5 updates: lower the learning rate"): train_lora(str(base), MANY, tmp_path, LONG)
+    assert [path.name for path in tmp_path.glob("checkpoints/*/checkpoint-*")] == ["checkpoint-5"]
+
+
+def test_rows_of_like_length_stand_together_in_an_order_that_the_seed_decides():
+    lengths = [i % 50 + 1 for i in range(400)]
+    order = row_order(lengths, 8, 3, 1)
+    assert sorted(order) == list(range(400)) and order == list(EpochOrder(lengths, 8, 3, 1)) and order != row_order(lengths, 8, 4, 1)
+    padded = sum(8 * max(lengths[i] for i in order[k:k + 8]) for k in range(0, 400, 8))
+    assert padded < 1.1 * sum(lengths)
+    assert micro_batch(32, 100, 250) == 2 and micro_batch(6, 100, 450) == 3
+
+
 def test_merged_weights_answer_as_the_adapter_does(base, tmp_path):
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
@@ -112,16 +195,16 @@ def test_too_long_examples_go_to_the_ledger(base, tmp_path):
     assert example_length(tokenizer, CHAT[0]) > example_length(tokenizer, EXAMPLES[0])
     run = Run(SMOKE, tmp_path)
     examples = {"a": EXAMPLES[0], "b": long}
-    result = run.do(training("demo", str(base), lambda: [Record(text="a"), Record(text="b")], lambda r: examples[r.text], RECIPE, (), merge=False))
+    result = run.do(training(SMOKE, "demo", str(base), lambda: [Record(text="a"), Record(text="b")], lambda r: examples[r.text], RECIPE, (), merge=False))
     assert result["counts"] == {"entered": 2, "kept": 1, "dropped": 1, "reasons": {"longer than 64 tokens": 1}}
     assert run.drops("demo")[0].record.text == "b"
 
 
 def test_nothing_to_train_on_is_said_in_a_sentence(base, tmp_path):
     with pytest.raises(UserError, match="nothing to train on"):
-        Run(SMOKE, tmp_path).do(training("demo", str(base), list, lambda r: EXAMPLES[0], RECIPE, (), merge=False))
+        Run(SMOKE, tmp_path).do(training(SMOKE, "demo", str(base), list, lambda r: EXAMPLES[0], RECIPE, (), merge=False))
 
 
 def test_a_missing_base_model_is_named():
-    with pytest.raises(UserError, match="base model no-such-model is missing"): model_path("no-such-model")
+    with pytest.raises(UserError, match="no-such-model is neither in .* nor in .*aquilt model no-such-model"): model_path("no-such-model")
     assert model_path("Qwen/Qwen2.5-7B") == "Qwen/Qwen2.5-7B"
