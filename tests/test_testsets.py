@@ -12,7 +12,7 @@ from aquilt.data_sources import NONE
 from aquilt.foundations.core import Record, UserError
 from aquilt.foundations.profiles import SMOKE
 from aquilt.foundations.runs import Run
-from aquilt.reading import testsets
+from aquilt.reading import origins, testsets
 from aquilt.reading.sources import as_test, find_source
 from aquilt.specialists import Cell, specialist
 
@@ -80,6 +80,52 @@ def test_pubmedqas_own_list_of_test_questions_is_obeyed(sources):
     for wrong, said in (("{", "is not JSON"), ("[1]", "is no list of answers by question"), ("{}", "is no list of answers by question")):
         listed.write_text(wrong)
         with pytest.raises(UserError, match=f"test_ground_truth.json {said}"): items("pubmedqa")
+
+
+# ---- PubMedQA from the hub: the same 500
+
+def hub_of(monkeypatch, numbers):
+    "The hub in place of pqa_labeled: a row for each number, in its own shape."
+    rows = [{"pubid": n, "question": f"Does {n} help?", "context": {"contexts": ["Some had it.", "Others had not."], "labels": ["AIM", "RESULTS"], "meshes": []}, "long_answer": "So.", "final_decision": ["yes", "no", "maybe"][n % 3]} for n in numbers]
+    def read(source, *_):
+        assert (source.hub, source.configs) == ("qiaojin/PubMedQA", ["pqa_labeled"])
+        return rows
+    monkeypatch.setattr(origins, "hub_rows", read)
+    monkeypatch.delenv("AQUILT_SOURCES", raising=False)
+
+
+def test_from_the_hub_the_same_500_are_asked(monkeypatch):
+    ids = sorted(map(int, testsets.pubmedqa_test(None)[0]))
+    hub_of(monkeypatch, [*range(1, 251), *ids[::-1], *range(300, 550)])
+    found = items("pubmedqa")
+    assert len(found) == 500 and [i["prompt"].rpartition("Does ")[2] for i in found] == [f"{n} help?" for n in reversed(ids)] and found[0]["references"] == [["yes", "no", "maybe"][ids[-1] % 3]]
+
+
+def test_a_hub_without_one_of_the_500_is_one_sentence(monkeypatch):
+    ids = sorted(map(int, testsets.pubmedqa_test(None)[0]))
+    hub_of(monkeypatch, ids[1:])
+    with pytest.raises(UserError, match="Only 499 of the 500 questions that .*pubmedqa_test.json names were found: get all of PubMedQA"): items("pubmedqa")
+    hub_of(monkeypatch, range(1, 50))
+    with pytest.raises(UserError, match="Only 0 of the 500"): items("pubmedqa")
+
+
+def test_native_files_without_their_list_are_asked_for_the_500_too(sources):
+    ids = sorted(testsets.pubmedqa_test(None)[0])
+    rows = {i: {"QUESTION": f"Does {i} help?", "CONTEXTS": ["x"], "final_decision": "yes"} for i in [*ids, "1", "2"]}
+    write(sources / "PubMedQA/ori_pqal.json", rows)
+    assert len(items("pubmedqa")) == 500 and not any(i["prompt"].endswith("Does 1 help?") for i in items("pubmedqa"))
+    write(sources / "PubMedQA/ori_pqal.json", {i: rows[i] for i in ids[:7]})
+    with pytest.raises(UserError, match="Only 7 of the 500"): items("pubmedqa")
+
+
+def test_the_carried_list_is_that_of_the_authors(shared):
+    known, file = testsets.pubmedqa_test(None)
+    data = json.loads(file.read_text(encoding="utf-8"))
+    assert len(known) == len(data["ids"]) == 500 and data["licence"] == "MIT" and data["ids"] == sorted(data["ids"], key=int) and all(i.isdigit() for i in known)
+    folder = shared / "data/pubmedqa"
+    if not folder.is_dir(): pytest.skip(f"no samples at {folder}")
+    listed, labeled = (set(json.loads((folder / f"{name}.subset.json").read_text(encoding="utf-8"))) for name in ("test_ground_truth", "ori_pqal"))
+    assert len(listed) == 150 and labeled & known == listed, "of 300 real questions, the 150 of the test and none of the others"
 
 
 def test_ceval_names_its_subject_and_keeps_its_options(sources):
@@ -246,6 +292,9 @@ def test_an_essay_is_trained_on_as_it_is_tested(sources):
     assert draw_instructions(SUITE["essayqa"], [record]) == ["请论述。"]
     (prompt, _), = specialist_examples(SUITE["essayqa"], [record])
     assert prompt[0]["content"] == items("essayqa")[0]["prompt"] == "请论述。\n案情\n问题：为什么？"
+    closed = suite(replace(REAL, essay_reading="closed"))["essayqa"]
+    (prompt, _), = specialist_examples(closed, [record])
+    assert prompt[0]["content"] == "请论述。为什么？" and closed.items(REAL)[0]["prompt"] == "请论述。\n案情\n问题：为什么？", "4.2: closed-book, and the test comes with its case"
     write(sources / "EssayQA/5_4.json", '{"input": "案情", "answer": "因为。"}\n')
     with pytest.raises(UserError, match="has no instruction"): draw_instructions(SUITE["essayqa"], [record])
 

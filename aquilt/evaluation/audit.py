@@ -5,12 +5,15 @@
 # %% auto #0
 __all__ = ['FIVE', 'THREE', 'AVERAGES', 'WHY', 'UNCHECKED', 'agrees', 'finding', 'as_table', 'row_name', 'audit_means',
            'audit_ranking', 'audit_totals', 'audit_repeats', 'swapped_means', 'cost_ratio', 'audit_costs',
-           'audit_judge', 'audit_words', 'audit', 'verdicts']
+           'audit_judge', 'audit_words', 'audit', 'verdicts', 'release_rules', 'release_table']
 
 # %% ../../nbs/evaluation/51_audit.ipynb #a211bc87
+import tomllib
 from typing import TYPE_CHECKING, Any
 
 from .paper import cell_value, paper_claim, paper_data, paper_table, printed_table
+from ..foundations.core import package_file
+from ..foundations.profiles import Profile, with_settings
 
 if TYPE_CHECKING:
     import pandas
@@ -222,3 +225,24 @@ def verdicts() -> "pandas.DataFrame":
     return pd.concat([found, pd.DataFrame([{"where": where, "claim": claim, "printed": "",
         "recomputed": "", "verdict": "cannot be checked", "why": ""}
         for where, claim in UNCHECKED.items()])], ignore_index=True)
+
+# %% ../../nbs/evaluation/51_audit.ipynb #9d6873a8
+def release_rules() -> list[dict[str, str]]:
+    "What the authors' release does and the paper does not say, or says otherwise, one dict each."
+    text = package_file("data/release.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)["rule"]
+
+def release_table(p: Profile) -> "pandas.DataFrame":
+    """Each rule of the release beside the paper's, with the setting that gives it, the profile's
+    value of that setting, and whether this is the release's; or else what this project does."""
+    import pandas as pd
+    rows = []
+    for rule in release_rules():
+        said = f"{rule['paper']} ({rule['section']})" if rule["section"] else rule["paper"]
+        given = rule.get("setting", "")
+        name, theirs = given.partition("=")[0], with_settings(p, [given] if given else [])
+        own = getattr(p, name) if given else rule["ours"]
+        rows.append({"what": rule["what"], "paper": said, "release": rule["release"],
+                     "the release's setting": given, "this profile": own,
+                     "as the release": own == getattr(theirs, name) if given else ""})
+    return pd.DataFrame(rows)

@@ -14,7 +14,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -220,6 +220,7 @@ def image(title: str, domain: Domain, items: Callable, **more) -> Benchmark:
         field=domain.style, examples=partial(invented_examples, domain, items),
         **{"prompt": question_alone} | more)
 
+# %% ../../nbs/miniature/30h_scene.ipynb #aa77fffa
 SQUADQA = Domain("squadqa", ("en",), ("city", "person"), "encyclopedia", "extractive_qa")
 PUBMEDQA = Domain("pubmedqa", ("en",), ("trial",), "medical", "natural_language_inference")
 CEVAL = Domain("ceval", ("zh",), ("topic",), "exam", "single_choice")
@@ -228,10 +229,15 @@ ESSAYQA = Domain("essayqa", ("zh",), ("statute",), "legal", "open_book_qa")
 
 IMAGES = (
     image("SquadQA", SQUADQA, squadqa_items, forbidden=partial(items_and_passages, SQUADQA)),
-    image("PubMedQA", PUBMEDQA, pubmedqa_items, prompt=with_passage("pubmedqa", "context")),
+    image("PubMedQA", PUBMEDQA, pubmedqa_items, prompt=with_passage("pubmedqa", "context"),
+          rules=("unsure",)),
     image("CEVAL", CEVAL, ceval_items),
-    image("Translation", TRANSLATION, translation_items, instructions=into_the_other_language),
-    image("EssayQA", ESSAYQA, essayqa_items, instructions=in_full, prompt=with_passage("essayqa", "material")))
+    image("Translation", TRANSLATION, translation_items, instructions=into_the_other_language,
+          rules=("longest_pair",)),
+    image("EssayQA", ESSAYQA, essayqa_items, instructions=in_full, rules=("longest_pair",),
+          prompt=with_passage("essayqa", "material"), when=(("essay_reading", "open"),)),
+    image("EssayQA", replace(ESSAYQA, task="closed_book_qa"), essayqa_items, instructions=in_full,
+          rules=("longest_pair",), when=(("essay_reading", "closed"),)))
 
 # %% ../../nbs/miniature/30h_scene.ipynb #702abfe6
 def vocabulary(lang: str) -> str:
