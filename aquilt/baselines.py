@@ -25,7 +25,8 @@ from .foundations.prompt import messages, prompt_names, render, template
 from .foundations.runs import Run, Stage, hand_over
 from .foundations.scenes import Benchmark
 from .models.engines import (Completion, Prompt, Sampling, Usage, generate_resumable,
-                                   model_path, open_engine)
+                                   model_path)
+from .models.vllm_engine import engine_for
 from .training import Example, Recipe, training
 
 # %% ../nbs/41a_baselines.ipynb #14d33ae7
@@ -225,7 +226,7 @@ def bonito(run: Run, seed: int = 0) -> Stage:
     def pairs() -> list[Record]:
         return [r for r in run.records("labeled") if r.lang == "en" and r.task in BONITO_TYPES]
     base = model_path(p.student)
-    return training("bonito", base, pairs, bonito_example, recipe, ("labeled",), merge=True,
+    return training(p, "bonito", base, pairs, bonito_example, recipe, ("labeled",), merge=True,
                     models=(base,))
 
 # %% ../nbs/41a_baselines.ipynb #5888cba3
@@ -245,7 +246,7 @@ def bonito_data(run: Run, benchmark: Benchmark, seed: int = 2) -> Stage:
     own = not p.bonito
     def work(folder: Path) -> dict:
         chosen = list(islice(cycle(run.records(text)), p.samples))
-        engine = open_engine(p.engine, str(run.folder("bonito") / "merged") if own
+        engine = engine_for(p, str(run.folder("bonito") / "merged") if own
                              else model_path(p.bonito))
         sampling = Sampling(p.temperature, p.top_p, p.max_tokens, seed)
         written = generate_resumable(engine, [Prompt(bonito_prompt(r)) for r in chosen], sampling,

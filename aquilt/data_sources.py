@@ -22,7 +22,7 @@ from .foundations.prompt import render
 from .foundations.runs import Run, Stage, hand_over
 from .foundations.scenes import Benchmark
 from .models.engines import model_path
-from .synthesis import distinct_pairs
+from .synthesis import REFUSED, distinct_pairs
 from .training import WITHOUT_LOGIC, Example, fitting
 
 # %% ../nbs/41b_data_sources.ipynb #8b6f8750
@@ -57,7 +57,7 @@ def kept(run: Run, stage: str) -> list[Record]:
 
 def judged(run: Run, stage: str) -> list[Record]:
     "All records that have a score: kept, and removed because of it."
-    low = [d.record for d in run.drops(stage) if d.reason.startswith("score ")]
+    low = [d.record for d in run.drops(stage) if d.reason.startswith(("score ", REFUSED))]
     return shuffled([*run.records(stage), *low])
 
 def generated(run: Run, source: DataSource, benchmark: Benchmark) -> list[Record]:
@@ -86,7 +86,7 @@ def from_stage(take: Callable[[Run, str], Sequence[Record]],
 
 NONE = DataSource("None", inputs=lambda benchmark: (), records=lambda run, benchmark: ())
 AQUILT = DataSource("AQuilt", OF_SYNTHESIS, from_stage(kept, OF_SYNTHESIS))
-NO_LOGIC = DataSource("w/o Logic", OF_ABLATION, from_stage(kept, OF_ABLATION))
+NO_LOGIC = DataSource(WITHOUT_LOGIC.row, OF_ABLATION, from_stage(kept, OF_ABLATION))
 NO_INSPECTION = DataSource("w/o Self-Inspection", OF_SYNTHESIS, from_stage(judged, OF_SYNTHESIS))
 LOW_QUALITY = DataSource(
     "w/ Low-Quality", OF_SYNTHESIS,
@@ -150,7 +150,8 @@ def data(run: Run, source: DataSource, benchmark: Benchmark) -> Stage:
         return counts | {"cost": cost(run, source, benchmark)}
     bases = tuple(map(model_path, p.specialist_bases))
     return Stage(name, work, source.inputs(benchmark),
-                 {"source": source.name, "max_length": p.max_length}, bases)
+                 {"source": source.name, "max_length": p.max_length,
+                  "task": benchmark.task}, bases)
 
 # %% ../nbs/41b_data_sources.ipynb #90961a53
 def lacking(run: Run, source: DataSource, benchmark: Benchmark) -> str:

@@ -21,7 +21,8 @@ from .foundations.core import UserError, write_json
 from .foundations.profiles import Profile
 from .foundations.runs import Run, Stage
 from .foundations.scenes import Benchmark
-from .models.engines import Prompt, Sampling, model_path, open_engine
+from .models.engines import Prompt, Sampling, model_path
+from .models.vllm_engine import engine_for
 from .synthesis import synthesis
 from .training import FULL, Recipe, Variant, merge_adapter, train_lora
 
@@ -29,7 +30,7 @@ from .training import FULL, Recipe, Variant, merge_adapter, train_lora
 def synthesize_domain(run: Run, benchmark: Benchmark, variant: Variant = FULL) -> Stage:
     "Stage `synthesis/<benchmark>`: the inspected data of a benchmark's domain."
     return synthesis(run, benchmark.name, lambda passages: draw_instructions(benchmark, passages),
-                     variant)
+                     variant, rules=benchmark.rules)
 
 # %% ../nbs/42_specialists.ipynb #664b5fe7
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def recipe(run: Run, cell: Cell) -> Recipe:
 def evaluate(model: str, benchmark: Benchmark, p: Profile, ours: bool) -> dict:
     """Ask a model the test items, greedily; per-item scores under the official and the corrected
     metric, and the outputs."""
-    items, engine = test_items(benchmark, p), open_engine(p.engine, model)
+    items, engine = test_items(benchmark, p), engine_for(p, model)
     prompts = [Prompt([{"role": "user", "content": item["prompt"]}]) for item in items]
     answers = engine.generate(prompts, Sampling(0.0, 1.0, p.answer_tokens), desc="answering")
     outputs = [answer.text for answer in answers]
@@ -90,7 +91,7 @@ def trained(cell: Cell, run: Run, folder: Path) -> tuple[str, dict]:
                         "command, which counts them again.")
     chosen = ready[:cell.records]
     metrics = train_lora(model, cell.source.examples(cell.benchmark, chosen), folder,
-                         recipe(run, cell))
+                         recipe(run, cell), run.profile.launch, run.profile.device_tokens)
     distinct = len({(r.question, r.answer) for r in chosen})
     return (str(merge_adapter(model, folder / "adapter", folder / "merged")),
             metrics | {"distinct": distinct})

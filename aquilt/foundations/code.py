@@ -75,7 +75,8 @@ def named_by(function: FunctionType) -> Iterator[tuple[str, Any]]:
 # %% ../../nbs/foundations/00c_code.ipynb #be202af3
 # they carry work out and decide no result; what a stage takes from a profile is in its settings
 PLUMBING = ("aquilt.foundations.code", "aquilt.foundations.workers", "aquilt.foundations.runs",
-            "aquilt.foundations.profiles")
+            "aquilt.foundations.profiles", "aquilt.foundations.cluster", "aquilt.models.ray",
+            "aquilt.foundations.launch")
 
 def decides_nothing(address: str) -> bool:
     "Whether an address in a fingerprint belongs to the plumbing, as in one made before it did."

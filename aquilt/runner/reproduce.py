@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LATER', 'find_notebooks', 'choose', 'check_parameters', 'check_profile', 'environment_with', 'for_kernels', 'failure',
            'execute', 'code_hash', 'told', 'inputs_hash', 'record', 'pending', 'expected_seconds', 'stages_at_work',
-           'Progress', 'run_notebooks', 'reproduce', 'keys_asked', 'keys_set', 'machine', 'gpu_need', 'obstacles',
+           'Progress', 'run_notebooks', 'reproduce', 'keys_asked', 'keys_set', 'machine', 'too_small', 'obstacles',
            'doctor']
 
 # %% ../../nbs/runner/99_reproduce.ipynb #c79f748a
@@ -26,12 +26,15 @@ from typing import Any
 
 import aquilt
 from ..models.api import is_local
+from ..models.engines import models_folder
+from ..models.hub import check_models
 from ..benchmarks import available
-from ..distillation import MINIATURE, read_teacher, teachers_of
+from ..distillation import MINIATURE, RECORDED, read_teacher, teachers_of
 from ..foundations.core import UserError, text_hash, write_json
 from ..reading.origins import inventory
 from ..reading.scenes import scene_of
-from ..foundations.profiles import PROFILES, Profile
+from ..foundations.profiles import PROFILES, Profile, get_profile
+from .needs import engine_memory, model_path_or_name, needs, too_large
 from .report import read_json, read_results, write_report
 from ..foundations.runs import Run, figures_dir, open_run
 from ..foundations.workers import Call, jobs_wanted, progress_of
@@ -288,6 +291,7 @@ def reproduce(profile: str, only: Sequence[str] = (), run_dir: Path | None = Non
     figures = figures_dir(run).absolute()
     # what those pages read should be missed now, and not after the teacher was paid
     if any(path.stem[0] in "45" for path in notebooks): available(run.profile)
+    check_models(run.profile)
     if again: refresh(run, again)
     jobs_wanted(run.profile.threads)  # a wrong number is refused now
     run_notebooks(notebooks, run, figures)
@@ -300,7 +304,7 @@ def keys_asked(profile: Profile) -> list[tuple[str, str]]:
     named = [read_teacher(text)
              for text in (profile.judge, profile.larger, *profile.rivals) if text]
     return [(url, key) for _, url, _, key in [*teachers_of(profile), *named]
-            if not url.startswith(MINIATURE) and not is_local(url)]
+            if not url.startswith((MINIATURE, RECORDED)) and not is_local(url)]
 
 def keys_set() -> list[str]:
     "The variables of keys that some profile asks for and that are set."
@@ -321,32 +325,33 @@ def machine() -> dict[str, Any]:
                           and find_spec("papermill") is not None),
             "keys": keys_set(),
             "offline": os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "on", "yes", "true"),
-            "models": sorted(p.parent.name for p in Path(str(files("aquilt"))).glob(
-                "data/models/*/*.safetensors"))}
+            "models": sorted({p.parent.name for folder in (
+                Path(str(files("aquilt"))) / "data" / "models", models_folder())
+                for p in folder.glob("*/*.safetensors")})}
 
 # %% ../../nbs/runner/99_reproduce.ipynb #53d290d1
-def gpu_need(model: str) -> float:
-    """GiB that a model on the hub takes in a GPU, from the billions in its name: two bytes for each
-    weight, and a quarter more for adapter, activations and cache."""
-    size = re.search(r"(\d+(?:\.\d+)?)B\b", model)
-    return 2.5 * float(size[1]) if size else 0.0
+def too_small(profile: Profile, has: dict[str, Any]) -> list[str]:
+    "What does not fit into the memory of a machine; a profile with vLLM wants a GPU."
+    if profile.engine == "vllm" and not has["gpus"]: return ["no CUDA GPU, which vLLM wants"]
+    found = too_large(needs(profile, has["gpus"], has["memory"]))
+    largest = max((memory for _, memory in has["gpus"]), default=has["memory"])
+    for model in {profile.student, *profile.specialist_bases} if has["gpus"] else ():
+        need = engine_memory(model_path_or_name(model), profile.context, profile.dtype) or 0
+        if need > largest:
+            found.append(f"vLLM needs {need:.1f} GiB for {model} and there are {largest:.1f}: "
+                         "lower context, or choose a smaller model")
+    return found
 
 # %% ../../nbs/runner/99_reproduce.ipynb #1013243c
 def obstacles(profile: Profile, has: dict[str, Any]) -> list[str]:
     "Why a machine cannot run a profile; empty where it can."
     models = {profile.student, profile.embedder, *profile.specialist_bases, profile.bonito} - {""}
     hub = sorted(m for m in (*models, profile.sentence_embedder) if "/" in m)
-    need, largest = (max(map(gpu_need, hub), default=0),
-                     max((memory for _, memory in has["gpus"]), default=0))
-    shipped = sorted(models - set(hub) - set(has["models"]))
-    why = [f"aquilt/data/models lacks {', '.join(shipped)}"] if shipped else []
+    absent = sorted(models - set(hub) - set(has["models"]))
+    why = [f"{', '.join(absent)} is not here (aquilt model NAME makes it available)"] * bool(absent)
     if not has["notebooks"]:
         why.append("the notebooks or papermill are missing "
                    "(clone the project and run make install)")
-    if need > largest:
-        why.append(f"its largest model needs a GPU of about {need:.0f} GiB, and the largest here "
-                   f"has {largest:.0f}" if largest
-                   else f"no CUDA GPU, and its largest model needs about {need:.0f} GiB")
     if profile.engine == "vllm" and not has["vllm"]:
         why.append("vLLM is not installed (make install-vllm)")
     if has["offline"] and (hub or scene_of(profile).places("unlabeled")):
@@ -354,11 +359,13 @@ def obstacles(profile: Profile, has: dict[str, Any]) -> list[str]:
     if has["memory"] < 4:
         why.append(f"4 GiB of memory are needed, and there are {has['memory']:.1f}")
     lacking = {key: url for url, key in keys_asked(profile) if key not in has["keys"]}
-    return why + [f"{key} is not set, and {url} asks for a key" for key, url in lacking.items()]
+    why += [f"{key} is not set, and {url} asks for a key" for key, url in lacking.items()]
+    return why + too_small(profile, has)
 
 # %% ../../nbs/runner/99_reproduce.ipynb #30785359
-def doctor() -> str:
-    "What this machine has and which profiles it can run, as text. A key is named, never shown."
+def doctor(only: str = "") -> str:
+    """What this machine has and which profiles it can run, as text; for one profile also what its
+    trainings need here. A key is named, never shown."""
     has = machine()
     rows = {"Python": has["python"], "cores": has["cores"], "memory": f"{has['memory']:.1f} GiB",
             "GPU": ", ".join(f"{name} ({memory:.0f} GiB)" for name, memory in has["gpus"])
@@ -368,7 +375,10 @@ def doctor() -> str:
             "base models": ", ".join(has["models"]) or "none in aquilt/data/models",
             "API keys": ", ".join(has["keys"]) or "none set",
             "the hub": "off (HF_HUB_OFFLINE)" if has["offline"] else "allowed"}
-    for name, profile in PROFILES.items():
-        why = obstacles(profile, has)
-        rows[f"profile {name}"] = f"no: {'; '.join(why)}" if why else "yes"
-    return "\n".join(f"{name:<20}{value}" for name, value in rows.items())
+    chosen = [get_profile(only)] if only else list(PROFILES.values())
+    for p in chosen:
+        why = obstacles(p, has)
+        rows[f"profile {p.name}"] = f"no: {'; '.join(why)}" if why else "yes"
+    told = "\n".join(f"{name:<20}{value}" for name, value in rows.items())
+    if not only: return told
+    return f"{told}\n\n{needs(chosen[0], has['gpus'], has['memory']).to_string(index=False)}"

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from fnmatch import fnmatch
 
-from ..analysis import ABLATIONS, ablation_cells, compared
+from ..analysis import ablation_cells, ablations, compared
 from ..baselines import (bonito, bonito_data, bonito_refuses, self_instruct, teacher_data,
                               uninstructed, unprompted)
 from ..base_model import larger_model, rivals, source_cells
@@ -27,7 +27,7 @@ from ..inspection import calibration, inspection_data, inspector
 from ..judge import KINDS, judged_pairs, judgement
 from ..relevance import relevance
 from ..specialists import main_cells, specialist, synthesize_domain
-from ..training import FULL, WITHOUT_LOGIC, synthesiser
+from ..training import FULL, synthesiser, variants
 
 # %% ../../nbs/runner/97_status.ipynb #60b6e6f8
 def baselines(run: Run) -> list[Stage]:
@@ -53,13 +53,13 @@ def analyses(run: Run) -> list[Stage]:
 # %% ../../nbs/runner/97_status.ipynb #05e20d11
 def plan(run: Run) -> list[Stage]:
     "The stages of a run, in order, as far as they can be named now."
-    both, benchmarks, three = (FULL, WITHOUT_LOGIC), available(run.profile), compared(run)
+    both, benchmarks, three = variants(run.profile), available(run.profile), compared(run)
     models = [make(run, variant) for make in (synthesiser, inspection_data, inspector)
               for variant in both]
     domains = [make(run, b) for make in (domain, synthesize_domain) for b in benchmarks]
-    domains += [synthesize_domain(run, b, WITHOUT_LOGIC) for b in three]
+    domains += [synthesize_domain(run, b, v) for b in three for v in both if v is not FULL]
     sources = [(s, b) for s in SOURCES[1:] for b in benchmarks if not s.refuses(b)]
-    sources += [(s, b) for b in three for s in ABLATIONS]
+    sources += [(s, b) for b in three for s in ablations(run)]
     ready = list({s.name: s for s in [data(run, *pair) for pair in sources]}.values())
     cells = [*main_cells(run), *ablation_cells(run)]  # those whose data are there
     trained = [specialist(run, cell) for cell in dict.fromkeys(cells)]
@@ -120,5 +120,8 @@ def refresh(run: Run, names: Sequence[str]) -> list[str]:
             raise UserError(f"No finished stage of {run.root} is called {name!r}: "
                             f"`aquilt status --profile {run.profile.name}` lists them.")
         forgotten += found
-    for stage in dict.fromkeys(forgotten): results[stage].unlink()
+    for stage in dict.fromkeys(forgotten):
+        results[stage].unlink()
+        # an adapter with its mark would be taken for the new one
+        results[stage].with_name("trained.json").unlink(missing_ok=True)
     return sorted(set(forgotten))
