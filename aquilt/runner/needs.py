@@ -16,9 +16,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..foundations.core import LANGS, TASKS, UserError, package_file
+from ..foundations.core import TASKS, UserError, package_file
 from ..foundations.profiles import Profile
 from ..models.engines import model_path
+from ..reading.scenes import scene_of
 from ..training import SMALL_VOCABULARY, micro_batch
 
 if TYPE_CHECKING:
@@ -133,8 +134,9 @@ FILLED = 0.4  # the mean length of a row, as a share of the longest
 
 def trainings(p: Profile) -> list[dict[str, Any]]:
     "The three kinds of training of a profile: model, examples, epochs, batch and rank."
-    pairs = len(TASKS) * p.pairs_per_task * len(LANGS)
-    scored = len(LANGS) * min(5 * p.inspection_cap, p.inspected)
+    langs = len({lang for b in scene_of(p).benchmarks for lang in b.langs})
+    pairs = len(TASKS) * p.pairs_per_task * langs
+    scored = langs * min(5 * p.inspection_cap, p.inspected)
     specialist = p.specialist_cap or p.samples
     return [
         {"training": "synthesiser", "model": p.student, "examples": pairs, "epochs": p.epochs,

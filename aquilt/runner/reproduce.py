@@ -291,7 +291,8 @@ def reproduce(profile: str, only: Sequence[str] = (), run_dir: Path | None = Non
     figures = figures_dir(run).absolute()
     # what those pages read should be missed now, and not after the teacher was paid
     if any(path.stem[0] in "45" for path in notebooks): available(run.profile)
-    check_models(run.profile)
+    # the corpus alone needs a tokenizer, and what follows needs the models
+    if any("32" <= path.stem[:2] < "60" for path in notebooks): check_models(run.profile)
     if again: refresh(run, again)
     jobs_wanted(run.profile.threads)  # a wrong number is refused now
     run_notebooks(notebooks, run, figures)
