@@ -4,10 +4,10 @@ from dataclasses import FrozenInstanceError, asdict, fields, replace
 import pytest
 
 from aquilt.foundations.core import UserError
-from aquilt.foundations.profiles import MINI, PAPER, PROFILES, SINGLE_GPU, SMOKE, Profile, departures, get_profile, with_settings
+from aquilt.foundations.profiles import MINI, PAPER, PROFILES, SINGLE_GPU, SMALL, SMOKE, Profile, departures, get_profile, with_settings
 from aquilt.foundations.runs import open_run
 
-OTHERS = (SINGLE_GPU, MINI, SMOKE)
+OTHERS = (SINGLE_GPU, SMALL, MINI, SMOKE)
 
 
 @pytest.mark.parametrize("section, name, number", [
@@ -55,7 +55,7 @@ def test_an_unknown_name_lists_the_names(monkeypatch, tmp_path, name):
     monkeypatch.setenv("AQUILT_RUN_DIR", str(tmp_path / "run"))
     for opened in (get_profile, open_run):
         with pytest.raises(UserError) as caught: opened(name)
-        assert repr(name) in str(caught.value) and "paper, single_gpu, mini, smoke" in str(caught.value) and "\n" not in str(caught.value)
+        assert repr(name) in str(caught.value) and "paper, single_gpu, small, mini, smoke" in str(caught.value) and "\n" not in str(caught.value)
 
 
 # ---- departures

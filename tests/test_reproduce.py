@@ -414,18 +414,18 @@ def test_empty_table_and_numbers(tmp_path):
 
 # ---- the doctor
 
-HAS = {"memory": 64.0, "gpus": [("a GPU", 80.0)], "vllm": True, "keys": ["JUDGE_API_KEY", "OPENAI_API_KEY"], "offline": False, "notebooks": True, "models": ["llama-instruct", "qwen2", "qwen2-instruct"]}
+HAS = {"memory": 64.0, "gpus": [("a GPU", 80.0)], "vllm": True, "keys": ["JUDGE_API_KEY", "OPENAI_API_KEY"], "offline": False, "notebooks": True, "models": ["llama-instruct", "qwen2", "qwen2-instruct", "smollm2-135m-instruct"]}
 
 
 def test_obstacles():
     assert all(obstacles(profile, HAS) == [] for profile in PROFILES.values())
     card = HAS | {"gpus": [("a GPU", 12.0)]}
-    assert obstacles(SINGLE_GPU, card) == [] and "the largest here has 12" in obstacles(PAPER, card)[0]
+    assert obstacles(SINGLE_GPU, card) == [] and "needs" in obstacles(PAPER, card)[0] and "there are 12.0" in obstacles(PAPER, card)[0]
     for change, reason in [({"gpus": []}, "no CUDA GPU"), ({"vllm": False}, "install-vllm"), ({"keys": ["JUDGE_API_KEY"]}, "OPENAI_API_KEY is not set"), ({"keys": ["OPENAI_API_KEY"]}, "JUDGE_API_KEY is not set, and https://api.openai.com"), ({"offline": True}, "HF_HUB_OFFLINE"),
                            ({"memory": 2.0}, "memory"), ({"notebooks": False}, "papermill")]:
         assert len(found := obstacles(PAPER, HAS | change)) == 1 and reason in found[0]
     assert obstacles(MINI, HAS | {"gpus": [], "vllm": False, "keys": [], "offline": True}) == []
-    assert obstacles(MINI, HAS | {"models": ["qwen2"]}) == ["aquilt/data/models lacks llama-instruct, qwen2-instruct"]
+    assert obstacles(MINI, HAS | {"models": ["qwen2"]}) == ["llama-instruct, qwen2-instruct is not here (aquilt model NAME makes it available)"]
 
 
 def test_doctor_names_every_profile_and_shows_no_key(monkeypatch):
