@@ -211,6 +211,14 @@ def test_a_garbled_pair_has_a_score_too(task, kind, lang, seed, data):
     assert 1 <= score <= 5 and (word("wrong", lang) in analysis) == (score == 1)
 
 
+def test_a_value_with_a_character_of_no_name_asks_for_nothing():
+    rng = random.Random(0)
+    text = draw_passage(rng, "city", "news", "zh", "distillation")
+    question, logic, answer = write_pair("text_generation", text, "zh", rng)
+    garbled = question[:15] + "写" + question[16:]
+    assert judge("text_generation", text, garbled, logic, answer, "zh")[0] == 1
+
+
 # ---- the missing logic (Eq. 2)
 
 @each_lang

@@ -232,7 +232,8 @@ def composed(question: str, lang: str) -> list[Asked]:
     kind = next(k for k, nouns in grammar()["nouns"].items() if nouns[i] == found["n"])
     specs = {spec.label[i]: spec for spec in grammar()["kinds"][kind].values() if not spec.rule}
     pairs = [(specs[found[k]], found[v]) for k, v in (("k1", "v1"), ("k2", "v2")) if found[k] in specs]
-    return [Asked(spec, english(found["e"], "name", lang), english(v, spec.type, lang)) for spec, v in pairs]
+    try: return [Asked(spec, english(found["e"], "name", lang), english(v, spec.type, lang)) for spec, v in pairs]
+    except KeyError: return []  # a value with a character that no name has
 
 @cache
 def _composing(lang: str) -> re.Pattern:
