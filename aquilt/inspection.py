@@ -208,7 +208,8 @@ def calibration(run: Run) -> Stage:
                  "right": right(r)} for r, e in zip(judged, expected)]
         return (hand_over(folder, name, len(true), judged, drops)
                 | {"scores": rows, **compared(rows)})
-    return Stage(name, work, ("inspection_data", "inspector"), {"max_tokens": p.max_tokens, "guided": p.guided}, spread=True)
+    settings = {"max_tokens": p.max_tokens, "guided": p.guided}
+    return Stage(name, work, ("inspection_data", "inspector"), settings, spread=True)
 
 # %% ../nbs/33_inspection.ipynb #bbf2ae46
 def _content(record: Record) -> tuple[str, ...]:

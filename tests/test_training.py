@@ -68,24 +68,29 @@ def test_the_plain_loss_is_trls_own(base, tmp_path, monkeypatch):
     assert len(curves[0]) > 1 and curves[0] == pytest.approx(curves[1], abs=2e-3)
 
 
-def test_a_training_goes_on_from_its_last_checkpoint(base, tmp_path, monkeypatch):
-    class Killed(Exception): pass
+class Killed(Exception): "What a kill is here."
 
-    monkeypatch.setattr("aquilt.training.CHECKPOINT_SECONDS", 0.0)
 
+def killed_at(step):
+    "`make_trainer`, whose training ends when the checkpoint of an update is written."
     from transformers import TrainerCallback
 
-    class KillAtTheSecond(TrainerCallback):
+    class Kill(TrainerCallback):
         def on_save(self, args, state, control, **kwargs):
-            if state.global_step == 2: raise Killed
+            if state.global_step == step: raise Killed
 
-    def killed(*args):
+    def make(*args):
         trainer = make_trainer(*args)
-        trainer.add_callback(KillAtTheSecond())
+        trainer.add_callback(Kill())
         return trainer
 
+    return make
+
+
+def test_a_training_goes_on_from_its_last_checkpoint(base, tmp_path, monkeypatch):
+    monkeypatch.setattr("aquilt.training.CHECKPOINT_SECONDS", 0.0)
     with monkeypatch.context() as patch:
-        patch.setattr("aquilt.training.make_trainer", killed)
+        patch.setattr("aquilt.training.make_trainer", killed_at(2))
         with pytest.raises(Killed): train_lora(str(base), EXAMPLES, tmp_path / "killed", RECIPE)
     assert len(list((tmp_path / "killed").rglob("checkpoint-2"))) == 1
     assert train_lora(str(base), EXAMPLES, tmp_path / "killed", RECIPE)["updates"] == 4
@@ -104,22 +109,9 @@ def adapter_of(folder):
 
 def test_a_training_killed_within_an_epoch_ends_with_the_same_adapter(base, tmp_path, monkeypatch):
     "Update 8 of 18 is the second of the second epoch; the rows that are left come in their order."
-    from transformers import TrainerCallback
     monkeypatch.setattr("aquilt.training.CHECKPOINT_SECONDS", 0.0)
-
-    class Killed(Exception): pass
-
-    class Kill(TrainerCallback):
-        def on_save(self, args, state, control, **kwargs):
-            if state.global_step == 8: raise Killed
-
-    def killed(*args):
-        trainer = make_trainer(*args)
-        trainer.add_callback(Kill())
-        return trainer
-
     with monkeypatch.context() as patch:
-        patch.setattr("aquilt.training.make_trainer", killed)
+        patch.setattr("aquilt.training.make_trainer", killed_at(8))
         with pytest.raises(Killed): train_lora(str(base), MANY, tmp_path / "killed", LONG)
     gone_on, whole = (train_lora(str(base), MANY, tmp_path / name, LONG) for name in ("killed", "whole"))
     assert gone_on["updates"] == 18 and gone_on["loss"] == whole["loss"]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from .core import UserError, write_json
-from .workers import FREED, report, visible_gpus
+from .workers import report, share_of, visible_gpus
 
 # %% ../../nbs/foundations/00db_launch.ipynb #13a2e836
 LAUNCH = Path(str(files("aquilt"))) / "data" / "launch"
@@ -61,8 +61,7 @@ def follow(output: IO[str], log: IO[str]) -> Iterator[str]:
 def launched_environment() -> dict[str, str]:
     "The environment of launched processes; without a GPU they are told to stay on the CPU."
     own = {} if visible_gpus() else {"ACCELERATE_USE_CPU": "true"}
-    return os.environ | own | FREED | {"TOKENIZERS_PARALLELISM": "false",
-                                       "HF_HUB_DISABLE_TELEMETRY": "1"}
+    return os.environ | own | share_of(0)
 
 def launch(job: dict[str, Any], folder: Path, config: str) -> dict:
     """Do a training job, described as JSON, in the processes of a configuration; returns what it

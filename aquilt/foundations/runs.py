@@ -78,7 +78,7 @@ class Stage:
     inputs: tuple[str, ...] = ()  # the stages that it reads
     settings: dict = field(default_factory=dict)
     models: tuple[str, ...] = ()  # folders or hub ids of models whose weights decide
-    spread: bool = False  # on a cluster its records go to several nodes (`open_spread`)
+    spread: bool = False  # on a cluster its records go to several nodes (`spread_engine`)
 
 # %% ../../nbs/foundations/00f_runs.ipynb #404c866a
 def model_hash(model: str) -> str:

@@ -508,8 +508,9 @@ def generate_resumable(engine: Engine, prompts: Sequence[Prompt], sampling: Samp
                        path: str | Path, adapter: str | Path | None = None,
                        chunk: int = 0, desc: str = "",
                        keys: Sequence[str] = ()) -> list[Completion]:
-    """As `engine.generate`, but every `chunk` prompts (0: as many as the engine says) are kept in the
-    file `path`: the same call after a kill goes on where it stopped, and returns the same list."""
+    """As `engine.generate`, but every `chunk` prompts (0: as many as the engine says) are kept in
+    the file `path`: the same call after a kill goes on where it stopped, and returns the same
+    list."""
     from tqdm.auto import tqdm
     chunk = chunk or getattr(engine, "chunk", 512)
     path, places = Path(path), range(0, len(prompts), chunk)

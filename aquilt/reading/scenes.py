@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['REAL_RULES', 'ESSAYS', 'REAL', 'SCENES', 'real_text', 'real_pairs', 'test_source', 'domain_passages', 'lacking',
-           'texts_of_test', 'question_on_abstract', 'essay_as_tested', 'example_inputs', 'real', 'scene_of']
+           'texts_of_test', 'essay_as_tested', 'example_inputs', 'real', 'scene_of']
 
 # %% ../../nbs/reading/30i_scenes.ipynb #d37186d8
 import tomllib
@@ -16,9 +16,8 @@ from pathlib import Path
 from ..evaluation.metrics import SCORERS
 from ..foundations.core import Drop, Record, UserError, package_file
 from ..foundations.profiles import Profile
-from ..foundations.prompt import evaluation_prompt
 from ..foundations.scenes import Benchmark, Scene, as_asked, known_task
-from ..miniature.scene import MINIATURE, question_alone
+from ..miniature.scene import MINIATURE, question_alone, with_passage
 from .almanac import ALMANAC
 from .cleaning import Rules
 from .origins import cut_and_clean, from_each, in_turn, native_folder, open_rows, place, places, settled
@@ -71,10 +70,6 @@ def texts_of_test(test: str, p: Profile, asked: Callable[[], list[dict]]) -> lis
     return list(dict.fromkeys(text for r in rows for text in (r.text, r.question) if text.strip()))
 
 # %% ../../nbs/reading/30i_scenes.ipynb #7c91caab
-def question_on_abstract(record: Record) -> str:
-    "PubMedQA's evaluation prompt: the abstract, then the question."
-    return evaluation_prompt("pubmedqa", record.lang, context=record.text, question=record.question)
-
 def essay_as_tested(record: Record) -> str:
     "The instruction of the real test, the text and the question."
     return essay_prompt(record, real_instructions("essayqa", test_source("EssayQA"))[0][0])
@@ -108,7 +103,7 @@ ESSAYS = (_essay(task="closed_book_qa", when=(("essay_reading", "closed"),)),
 REAL = Scene("real", (
     real("squadqa", "SquadQA", ("en",), "extractive_qa", "Squad", field="encyclopedic"),
     real("pubmedqa", "PubMedQA", ("en",), "natural_language_inference", "PubMedQA", "PubMedQA",
-         prompt=question_on_abstract, field="medical", rules=("unsure",)),
+         prompt=with_passage("pubmedqa", "context"), field="medical", rules=("unsure",)),
     real("ceval", "CEVAL", ("zh",), "single_choice", "CEVAL", "Textbooks", field="textbook"),
     real("translation", "Translation", ("en", "zh"), "closed_book_qa", "Translation",
          "TranslationContexts", instructions=True, field="legal", rules=("longest_pair",)),
