@@ -25,7 +25,7 @@ from pydantic import ConfigDict, ValidationError
 from pydantic_core import from_json
 
 from .reading.cleaning import in_order, writing
-from .foundations.core import (TASKS, Drop, Record, UserError, first_error, note,
+from .foundations.core import (TASKS, Drop, Record, UserError, check_output, first_error, note,
                                      package_file, text_hash)
 from .reading.documents import blocks_of, encoding_of, open_bytes
 from .evaluation.paper import printed_table
@@ -368,13 +368,9 @@ def _cards(lines: Sequence[bytes], task: str, lang: str, seed: int) -> list[Card
                 else f"not filtered: there are no lists for the language {record.lang!r}")
     return [made(_given(line, task, lang)) for line in lines if line.strip()]
 
-def _readable(path: Path, out: Path, ledger: Path) -> None:
+def _readable(path: Path, out: Path, ledger: str | Path | None) -> None:
     if not path.is_file(): raise UserError(f"{path} is not a file: give records as JSON Lines.")
-    if out.suffix != ".jsonl":
-        raise UserError(f"{out} must end in .jsonl: what is kept is written as JSON Lines.")
-    if path.resolve() in (out.resolve(), ledger.resolve()):
-        raise UserError(f"{path} would be overwritten by the result or its ledger: choose another "
-                        "name for the result.")
+    check_output(out, [path], (".jsonl",), ledger and [ledger])
     if path.suffix != ".gz" and not encoding_of(path).startswith("utf-8"):
         raise UserError(f"{path} is not UTF-8: convert it.")
 
@@ -388,7 +384,7 @@ def filter_file(path: str | Path, out: str | Path, profile: Profile, seed: int =
     UserError where a file cannot be read or written."""
     from tqdm.auto import tqdm
     path, out = Path(path), Path(out)
-    _readable(path, out, Path(ledger or f"{out}.dropped.jsonl"))
+    _readable(path, out, ledger)
     with tqdm(total=2 * path.stat().st_size, unit="B", unit_scale=True, desc=path.name,
               disable=None) as bar:
         def blocks() -> Iterator[tuple[list[bytes], int]]:

@@ -16,9 +16,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from .evaluation.metrics import verdict
-from .foundations.core import (LANGS, TASKS, Drop, Record, UserError,
-                                     read_drops, read_lines, read_records, reconcile,
-                                     write_drops, write_records)
+from .foundations.core import (LANGS, TASKS, Drop, Record, UserError, beside,
+                                     check_output, read_drops, read_lines, read_records, writable)
 from .foundations.profiles import Profile
 from .foundations.prompt import forced_prefix
 from .foundations.runs import Run, Stage, hand_over, open_run
@@ -26,7 +25,7 @@ from .inspection import inspect, write_data
 from .models.engines import Engine, Sampling, model_path
 from .models.ray import spread_engine
 from .models.vllm_engine import engine_for
-from .reading.cleaning import Rules, make_corpus
+from .reading.cleaning import Rules, make_corpus, writing
 from .training import FULL, Variant
 
 # %% ../nbs/34_synthesis.ipynb #feaf0aeb
@@ -184,16 +183,18 @@ def synthesize_file(file: str | Path, task: str, out: str | Path, lang: str = ""
         raise UserError(f"Unknown language {lang!r}: choose one of {', '.join(LANGS)}, or leave "
                         "it to be found out.")
     run, out = open_run(profile), Path(out)
-    if out.resolve() == Path(file).resolve():
-        raise UserError(f"{out} is the file of passages itself: choose another name for --out.")
+    check_output(out, [file])
     for stage in ("synthesiser", "inspector"): run.result(stage)
     own, unusable = own_passages(Path(file), lang, run.profile)
     passages = [r.with_(task=task) for r in own]
-    engine = engine_for(run.profile, str(run.folder("synthesiser") / "merged"))
-    caches = (out.with_name(f"{out.name}.completions.jsonl"),
-              out.with_name(f"{out.name}.scores.jsonl"))
-    kept, drops, _ = inspected_data(engine, run.folder("inspector") / "adapter", passages, (),
-                                    run.profile, caches, "synthesize")
-    write_records(out, kept)
-    write_drops(out.with_name(out.name + ".dropped.jsonl"), unusable + drops)
-    return reconcile("synthesize", len(passages) + len(unusable), kept, unusable + drops)
+    caches = beside(out, ".completions.jsonl"), beside(out, ".scores.jsonl")
+    with writing(out) as writer:  # another run with this name would write into the same caches
+        for cache in caches:
+            with writable(cache): cache.open("a").close()
+        engine = engine_for(run.profile, str(run.folder("synthesiser") / "merged"))
+        kept, drops, _ = inspected_data(engine, run.folder("inspector") / "adapter", passages, (),
+                                        run.profile, caches, "synthesize")
+        writer.entered = len(passages) + len(unusable)
+        for record in kept: writer.keep(record)
+        for drop in unusable + drops: writer.drop(drop)
+        return writer.counts("synthesize")

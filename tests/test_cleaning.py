@@ -205,7 +205,7 @@ def test_nothing_half_written(tmp_path):
 
 def test_places_that_cannot_be_written(tmp_path):
     path = write(tmp_path / "a.jsonl", [A])
-    with pytest.raises(UserError, match="file to be cleaned itself"): clean_file(path, tmp_path / "." / "a.jsonl")
+    with pytest.raises(UserError, match="would be overwritten"): clean_file(path, tmp_path / "." / "a.jsonl")
     with pytest.raises(UserError, match="Cannot write"): clean_file(path, path / "out.jsonl")
     (tmp_path / "folder.jsonl").mkdir()
     with pytest.raises(UserError, match="Cannot write"): clean_file(path, tmp_path / "folder.jsonl", progress=False)
@@ -317,7 +317,7 @@ def test_where_nothing_is_left_nothing_is_written(folder, tmp_path):
 
 
 def test_a_corpus_is_refused_before_anything_is_read(folder, tmp_path):
-    with pytest.raises(UserError, match="one of the files to read"): make_corpus([folder / "b.jsonl"], folder / "b.jsonl", MODEL)
+    with pytest.raises(UserError, match="would be overwritten"): make_corpus([folder / "b.jsonl"], folder / "b.jsonl", MODEL)
     with pytest.raises(UserError, match="budget above 0"): make_corpus([folder], tmp_path / "o.jsonl", MODEL, budget=5, overlap=5)
     with pytest.raises(UserError, match="Unknown encoding"): make_corpus([folder / "a.txt"], tmp_path / "o.jsonl", MODEL, encoding="klingon")
     assert not (tmp_path / "o.jsonl").exists()

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import aquilt
-from aquilt.foundations.core import LANGS, TASKS, Drop, Record, UserError, read_drops, read_lines, read_records, reconcile, text_hash, write_drops, write_json, write_records, write_text
+from aquilt.foundations.core import (LANGS, TASKS, Drop, Record, UserError, beside, check_output, is_stream, read_drops, read_lines, read_records, reconcile, text_hash, try_output, whole_file, write_drops,
+                                     write_json, write_records, write_text)
 
 ROOT = Path(aquilt.__file__).parents[1]
 fewer = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -255,6 +256,84 @@ def test_a_process_killed_in_writing_leaves_the_old_file(tmp_path):
     assert died.returncode == -signal.SIGKILL and path.read_text() == "old"
     write_text(path, "new")
     assert path.read_text() == "new" and [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_two_writers_of_one_name_are_told_apart(tmp_path):
+    path = tmp_path / "a.jsonl"
+    with whole_file(path) as first:
+        first.write(b"mine")
+        assert "written by another process" in refusal(lambda p: write_text(p, "theirs"), path) and "written by another process" in refusal(try_output, path)
+    assert path.read_bytes() == b"mine" and [p.name for p in tmp_path.iterdir()] == ["a.jsonl"]
+    write_text(path, "later")
+    assert path.read_text() == "later"
+
+
+def test_two_processes_with_one_name_write_one_after_the_other_or_say_so(tmp_path):
+    "Each that ends well has written what it says; nobody's lines stand in another's file."
+    code = f"import sys, time; from aquilt.foundations.core import UserError, whole_file\ntry:\n with whole_file({str(tmp_path / 'a')!r}) as f:\n  for _ in range(20): f.write(sys.argv[1].encode() * 999); time.sleep(0.1)\nexcept UserError as e: sys.exit(str(e))"
+    both = [subprocess.Popen([sys.executable, "-c", code, name], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True) for name in "xy"]
+    said = [process.communicate()[1] for process in both]
+    written = set((tmp_path / "a").read_text())
+    assert written in ({"x"}, {"y"}) and [p.name for p in tmp_path.iterdir()] == ["a"]
+    for words in said: assert words == "" or "is being written by another process" in words
+
+
+@pytest.mark.parametrize("left", [b"left by a kill " * 9, b""])
+def test_what_a_kill_left_is_taken_over(tmp_path, left):
+    (tmp_path / ".a.txt.tmp").write_bytes(left)
+    write_text(tmp_path / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text() == "new" and [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_link_is_followed_and_a_loop_refused(tmp_path):
+    (tmp_path / "folder").mkdir()
+    for name, to in (("link", "folder/real"), ("loop", "loop")): (tmp_path / name).symlink_to(to)
+    for text in ("one", "two"): write_text(tmp_path / "link", text)
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "folder/real").read_text() == "two"
+    assert "symbolic links" in refusal(lambda p: write_text(p, "x"), tmp_path / "loop") and (tmp_path / "loop").is_symlink()
+    (tmp_path / ".b.tmp").symlink_to("folder/real")
+    refusal(lambda p: write_text(p, "x"), tmp_path / "b")
+    assert (tmp_path / "folder/real").read_text() == "two", "nor is the temporary name of another followed"
+
+
+def test_a_pipe_is_written_into_and_one_that_nobody_reads_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    refusal(lambda p: write_text(p, "x"), tmp_path / "pipe")
+    end = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_records(tmp_path / "pipe", [Record(text="a")])
+    assert json.loads(os.read(end, 999))["text"] == "a" and is_stream(tmp_path / "pipe") and beside(tmp_path / "pipe") == Path("pipe.dropped.jsonl")
+    os.close(end)
+    assert (tmp_path / "pipe").is_fifo() and [p.name for p in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_a_device_is_a_stream(monkeypatch):
+    real = os.stat("/dev/null")
+    monkeypatch.setattr("aquilt.foundations.core.os.stat", lambda path, **_: real)
+    assert is_stream("anything")
+
+
+def test_the_permissions_of_a_file_stay(tmp_path):
+    write_text(tmp_path / "a", "x")
+    os.umask(mask := os.umask(0))
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o666 & ~mask
+    (tmp_path / "a").chmod(0o600)
+    write_text(tmp_path / "a", "y")
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("out", ["a.csv", "a", "a.jsonl.gz", "A.JSONL", ""])
+def test_an_output_of_another_kind_is_refused(tmp_path, out):
+    with pytest.raises(UserError, match="must end in .jsonl or .parquet"): check_output(out)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("read", ["a.jsonl", "./a.jsonl", "link", "a.jsonl.dropped.jsonl"])
+def test_an_output_never_takes_the_place_of_an_input(tmp_path, monkeypatch, read):
+    monkeypatch.chdir(tmp_path)
+    Path("link").symlink_to("a.jsonl")
+    with pytest.raises(UserError, match="would be overwritten"): check_output("a.jsonl", [read])
+    check_output("a.jsonl", ["b.jsonl", "hub:owner/name@1"])
+    assert [p.name for p in tmp_path.iterdir()] == ["link"]
 
 
 # ---- the ledger

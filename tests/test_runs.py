@@ -189,7 +189,8 @@ def test_two_processes_never_write_one_stage(run):
 # ---- damage
 
 NOT_JSON = [b"", b"{", b'{"hash": ', b"nonsense"]
-NOT_A_RESULT = [b"{}", b"null", b"[]", b'"x"', b"\xff\xfe\x00"]
+NOT_A_RESULT = [b"{}", b"null", b"[]", b'"x"', b"\xff\xfe\x00", b"[" * 100_000, *(b'{"stage": "a", "hash": "0", "settings": {}, "inputs": {}, "models": {}, "files": {}, "code": {}, %s}' % wrong
+                for wrong in (b'"hash": 5', b'"files": []', b'"inputs": {"a": 5}', b'"code": "x"', b'"counts": 5', b'"seconds": "two"'))]
 asked = pytest.mark.parametrize("ask", [lambda run, work: run.do(stage("a", work)), lambda run, work: run.do(stage("b", work, ["a"]))], ids=["its own", "an input"])
 
 
@@ -247,6 +248,14 @@ def test_an_old_result_is_gone_before_the_work_is_done_anew(run):
 def test_counts_that_do_not_reconcile_end_the_stage_without_a_result(run):
     with pytest.raises(RuntimeError, match="a: 3 entered"): run.do(stage("a", lambda folder: hand_over(folder, "a", 3, [Record()], [])))
     assert not result(run, "a").exists()
+
+
+def test_a_stage_that_keeps_nothing_is_not_done(run):
+    drops = [Drop(stage="a", reason=reason) for reason in ("the teacher is away", "empty", "the teacher is away")]
+    with pytest.raises(UserError, match="^a: none of 3 records was kept .the teacher is away: 2, empty: 1.: each is in .*dropped.jsonl"):
+        run.do(stage("a", lambda folder: hand_over(folder, "a", 3, [], drops)))
+    assert not result(run, "a").exists() and run.drops("a") == drops
+    assert run.do(stage("b", lambda folder: hand_over(folder, "b", 0, [], [])))["counts"]["kept"] == 0, "nothing entered"
 
 
 # ---- a kill

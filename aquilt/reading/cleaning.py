@@ -9,7 +9,6 @@ __all__ = ['SAMPLE', 'HAN', 'SLOTS', 'BANDS', 'GRAM', 'SHORTEST', 'DELIBERATE', 
 
 # %% ../../nbs/reading/30e_cleaning.ipynb #a76b2ab2
 import json
-import os
 import re
 import unicodedata
 from collections import Counter, deque
@@ -19,9 +18,9 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from ..foundations.core import LANGS, Drop, Record, UserError, read_lines, reconcile
+from ..foundations.core import LANGS, Drop, Record, UserError, beside, check_output, read_lines, reconcile, whole_file
 from .documents import Document, blocks_of, normal, open_bytes, read_documents
 from .passages import cut, token_counter
 
@@ -182,14 +181,10 @@ def clean_records(records: Iterable[Record], rules: Rules = Rules(), workers: in
 
 # %% ../../nbs/reading/30e_cleaning.ipynb #9d0794b7
 class Writer:
-    "Writes kept lines or records to `out`, and drops to `ledger`, else `out.dropped.jsonl`, as they come, and counts them."
-    def __init__(self, out: Path, ledger: Path | None = None):
-        self.out, self.ledger = out, ledger or out.with_name(out.name + ".dropped.jsonl")
+    "Writes kept lines or records to `out`, and drops to `ledger`, as they come, and counts them; `files` are the two, open."
+    def __init__(self, out: Path, ledger: Path, files: Sequence[BinaryIO]):
+        self.out, self.ledger, self.files, self.tabular = out, ledger, files, out.suffix == ".parquet"
         self.entered, self.kept, self.reasons, self.rows, self.parquet = 0, 0, Counter(), [], None
-        out.parent.mkdir(parents=True, exist_ok=True)
-        self.tabular = out.suffix == ".parquet"
-        self.temporary = [path.with_name(path.name + ".tmp") for path in (self.out, self.ledger)]
-        self.files = [path.open("wb") for path in self.temporary]
 
     def keep_all(self, lines: Sequence[bytes]) -> None:
         self.kept += len(lines)
@@ -221,20 +216,14 @@ class Writer:
 
 @contextmanager
 def writing(out: str | Path, ledger: str | Path | None = None) -> Iterator[Writer]:
-    "A Writer whose files appear whole at the end, or not at all. Raises UserError where they cannot be written."
-    try:
-        writer = Writer(Path(out), ledger and Path(ledger))
-        try:
-            yield writer
-            if writer.tabular: writer._flush()
-            if writer.parquet: writer.parquet.close()
-            for file in writer.files: file.close()
-            for path, name in zip(writer.temporary, (writer.out, writer.ledger)): os.replace(path, name)
-        finally:
-            for file, path in zip(writer.files, writer.temporary):
-                file.close()
-                path.unlink(missing_ok=True)
-    except OSError as e: raise UserError(f"Cannot write {out}: {e.strerror or e}. Choose a folder that you may write to, with room for the result.") from e
+    """A Writer whose files, `out` and `ledger` (else the one beside it), appear whole at the end, or not at all.
+    Raises UserError where they cannot be written, or another process writes them."""
+    out, ledger = Path(out), Path(ledger or beside(out))
+    with whole_file(out) as kept, whole_file(ledger) as dropped:
+        writer = Writer(out, ledger, (kept, dropped))
+        yield writer
+        if writer.tabular: writer._flush()
+        if writer.parquet: writer.parquet.close()
 
 # %% ../../nbs/reading/30e_cleaning.ipynb #94fe99d1
 def _block_texts(lines: list[bytes], first: int, column: str, bad: Callable[[str, int], None]) -> tuple[list[str], list[bytes], list[int]]:
@@ -259,7 +248,7 @@ def clean_file(path: str | Path, out: str | Path, rules: Rules = Rules(), column
     "Clean a JSON Lines file (.gz too) of any size into another, with a ledger beside it. Returns the counts. Raises UserError where a file cannot be read or written."
     from tqdm import tqdm
     path, out = Path(path), Path(out)
-    if out.resolve() == path.resolve(): raise UserError(f"{out} is the file to be cleaned itself: choose another name for the result.")
+    check_output(out, [path])
     with (open_bytes(path) as stream, writing(out) as writer,
           tqdm(total=path.stat().st_size, unit="B", unit_scale=True, desc=path.name, disable=None if progress else True) as bar):
         def bad(reason: str, number: int) -> None:
@@ -344,13 +333,13 @@ def make_corpus(paths: Sequence[str | Path], out: str | Path, model: str | Path,
     """Text of one's own, in files, folders or hub datasets, as passages in `out` (.jsonl or .parquet) with a ledger `out.dropped.jsonl`.
     Returns counts, a table of overlap with `tests` (None without), and a sentence for each file that could not be read. Raises UserError where nothing is left."""
     from tqdm import tqdm
+    check_output(out, paths)
     out, count, found = Path(out), token_counter(model), Overlap(tests) if tests else None
     problems: list[str] = []
-    if any(out.resolve() == Path(p).resolve() for p in paths): raise UserError(f"{out} is one of the files to read: choose another name for --out.")
     cut(Document("", "", ""), budget, count, overlap)  # refuses numbers that do not go together before anything is read
     with writing(out) as writer, tqdm(unit=" passages", desc="corpus", disable=None if progress else True) as bar:
         def passages() -> Iterator[Record]:
-            for d in read_documents(paths, column, encoding, subset, split, skip=(writer.out, writer.ledger, *writer.temporary)):
+            for d in read_documents(paths, column, encoding, subset, split, skip=(writer.out, writer.ledger)):
                 if isinstance(d, Drop):
                     if d.stage == "files": problems.append(d.reason)
                     writer.entered += 1

@@ -249,6 +249,7 @@ def read_file(path: str | Path, column: str = "text", encoding: str = "") -> Ite
     packed = path.suffix.lower() == ".gz"
     read = READERS.get(Path(path.stem).suffix.lower() if packed else path.suffix.lower())
     if not path.exists(): raise UserError(f"{path} does not exist: check the path.")
+    if not path.is_file(): raise UserError(f"{path} is no file but a folder, a pipe or a device, which cannot be read twice: copy what it gives into a file.")
     if not read or packed and read in (_read_parquet, _read_pdf, _read_docx):
         raise UserError(f"{path} has an ending that is not read: convert it to one of {', '.join(READERS)}, or unpack it.")
     if read in WHOLE:
@@ -290,11 +291,11 @@ def _hub_sentence(name: str, error: BaseException) -> str:
 # %% ../../nbs/reading/30c_documents.ipynb #63a5e48d
 def files_of(path: str | Path, skip: Sequence[Path] = ()) -> Iterator[Path]:
     "The file itself, or the files under a folder in the order of their names, without hidden ones and `skip`."
-    path, left_out = Path(path), {p.resolve() for p in skip}
+    path, left_out = Path(path), {os.path.realpath(p) for p in skip}
     if not path.is_dir(): yield path
     for folder, folders, names in os.walk(path) if path.is_dir() else ():
         folders[:] = sorted(f for f in folders if not f.startswith("."))
-        yield from (p for n in sorted(names) if not n.startswith(".") and (p := Path(folder, n)).resolve() not in left_out)
+        yield from (p for n in sorted(names) if not n.startswith(".") and os.path.realpath(p := Path(folder, n)) not in left_out)
 
 def read_documents(paths: Sequence[str | Path], column: str = "text", encoding: str = "", subset: str = "", split: str = "train",
                    skip: Sequence[Path] = ()) -> Iterator[Document | Drop]:

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['LATER', 'find_notebooks', 'choose', 'check_parameters', 'check_profile', 'environment_with', 'for_kernels', 'failure',
-           'execute', 'code_hash', 'told', 'inputs_hash', 'record', 'pending', 'expected_seconds', 'stages_at_work',
-           'Progress', 'run_notebooks', 'reproduce', 'keys_asked', 'keys_set', 'machine', 'too_small', 'obstacles',
-           'doctor']
+           'execute', 'code_hash', 'told', 'inputs_hash', 'record', 'read_done', 'pending', 'expected_seconds',
+           'stages_at_work', 'Progress', 'run_notebooks', 'reproduce', 'keys_asked', 'keys_set', 'machine', 'too_small',
+           'obstacles', 'doctor']
 
 # %% ../../nbs/runner/99_reproduce.ipynb #c79f748a
 import json
@@ -30,13 +30,13 @@ from ..models.engines import models_folder
 from ..models.hub import check_models
 from ..benchmarks import available
 from ..distillation import MINIATURE, RECORDED, read_teacher, teachers_of
-from ..foundations.core import UserError, text_hash, write_json
+from ..foundations.core import UserError, text_hash, try_output, write_json
 from ..reading.origins import inventory
 from ..reading.scenes import scene_of
 from ..foundations.profiles import PROFILES, Profile, get_profile
 from .needs import engine_memory, model_path_or_name, needs, too_large
-from .report import read_json, read_results, write_report
-from ..foundations.runs import Run, figures_dir, open_run
+from .report import read_results, write_report
+from ..foundations.runs import Run, damaged, figures_dir, open_run, read_json
 from ..foundations.workers import Call, jobs_wanted, progress_of
 from .status import refresh
 
@@ -172,6 +172,17 @@ def record(notebook: Path, run: Run, figures: Path, inputs: str) -> dict:
                                 str(figures.absolute()), inputs),
             "files": sorted(Path(os.path.relpath(p, run.root)).as_posix() for p in paths)}
 
+def read_done(path: Path) -> dict:
+    "The states of the finished notebooks. Raises UserError where the file is damaged."
+    done = read_json(path) if path.exists() else {}
+    for name, state in done.items():
+        known = state if isinstance(state, dict) else {}
+        files = known.get("files")
+        texts = [known.get("inputs"), *files] if isinstance(files, list) else [None]
+        if not all(isinstance(text, str) for text in texts):
+            raise damaged(path, f"{name} has no state")
+    return done
+
 def pending(notebooks: Sequence[Path], run: Run, figures: Path, done: dict,
             inputs: str) -> list[Path]:
     "From the first notebook that is not done on, all."
@@ -191,7 +202,9 @@ def expected_seconds(notebooks: Sequence[Path], figures: Path) -> dict[str, list
         # papermill adds the cell that sets the profile
         cells = len(json.loads(path.read_text(encoding="utf-8"))["cells"]) + 1
         known = before.get(path.stem, [])
-        expected[path.stem] = [s + 0.1 for s in known] if len(known) == cells else [1.0] * cells
+        told = isinstance(known, list) and all(isinstance(s, int | float) for s in known)
+        expected[path.stem] = ([s + 0.1 for s in known] if told and len(known) == cells
+                               else [1.0] * cells)
     return expected
 
 # %% ../../nbs/runner/99_reproduce.ipynb #edd30bb8
@@ -254,7 +267,7 @@ def run_notebooks(notebooks: Sequence[Path], run: Run, figures: Path) -> None:
     """Execute the notebooks that are not done, in order; then write the report. Raises UserError
     where one is refused or fails."""
     copies, inputs, seconds = run.root / "notebooks", inputs_hash(), {}
-    done = read_json(copies / "done.json") if (copies / "done.json").exists() else {}
+    done = read_done(copies / "done.json")
     todo, resumed = pending(notebooks, run, figures, done, inputs), bool(read_results(run.root))
     check_profile(run, "Nothing was run")
     for notebook in todo: check_parameters(notebook)
@@ -294,7 +307,10 @@ def reproduce(profile: str, only: Sequence[str] = (), run_dir: Path | None = Non
     # the corpus alone needs a tokenizer, and what follows needs the models
     if any("32" <= path.stem[:2] < "60" for path in notebooks): check_models(run.profile)
     if again: refresh(run, again)
-    jobs_wanted(run.profile.threads)  # a wrong number is refused now
+    # what is wrong is refused now: a number, a teacher, a folder that nobody may write to
+    jobs_wanted(run.profile.threads)
+    keys_asked(run.profile)
+    for path in (run.root / "notebooks" / "done.json", figures / "report.html"): try_output(path)
     run_notebooks(notebooks, run, figures)
     return figures
 
