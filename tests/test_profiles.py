@@ -4,7 +4,7 @@ from dataclasses import FrozenInstanceError, asdict, fields, replace
 import pytest
 
 from aquilt.foundations.core import UserError
-from aquilt.foundations.profiles import MINI, PAPER, PROFILES, SINGLE_GPU, SMALL, SMOKE, Profile, departures, get_profile, with_settings
+from aquilt.foundations.profiles import MINI, PAPER, PROFILES, SINGLE_GPU, SMALL, SMOKE, Profile, departures, fault_of, get_profile, with_settings
 from aquilt.foundations.runs import open_run
 
 OTHERS = (SINGLE_GPU, SMALL, MINI, SMOKE)
@@ -100,6 +100,31 @@ def test_a_setting_has_the_type_of_its_field(given, name, value):
 @pytest.mark.parametrize("given, said", [("teachr=x", "Unknown setting 'teachr=x'.*teacher, "), ("teacher", "NAME=VALUE"), ("name=mini", "Unknown setting"), ("epochs=two", "epochs is int .like 2., and 'two' is not"), ("seeds=a", "seeds is tuple"), ("=", "Unknown setting")])
 def test_a_setting_that_does_not_fit_is_one_sentence(given, said):
     with pytest.raises(UserError, match=said): with_settings(SINGLE_GPU, [given])
+
+
+@pytest.mark.parametrize("given", ["cap=-1", "cap=0", "frequent_word=nan", "frequent_word=1.1", "top_p=0", "temperature=inf", "epochs=0", "learning_rate=-1e-4", "seeds=", "seeds=1,1", "seeds=-1", "low_score=6", "simple_scores=0", "dtype=int3", "unsure=maybe",
+                                   "student=", "specialist_bases=", "ablation_base=2", "threads=-1", "samples=-5"])
+def test_a_value_without_sense_is_refused(given):
+    with pytest.raises(UserError, match=given.partition("=")[0]): with_settings(PAPER, [given])
+
+
+@pytest.mark.parametrize("profile", (PAPER, *OTHERS), ids=lambda p: p.name)
+def test_every_value_of_a_profile_has_sense(profile): assert {f.name: fault for f in fields(Profile) if (fault := fault_of(f.name, getattr(profile, f.name)))} == {}
+
+
+@pytest.mark.parametrize("given", ["test_items=0", "temperature=0", "low_score=0", "device_tokens=0", "threads=0", "longest_pair=0", "labeled_pairs=0", "top_p=1", "seeds=0", "simple_scores=", "teacher_url=", "judge=", "larger=", "bonito=", "guided="])
+def test_a_value_that_means_none_is_taken(given): assert with_settings(PAPER, [given]).name == "paper-own"
+
+
+def test_several_teachers_may_be_set():
+    given = "a@http://localhost:1/v1*2,b@http://localhost:2/v1|KEY"
+    for profile in PROFILES.values(): assert with_settings(profile, [f"teachers={given}"]).teachers == tuple(given.split(","))
+
+
+@pytest.mark.parametrize("given", ["{", "5", '"cap=1"', "[5]"])
+def test_damaged_settings_in_the_environment_are_one_sentence(monkeypatch, given):
+    monkeypatch.setenv("AQUILT_SET", given)
+    with pytest.raises(UserError, match="AQUILT_SET"): get_profile("mini")
 
 
 def test_no_settings_are_no_change(): assert with_settings(SINGLE_GPU, []) is SINGLE_GPU and with_settings(with_settings(SINGLE_GPU, ["epochs=1"]), ["epochs=2"]).name == "single_gpu-own"

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..foundations.core import UserError
-from ..foundations.profiles import Profile
+from ..foundations.profiles import Profile, listed
 from .engines import (Completion, Engine, Prompt, Sampling, TransformersEngine,
                                    adapter_name, cannot_load, check_adapter, choice_tokens, decode,
                                    derive_seed, end_tokens, fitting_rows, layer_shapes, lora_room,
@@ -227,7 +227,7 @@ def engine_for(p: Profile, model: str | Path) -> Engine:
     and then those of AQUILT_ENGINE_ARGS (a JSON list of NAME=VALUE).
 
     Raises UserError as `open_engine`."""
-    given = [*p.engine_args, *json.loads(os.environ.get("AQUILT_ENGINE_ARGS") or "[]")]
+    given = [*p.engine_args, *listed("AQUILT_ENGINE_ARGS")]
     own = {"context": p.context, "guided": p.guided,
            "max_lora_rank": lora_room(max(p.lora_rank, p.specialist_rank))}
     return open_engine(p.engine, model,
