@@ -9,7 +9,6 @@ __all__ = ['PAIR_KEYS', 'SHOWN', 'REFUSAL', 'BONITO_TYPES', 'MARK', 'OWN_MARK', 
            'bonito_example', 'bonito', 'read_bonito', 'bonito_data']
 
 # %% ../nbs/41a_baselines.ipynb #1a519611
-import json
 import random
 import re
 from collections.abc import Callable, Sequence
@@ -22,7 +21,7 @@ from .distillation import (Teachers, ask_teacher, open_teacher, read_teacher,
 from .foundations.core import Drop, Record, UserError, parted, write_json
 from .foundations.profiles import Profile
 from .foundations.prompt import messages, prompt_names, render, template
-from .foundations.runs import Run, Stage, hand_over
+from .foundations.runs import Run, Stage, hand_over, read_json
 from .foundations.scenes import Benchmark
 from .models.engines import (Completion, Prompt, Sampling, Usage, generate_resumable,
                                    model_path)
@@ -73,7 +72,7 @@ def attempt(run: Run, stage: Stage) -> dict:
 def read_failure(run: Run, stage: str) -> dict:
     "What `attempt` kept of a stage that failed; empty where it did not."
     path = run.folder(stage) / "failed.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return read_json(path) if path.exists() else {}
 
 def told(result: dict) -> str:
     "One line on a result: how many of how many, or why none."

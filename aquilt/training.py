@@ -23,7 +23,7 @@ from .foundations.launch import launch, tell_step
 from .foundations.profiles import Profile
 from .models.engines import derive_seed, model_path
 from .foundations.prompt import completion_json, synthesis_prompt
-from .foundations.runs import Run, Stage, hand_over, model_hash
+from .foundations.runs import Run, Stage, damaged, hand_over, model_hash, read_json
 
 # %% ../nbs/32c_training.ipynb #5bbd0520
 Example = tuple[str | list[dict], str | list[dict]]
@@ -255,14 +255,13 @@ def train_lora(base: str, examples: Sequence[Example], folder: Path, recipe: Rec
     empty: in this process. Returns what `fit` does."""
     mark = folder / "trained.json"
     key = text_hash(model_hash(base), asdict(recipe), list(examples))
-    found = json.loads(mark.read_text(encoding="utf-8")) if mark.exists() else {}
+    found = read_json(mark) if mark.exists() else {}
     if found.get("key") == key and (folder / "adapter" / "adapter_model.safetensors").exists():
         return found["metrics"]
     job = base, examples, folder, recipe, device_tokens
     metrics = launch(training_job(*job), folder, how) if how else fit(*job)
     write_json(mark, {"key": key, "metrics": metrics})
     return metrics
-
 
 # %% ../nbs/32c_training.ipynb #c986d9d9
 def training_job(base: str, examples: Sequence[Example], folder: Path, recipe: Recipe,
@@ -276,7 +275,9 @@ def training_job(base: str, examples: Sequence[Example], folder: Path, recipe: R
 
 def do_training_job(path: Path) -> None:
     "What each launched process does; the first writes the result, or why there is none."
-    job = json.loads(path.read_text(encoding="utf-8"))
+    job = read_json(path)
+    if lacking := {"examples", "base", "folder", "recipe", "device_tokens", "result"} - job.keys():
+        raise damaged(path, f"{min(lacking)} is missing")
     lines = Path(job["examples"]).read_text(encoding="utf-8").split("\n")[:-1]
     try:
         found = fit(job["base"], [tuple(json.loads(line)) for line in lines], Path(job["folder"]),

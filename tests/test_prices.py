@@ -56,11 +56,18 @@ def test_cost_adds_up_exactly(a, b, c, d):
 @pytest.mark.parametrize("text, said", [("[[price]\n", "cannot be read as TOML"), ('[[price]]\nmodel = "m"\n', "price 1, field input"), ("price = 5\n", "price 1, field the row"),
                                         ('[[price]]\nmodel = "m"\nsince = 2025-01-01T00:00:00\ninput = 1\ncached = 1\noutput = 1\nsource = "x"\n', "it has no time zone"),
                                         ('[[price]]\nmodel = "m"\nsince = 2025-01-01T00:00:00Z\ninput = -1\ncached = 1\noutput = 1\nsource = "x"\n', "price 1, field input"),
-                                        ('[[price]]\nmodel = "m"\nsince = 2025-01-01T00:00:00Z\ninput = 1\ncached = 1\noutput = 1\nsource = "x"\nper = 2\n', "price 1, field per")])
+                                        ('[[price]]\nmodel = "m"\nsince = 2025-01-01T00:00:00Z\ninput = 1\ncached = 1\noutput = 1\nsource = "x"\nper = 2\n', "price 1, field per"),
+                                        ('[[prices]]\nmodel = "m"\n', "holds 'prices'"), ("a = " + "[" * 100_000, "cannot be read as TOML")])
 def test_a_mistake_in_a_sheet_is_named(tmp_path, text, said):
     (tmp_path / "prices.toml").write_text(text)
     with pytest.raises(UserError, match=said) as caught: load_prices(tmp_path / "prices.toml")
     assert str(tmp_path / "prices.toml") in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_discount_in_another_zone_is_refused(tmp_path):
+    rates = "input = 1\ncached = 1\noutput = 1\n"
+    (tmp_path / "prices.toml").write_text(f'[[price]]\nmodel = "m"\nsince = 2025-01-01T00:00:00Z\nsource = "x"\n{rates}[price.off_peak]\nfrom = "16:30+08:00"\nto = "00:30"\n{rates}')
+    with pytest.raises(UserError, match="field off_peak: its times are UTC"): load_prices(tmp_path / "prices.toml")
 
 
 def test_a_sheet_that_is_not_there_and_an_empty_one(tmp_path):

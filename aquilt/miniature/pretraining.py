@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['SPECIAL', 'VOCABULARY', 'PIECES', 'CHAT', 'ARCHITECTURES', 'ROW', 'ROWS', 'train_tokenizer', 'new_model', 'rows',
-           'exact_match', 'weighted_loss', 'optimizers_for', 'rate', 'train_on', 'save_model', 'pretrain', 'instruct']
+           'exact_match', 'weighted_loss', 'optimizers_for', 'rate', 'train_on', 'save_model', 'pretrain', 'there',
+           'instruct']
 
 # %% ../../nbs/miniature/03e_pretraining.ipynb #daa41545
 import json
@@ -14,9 +15,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ..foundations.core import UserError, write_text
+from ..foundations.core import UserError, try_output, write_text
 from .curriculum import (LEARNT, MARKS, Segment, chats, documents, draw_facts,
                                          exercising, passage)
+from ..models.engines import cannot_load
 from .questions import ask, value
 
 # %% ../../nbs/miniature/03e_pretraining.ipynb #a040d804
@@ -52,11 +54,11 @@ ROW, ROWS = 256, 24  # tokens in a row, rows in a step
 def new_model(architecture: str, seed: int = 0):
     """An untrained model of about a million parameters: Qwen2, whose attention has biases, or
     Llama, whose has none."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
     if architecture not in ARCHITECTURES:
         raise UserError(f"Unknown architecture {architecture!r}: choose one of "
                         f"{', '.join(ARCHITECTURES)}.")
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
     shape = dict(vocab_size=VOCABULARY, hidden_size=128, intermediate_size=384,
                  num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=4,
                  max_position_embeddings=1024, tie_word_embeddings=True,
@@ -142,10 +144,14 @@ def train_on(
     import torch
     optimizers, checkpoint, done, log = optimizers_for(model, peak), folder / "checkpoint.pt", 0, []
     if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(saved["model"])
-        for o, s in zip(optimizers, saved["optimizers"]): o.load_state_dict(s)
-        done, log = saved["done"], saved["log"]
+        try:
+            saved = torch.load(checkpoint, weights_only=True)
+            model.load_state_dict(saved["model"])
+            for o, s in zip(optimizers, saved["optimizers"]): o.load_state_dict(s)
+            done, log = saved["done"], saved["log"]
+        except Exception as e:  # a damaged one fails in as many ways as there are bytes
+            raise UserError(f"{checkpoint} cannot be read ({type(e).__name__}): delete it, and the "
+                            "training begins anew.") from e
     train, began = torch.compile(weighted_loss), time.time()
     for step in range(done, steps):
         if step == done or step % every == 0:
@@ -196,7 +202,8 @@ def pretrain(architecture: str, folder: str | Path, steps: int = 6000, peak: flo
     `tokenizer` is one whose tokenizer alone is kept: the weights begin at random.
     With `exercise` it reads exercises alone, in rows of a quarter of the length."""
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    for base in filter(None, (start, tokenizer)): there(base)
+    try_output(folder / "log.jsonl")
     model = new_model(architecture, seed)
     if start:
         begun, pieces = _loaded(start)
@@ -210,20 +217,28 @@ def pretrain(architecture: str, folder: str | Path, steps: int = 6000, peak: flo
                       train_on(model, pieces, source, folder, steps, peak, seed, every, length))
 
 # %% ../../nbs/miniature/03e_pretraining.ipynb #cb5458b9
+def there(folder: str | Path) -> None:
+    "Raises UserError where a folder holds no model."
+    if not (Path(folder) / "config.json").is_file():
+        raise UserError(f"{folder} holds no model: make one with `aquilt pretrain`.")
+
 def _loaded(folder: str | Path) -> tuple:
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    if not (Path(folder) / "config.json").exists():
-        raise UserError(f"{folder} holds no model: make one with `aquilt pretrain`.")
-    return (AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True),
-            AutoTokenizer.from_pretrained(folder))
+    try:
+        return (AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32,
+                                                     use_safetensors=True),
+                AutoTokenizer.from_pretrained(folder))
+    except (OSError, ValueError, SafetensorError) as e: raise cannot_load(folder, e) from e
 
 # %% ../../nbs/miniature/03e_pretraining.ipynb #02f68506
 def instruct(base: str | Path, folder: str | Path, steps: int = 500, peak: float = 1e-3,
              seed: int = 0, every: int = 200) -> Path:
     "Train the instruct version of a base model on chats and save it in `folder`."
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    there(base)
+    try_output(folder / "log.jsonl")
     model, tokenizer = _loaded(base)
     tokenizer.eos_token = SPECIAL[2]
     return save_model(model, tokenizer, folder,

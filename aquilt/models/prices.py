@@ -51,14 +51,19 @@ class Price(Rates):
 def load_prices(path: str | Path) -> list[Price]:
     "The rows of a price sheet. Raises UserError that names the file, the row and the field."
     path = Path(path)
-    try: rows = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal).get("price", [])
-    except (OSError, ValueError) as e: raise UserError(f"{path} cannot be read as TOML ({e}). Correct that line.") from e
+    if not path.is_file(): raise UserError(f"{path} cannot be read as TOML, since it is no file: check the path.")
+    try: sheet = tomllib.loads(path.read_text(encoding="utf-8-sig"), parse_float=Decimal)
+    except (OSError, ValueError, RecursionError) as e: raise UserError(f"{path} cannot be read as TOML ({e}). Correct that line.") from e
+    if others := sorted(sheet.keys() - {"price"}): raise UserError(f"{path} holds {others[0]!r}, which is no price: each row begins with [[price]]. Correct that name.")
+    rows = sheet.get("price", [])
     return [_row(row, path, number) for number, row in enumerate(rows if isinstance(rows, list) else [rows], 1)]
 
 def _row(row: Any, path: Path, number: int) -> Price:
     try: price = Price.model_validate(row)
     except ValidationError as e: raise UserError(f"{path}, price {number}, field {first_error(e, 'the row')}. Correct that row.") from e
     if price.since.tzinfo is None: raise UserError(f"{path}, price {number}, field since: it has no time zone. Write it like 2025-09-05T16:00:00Z.")
+    night = price.off_peak
+    if night and (night.start.tzinfo or night.end.tzinfo): raise UserError(f"{path}, price {number}, field off_peak: its times are UTC. Write them without a zone, like 16:30.")
     return price
 
 def shipped_prices() -> tuple[Price, ...]:

@@ -108,8 +108,9 @@ def _stored_row(line: bytes, path: Path, number: int | str) -> dict[str, Any]:
     "Key, request and reply of a line of a store. Raises UserError that names the file and the line where it is none."
     try:
         row = json.loads(line)
+        if not isinstance(row["request"], dict): raise TypeError("its request is no object")
         return {name: row[name] for name in ("key", "request", "reply")}
-    except (ValueError, KeyError, TypeError) as e:
+    except (ValueError, KeyError, TypeError, RecursionError) as e:
         raise UserError(f"{path}, line {number}: not a stored reply ({e}). Delete the line; its request is sent again.") from e
 
 class ReplyStore:
@@ -168,6 +169,10 @@ def stores(path: str | Path) -> list[Path]:
     path = Path(path)
     found = [path] if path.is_file() else sorted(path.rglob("replies.jsonl"))
     if not found: raise UserError(f"{path} holds no store of replies: give a file replies.jsonl, or a run directory such as runs/mini.")
+    for file in found:
+        with file.open("rb") as lines: first = lines.read(1)
+        if file.suffix != ".jsonl" or first not in (b"", b"{"):  # `prune` would cut a file without lines off as torn
+            raise UserError(f"{file}, line 1: not a stored reply. Give a file replies.jsonl, or a run directory such as runs/mini.")
     return found
 
 def stored(path: Path) -> Iterator[dict[str, Any]]:
@@ -203,8 +208,9 @@ def list_replies(path: str | Path, sheet: tuple[Price, ...] = ()) -> "pandas.Dat
 def export_replies(path: str | Path, out: str | Path) -> int:
     "Write the replies of all stores as JSON Lines: model, messages, text, finish_reason. Returns their number. Raises UserError where `out` cannot be written."
     def plain(row: dict[str, Any]) -> dict[str, Any]:
-        said = read_reply(row["reply"])
-        return {"model": row["request"].get("model", ""), "messages": row["request"]["messages"], "text": said.text, "finish_reason": said.finish_reason}
+        try: said, asked = read_reply(row["reply"]), row["request"]["messages"]
+        except (ValueError, KeyError) as e: raise UserError(f"{path}, the reply of key {row['key']}: not a chat completion ({e}). Delete its line; its request is sent again.") from e
+        return {"model": row["request"].get("model", ""), "messages": asked, "text": said.text, "finish_reason": said.finish_reason}
     return _write_lines(Path(out), (plain(row) for file in stores(path) for row in stored(file)))
 
 def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> int:
