@@ -1,6 +1,8 @@
 """The command `aquilt`: each subcommand is one call of the package. What a user can put right is one line, without a stack trace."""
+import errno
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -8,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 import aquilt
-from aquilt.foundations.core import LANGS, TASKS, UserError
+from aquilt.foundations.core import LANGS, TASKS, UserError, beside, check_output
 
 
 class Commands(TyperGroup):
@@ -19,6 +21,10 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except UserError as e:
             code, sentence = 2, " ".join(str(e).split())
+        except OSError as e:
+            if e.errno == errno.EPIPE:  # who reads the output, like `head`, has enough
+                raise
+            code, sentence = 2, f"{e.filename or 'The system'}: {e.strerror or e}. Correct the name, the permission or the disk, and repeat the command."
         except KeyboardInterrupt:
             code, sentence = 130, "stopped; the same command goes on from here."
         typer.echo(f"aquilt: {sentence}", err=True)
@@ -47,17 +53,25 @@ def use(run_dir: Path | None) -> None:
 def read_from(sources: Path | None, partial: bool) -> None:
     "Where the real datasets' native files are from now on, and whether a run may go on without some; notebooks are told by the environment."
     if sources:
+        if not sources.is_dir():
+            raise UserError(f"--sources {sources} is no folder: name the one that holds a folder for each dataset.")
         os.environ["AQUILT_SOURCES"] = str(sources.absolute())
     if partial:
         os.environ["AQUILT_PARTIAL"] = "1"
 
 
 def pay_by(prices: Path | None, budget: str | None = None, batch: bool = False) -> None:
-    "Which price sheet counts from now on, what a run may spend, and whether it asks in batches."
+    "Which price sheet counts from now on, what a run may spend, and whether it asks in batches; a wrong one is refused now."
     if prices:
+        from aquilt.models.prices import load_prices
+        load_prices(prices)
         os.environ["AQUILT_PRICES"] = str(prices.absolute())
-    if budget:
+    if budget is not None:
+        from aquilt.distillation import read_budget
+        if not budget.strip():  # as a script has it whose variable is not set
+            raise UserError("The budget is empty: give a number like 12.50, or leave --budget out.")
         os.environ["AQUILT_BUDGET"] = budget
+        read_budget()
     if batch:
         os.environ["AQUILT_BATCH"] = "1"
 
@@ -79,6 +93,19 @@ def argue(engine_args: list[str] | None) -> None:
     "Which arguments an engine is given besides the profile's, from now on."
     if engine_args:
         os.environ["AQUILT_ENGINE_ARGS"] = json.dumps(engine_args)
+
+
+def something_left(counts: dict, out: Path) -> None:
+    "Refuse a result with nothing in it, which would look like one that is well."
+    if not counts["kept"]:
+        why = ", ".join(f"{reason}: {n}" for reason, n in sorted(counts["reasons"].items(), key=lambda pair: -pair[1])[:3])
+        raise UserError(f"{out}: nothing is left of {counts['entered']} ({why or 'there was nothing in it'}); each with its reason is in {beside(out)}. Give other text, or milder settings.")
+
+
+def finite(value: float) -> float:
+    if value != value or value == float("inf"):
+        raise typer.BadParameter(f"{value} is not a finite number.")
+    return value
 
 
 def show_version(wanted: bool) -> None:
@@ -148,7 +175,10 @@ def list_(store: Store, prices: Prices = None) -> None:
 @replies.command()
 def export(store: Store, out: Annotated[Path, typer.Option(help="JSON Lines of model, messages, text and finish_reason.")]) -> None:
     "Write the replies as plain JSON Lines."
-    from aquilt.models.replies import export_replies
+    from aquilt.models.replies import export_replies, stored, stores
+    check_output(out, stores(store), (".jsonl",), ())
+    if not any(True for file in stores(store) for _ in stored(file)):
+        raise UserError(f"{store}: the stores are empty, so there is nothing to export.")
     typer.echo(f"{out}: {export_replies(store, out)} replies")
 
 
@@ -209,7 +239,7 @@ Folder = Annotated[Path, typer.Argument(help="Where the model, its tokenizer and
 
 @app.command()
 def pretrain(architecture: Annotated[str, typer.Argument(help="qwen2 or llama.")], folder: Folder, steps: Steps = None, seed: int = 0,
-             peak: Annotated[float, typer.Option(min=0, help="The highest learning rate.")] = 4e-3,
+             peak: Annotated[float, typer.Option(min=0, callback=finite, help="The highest learning rate.")] = 4e-3,
              start: Annotated[Optional[Path], typer.Option(help="A finished base model to begin with, where names and shapes agree.")] = None,
              tokenizer: Annotated[Optional[Path], typer.Option(help="A base model whose tokenizer alone is kept; the weights begin at random.")] = None,
              exercise: Annotated[bool, typer.Option("--exercise", help="Exercises alone, in short rows: a step of the shipped models' training.")] = False) -> None:
@@ -237,7 +267,7 @@ def corpus(paths: Annotated[list[str], typer.Argument(help="Files (txt, md, json
            split: Annotated[str, typer.Option(help="Split of a hub dataset.")] = "train",
            least: Annotated[int, typer.Option(min=0, help="The fewest characters of a passage; a Chinese one counts twice.")] = 20,
            lang: Annotated[Optional[list[str]], typer.Option(help="Languages that stay; may be repeated; `any` for all of them. en and zh if not given.")] = None,
-           near: Annotated[float, typer.Option(min=0, max=1, help="Similarity from which passages are near duplicates; 0 to keep them.")] = 0.8,
+           near: Annotated[float, typer.Option(min=0, max=1, callback=finite, help="Similarity from which passages are near duplicates; 0 to keep them.")] = 0.8,
            tests: Annotated[Optional[list[Path]], typer.Option(help="Test items to look for: JSON Lines with the fields benchmark and text; may be repeated.")] = None,
            profile: Annotated[Optional[str], typer.Option(help="Look for the test items of this profile's five benchmarks, too.")] = None, sources: Sources = None,
            remove_overlap: Annotated[bool, typer.Option("--remove-overlap", help="Drop the passages that overlap with test items; otherwise they are only counted.")] = False,
@@ -245,6 +275,7 @@ def corpus(paths: Annotated[list[str], typer.Argument(help="Files (txt, md, json
     "Make passages of your own text: read, cut at sentences, cleaned, compared with the test items; what is dropped is listed with its reason."
     from aquilt.reading.cleaning import Rules, make_corpus, read_tests
     from aquilt.models.engines import model_path
+    check_output(out, [*paths, *(tests or ())])
     items = {}
     if profile:
         from aquilt.benchmarks import test_texts
@@ -258,7 +289,7 @@ def corpus(paths: Annotated[list[str], typer.Argument(help="Files (txt, md, json
     for sentence in result["problems"]: typer.echo(f"aquilt: {sentence}", err=True)
     if result["overlap"] is not None: typer.echo(result["overlap"].to_string(index=False))
     counts = result["counts"]
-    typer.echo(f"{out}: {counts['kept']} of {counts['entered']} passages kept; the {counts['dropped']} others, each with its reason, are in {out}.dropped.jsonl")
+    typer.echo(f"{out}: {counts['kept']} of {counts['entered']} passages kept; the {counts['dropped']} others, each with its reason, are in {beside(out)}")
 
 
 @app.command("filter")
@@ -269,17 +300,20 @@ def filter_(source: Annotated[Path, typer.Argument(metavar="IN", help="Records a
             lang: Annotated[str, typer.Option(help="The language of records that name none; en if not given.")] = "",
             workers: Annotated[int, typer.Option(min=0, help="Processes that examine records.")] = 0, settings: Settings = None) -> None:
     "Filter anyone's records: questions that lean on a passage, over-used words, caps; what is dropped is listed with its reason."
-    from aquilt.filtering import filter_file, frequent_words, waterfall
+    from aquilt.filtering import filter_file, frequent_words, languages, waterfall
     from aquilt.foundations.profiles import get_profile
+    if lang and lang not in languages():
+        raise UserError(f"--lang {lang!r} has no word lists: choose one of {', '.join(languages())}, as records write it, or leave it out.")
     change(settings)
     result = filter_file(source, out, get_profile(profile), seed, task, lang, workers=workers)
+    something_left(result["counts"], out)
     typer.echo(waterfall(result).to_string())
     for code in LANGS:
         if len(words := frequent_words(result, code)): typer.echo(f"\nThe most frequent words ({code}), as shares of the task's questions:\n{words.round(3).to_string(index=False)}")
     other = sum(row["generated"] for row in result["tasks"] if row["task"] not in TASKS)
     if other: typer.echo(f"\naquilt: {other} records name none of the paper's task types ({', '.join(TASKS)}): whether their questions make sense alone was not asked. Say --task where they have none.", err=True)
     counts = result["counts"]
-    typer.echo(f"\n{out}: {counts['kept']} of {counts['entered']} records kept; the {counts['dropped']} others, each with its reason, are in {out}.dropped.jsonl")
+    typer.echo(f"\n{out}: {counts['kept']} of {counts['entered']} records kept; the {counts['dropped']} others, each with its reason, are in {beside(out)}")
 
 
 @app.command()
@@ -294,11 +328,13 @@ def synthesize(file: Annotated[Path, typer.Argument(help="Passages that `aquilt 
     argue(engine_args)
     change(settings)
     counts = synthesize_file(file, task, out, lang, profile)
+    something_left(counts, out)
     typer.echo(f"{out}: {counts['kept']} of {counts['entered']} passages became records that passed inspection")
 
 
 def main() -> None:
     "The entry point."
+    sys.stdout.reconfigure(errors="backslashreplace")  # a name of a file may hold bytes that are no text
     app()
 
 

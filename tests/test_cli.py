@@ -109,6 +109,7 @@ def test_how_teachers_are_asked_is_told_by_the_environment(call, monkeypatch, tm
 def test_money_is_told_by_the_environment(call, monkeypatch, tmp_path):
     for name in ("AQUILT_BUDGET", "AQUILT_PRICES", "AQUILT_BATCH"): monkeypatch.setenv(name, "")
     replaced(monkeypatch, "runner.reproduce", "reproduce", value=tmp_path)
+    (tmp_path / "mine.toml").write_text("")
     assert call("reproduce").exit_code == 0 and not os.environ["AQUILT_BATCH"]
     assert call("reproduce", "--budget", "12.50", "--prices", tmp_path / "mine.toml", "--batch").exit_code == 0
     assert (os.environ["AQUILT_BUDGET"], os.environ["AQUILT_PRICES"], os.environ["AQUILT_BATCH"]) == ("12.50", str(tmp_path / "mine.toml"), "1")
@@ -149,11 +150,20 @@ def test_instruct_hands_on(call, monkeypatch, tmp_path):
 
 
 def test_synthesize_hands_on(call, monkeypatch, tmp_path):
-    calls = replaced(monkeypatch, "synthesis", "synthesize_file", value={"entered": 5, "kept": 3})
+    calls = replaced(monkeypatch, "synthesis", "synthesize_file", value={"entered": 5, "kept": 3, "reasons": {"empty": 2}})
     done = call("synthesize", "my.txt", "--task", "single_choice", "--out", "out.jsonl", "--lang", "zh", "--profile", "smoke", "--run-dir", tmp_path)
     assert done.exit_code == 0 and done.stdout == "out.jsonl: 3 of 5 passages became records that passed inspection\n"
     assert calls == [((Path("my.txt"), "single_choice", Path("out.jsonl"), "zh", "smoke"), {})] and os.environ["AQUILT_RUN_DIR"] == str(tmp_path)
     assert call("synthesize", "my.txt", "--out", "out.jsonl").exit_code == 2, "the task is not guessed"
+    replaced(monkeypatch, "synthesis", "synthesize_file", value={"entered": 5, "kept": 0, "reasons": {"score 1": 3, "empty": 2}})
+    done = call("synthesize", "my.txt", "--task", "single_choice", "--out", "out.jsonl")
+    assert done.exit_code == 2 and not done.stdout and "nothing is left of 5 (score 1: 3, empty: 2); each with its reason is in out.jsonl.dropped.jsonl" in done.stderr
+
+
+def test_what_the_system_refuses_is_one_line(call, monkeypatch):
+    replaced(monkeypatch, "runner.reproduce", "reproduce", value=PermissionError(13, "Permission denied", "/closed"))
+    done = call("reproduce")
+    assert (done.exit_code, done.stdout) == (2, "") and done.stderr == "aquilt: /closed: Permission denied. Correct the name, the permission or the disk, and repeat the command.\n"
 
 
 ENGLISH = "The city lies on a wide river and has an old bridge. Its people work in the mills and on the ships that go down to the sea."
