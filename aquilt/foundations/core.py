@@ -108,6 +108,7 @@ def take_lock(lock: Path) -> int | None:
     os.close(handle)
     return None
 
+# %% ../../nbs/foundations/00_core.ipynb #b4ec1193
 def hold(path: Path) -> tuple[int, Path]:
     """Take the temporary file of a path for this process alone: its descriptor and its name. Raises
     UserError where another process writes the path, OSError where nobody could."""
@@ -137,6 +138,7 @@ def into_stream(path: Path) -> Iterator[BinaryIO]:
     os.set_blocking(handle, True)
     with os.fdopen(handle, "wb") as file: yield file
 
+# %% ../../nbs/foundations/00_core.ipynb #251780ec
 @contextmanager
 def into_file(path: Path) -> Iterator[BinaryIO]:
     "The temporary file of a path; what it holds at the end is moved to the path."
@@ -170,6 +172,7 @@ def whole_file(path: str | Path) -> Iterator[BinaryIO]:
     with (writable(path), into_stream(path) if is_stream(path)
           else into_file(Path(os.path.realpath(path))) as file): yield file
 
+# %% ../../nbs/foundations/00_core.ipynb #8f937ca4
 def try_output(path: str | Path) -> None:
     "Raise UserError now, before any work, where `whole_file` could not write a path."
     with writable(Path(path)):
@@ -186,6 +189,7 @@ def beside(out: str | Path, end: str = ".dropped.jsonl") -> Path:
     `end`. What belongs to a stream goes into the current folder."""
     return (Path() if is_stream(out) else Path(out).parent) / (Path(out).name + end)
 
+# %% ../../nbs/foundations/00_core.ipynb #2db499be
 def check_output(out: str | Path, inputs: Iterable[str | Path] = (), kinds: Sequence[str] = KINDS,
                  others: Sequence[str | Path] | None = None) -> None:
     """Refuse, before any work, an output that is of another kind than its name says, would take the

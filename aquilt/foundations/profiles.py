@@ -231,7 +231,7 @@ SMOKE = replace(
     relevance_samples=16, independence_samples=16, quality_samples=16)
 PROFILES = {p.name: p for p in (PAPER, SINGLE_GPU, SMALL, MINI, SMOKE)}
 
-# %% ../../nbs/foundations/00b_profiles.ipynb #c7aa3f97
+# %% ../../nbs/foundations/00b_profiles.ipynb #8eca554b
 def listed(variable: str) -> list[str]:
     "The JSON list of `name=value` in a variable of the environment. Raises UserError for others."
     try: given = json.loads(os.environ.get(variable) or "[]")
@@ -240,6 +240,7 @@ def listed(variable: str) -> list[str]:
     raise UserError(f'The variable {variable} is no JSON list of NAME=VALUE, such as ["a=1"]: '
                     "correct it, or unset it.")
 
+# %% ../../nbs/foundations/00b_profiles.ipynb #4f5124d9
 def get_profile(name: str) -> Profile:
     """The profile of this name, with the settings of AQUILT_SET (a JSON list of `name=value`) where
     there are any. Raises UserError that lists the names."""
@@ -274,6 +275,7 @@ CHOICES = {"over_used": ("thin", "remove"), "unsure": ("kept", "dropped"), "guid
            "essay_reading": ("closed", "open"), "dtype": ("bfloat16", "float16", "float32")}
 NEEDED = ("teacher", "student", "specialist_bases", "engine", "scene", "embedder", "seeds")
 
+# %% ../../nbs/foundations/00b_profiles.ipynb #6951151b
 def fault_of(name: str, value: Any) -> str:
     "What is wrong with the value of a setting; empty where nothing is."
     if name in NEEDED and not value: return "it cannot be left empty"

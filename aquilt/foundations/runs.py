@@ -115,6 +115,7 @@ def read_json(path: Path) -> dict:
     if not isinstance(found, dict): raise damaged(path, f"{str(found)[:40]!r} is no object")
     return found
 
+# %% ../../nbs/foundations/00f_runs.ipynb #7d8e6488
 class _Counts(BaseModel):
     entered: int
     kept: int
@@ -134,6 +135,7 @@ class _Result(BaseModel):
     seconds: float = 0
     environment: dict = {}
 
+# %% ../../nbs/foundations/00f_runs.ipynb #5ef292a8
 def read_result(path: Path) -> dict:
     "A stage's `result.json`. Raises UserError where it is damaged."
     found = read_json(path)
@@ -245,6 +247,7 @@ def room_on_disk(folder: Path) -> Iterator[None]:
         raise UserError(f"No space is left on the disk of {folder}: free some and repeat the "
                         "command. What was finished is kept.") from e
 
+# %% ../../nbs/foundations/00f_runs.ipynb #c56b5697
 def something_kept(stage: str, counts: dict | None, folder: Path) -> None:
     "Raises UserError where records entered a stage and none is left: nothing can be made of that."
     if not counts or counts["kept"] or not counts["entered"]: return
