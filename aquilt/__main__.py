@@ -184,10 +184,11 @@ def export(store: Store, out: Annotated[Path, typer.Option(help="JSON Lines of m
 
 @replies.command()
 def prune(store: Store, model: Annotated[str, typer.Option(help="Remove this model's replies.")] = "",
-          cut_off: Annotated[bool, typer.Option("--cut-off", help="Remove replies that ended at the token limit.")] = False) -> None:
+          cut_off: Annotated[bool, typer.Option("--cut-off", help="Remove replies that ended at the token limit.")] = False,
+          passing: Annotated[bool, typer.Option("--passing", help="Remove replies that were empty or broken off by the server.")] = False) -> None:
     "Remove replies, so that their requests are sent again."
     from aquilt.models.replies import prune_replies
-    typer.echo(f"{prune_replies(store, model, cut_off)} replies removed from {store}")
+    typer.echo(f"{prune_replies(store, model, cut_off, passing)} replies removed from {store}")
 
 
 @app.command()

@@ -141,28 +141,116 @@ def test_a_budget_needs_a_server_that_reports_its_usage(serve, tmp_path):
     assert len(server.asked) == 1
 
 
-@pytest.mark.parametrize("reason", ["length", "stop", "content_filter"])
-def test_a_completion_without_text_is_kept_and_paid_once(serve, tmp_path, reason):
-    server = serve(lambda body, n: (200, {"choices": [{"message": {"role": "assistant", "content": None, "reasoning_content": "Well"}, "finish_reason": reason}], "usage": {"prompt_tokens": 3, "completion_tokens": 9}}))
+def chat(content, reason="stop", **more):
+    return 200, {"choices": [{"message": {"role": "assistant", "content": content, **more}, "finish_reason": reason}], "usage": {"prompt_tokens": 3, "completion_tokens": 9}}
+
+
+def test_a_limit_spent_on_thinking_is_kept_and_paid_once(serve, tmp_path):
+    server = serve(lambda body, n: chat(None, "length", reasoning_content="Well"))
     engine = APIEngine("m", server.url, replies=tmp_path / "r.jsonl")
-    assert engine.generate(PROMPTS[:1], Sampling()) == engine.generate(PROMPTS[:1], Sampling()) == [Completion("", reason, Usage(3, 9, 1))]
+    assert engine.generate(PROMPTS[:1], Sampling()) == engine.generate(PROMPTS[:1], Sampling()) == [Completion("", "length", Usage(3, 9, 1))]
     assert len(server.asked) == 1
 
 
-BAD = [b"", b"<html>busy</html>", b"\xff\xfe\xfa", b"[" * 100_000, b'{"choices": ' + b"9" * 5000 + b"}", b'{"choices": [', [], {}, {"choices": []}, {"choices": [{}]}, {"choices": [{"message": {}}]}, {"choices": "x"}]
+BAD = [b"", b"\n\n \n", b"<html>busy</html>", b"\xff\xfe\xfa", b"[" * 100_000, b'{"choices": ' + b"9" * 5000 + b"}", b'{"choices": [', b": keep-alive\n\n", [], {}, {"choices": []}, {"choices": None}, {"choices": [{}]},
+       {"choices": [{"message": None}]}, {"choices": "x"}, {"error": "overloaded"}, {"error": {"message": "Rate limit exceeded", "code": 429}}, {"detail": "busy"}, chat("half of", "insufficient_system_resource")[1], chat("", "error")[1]]
 
 
 @pytest.mark.parametrize("bad", BAD)
-def test_a_malformed_reply_costs_one_record_and_is_asked_again_next_time(serve, tmp_path, bad):
-    server = serve(lambda body, n: (200, bad) if "question 2" in body["messages"][0]["content"] and n == 1 else good(body))
-    engine = APIEngine("m", server.url, replies=tmp_path / "r.jsonl")
-    completions = engine.generate(PROMPTS, Sampling())
-    assert [c.finish_reason for c in completions].count("error") == 1
+def test_a_body_without_a_completion_is_tried_again_like_a_5xx(serve, tmp_path, bad):
+    server = serve(lambda body, n: (200, bad) if "question 2" in body["messages"][0]["content"] and n <= 3 else good(body))
+    engine = lambda: APIEngine("m", server.url, retries=2, replies=tmp_path / "r.jsonl")
+    completions = engine().generate(PROMPTS, Sampling())
+    assert [c.finish_reason for c in completions].count("error") == 1 and len(server.asked) == 7 + 3, "as often as other failures"
     assert completions[2].text == (bad.decode("utf-8", "replace") if isinstance(bad, bytes) else json.dumps(bad)), "what came is kept, raw"
-    assert "not a chat completion" in completions[2].error and "\n" not in completions[2].error
-    assert len(server.asked) == 8
-    again = engine.generate(PROMPTS, Sampling())
-    assert len(server.asked) == 9 and again[2].text and again[3:] == completions[3:]
+    assert completions[2].error.startswith("passing: The reply of http") and "\n" not in completions[2].error and len(completions[2].error) < 600
+    again = engine().generate(PROMPTS, Sampling())
+    assert len(server.asked) == 11 and again[2].text and again[3:] == completions[3:], "the next call asks for it alone"
+
+
+@pytest.mark.parametrize("bad, said", [({"error": {"message": "Rate\nlimit exceeded", "code": 429}}, "is not a chat completion: Rate limit exceeded."), ({"error": "overloaded"}, "is not a chat completion: overloaded."),
+                                       (b"<html>Bad\n gateway</html>", "is not a chat completion: <html>Bad gateway</html>."), (b"\n \n", "is not a chat completion: it is blank."), ({"choices": None, "base_resp": {"status_msg": "rate limit"}}, "rate limit"),
+                                       (chat("x", "insufficient_system_resource")[1], "was broken off by the server (insufficient_system_resource)."), ({"error": {"message": f"no {KEY}"}}, "no ***."),
+                                       ({"choices": [{"error": {"message": "Provider died", "code": 502}, "message": {"content": "x"}, "finish_reason": "error"}]}, "was broken off by the server (error): Provider died.")])
+def test_what_the_server_said_is_quoted(serve, bad, said):
+    [completion] = APIEngine("m", serve(lambda body, n: (200, bad)).url, retries=1).generate(PROMPTS[:1], Sampling())
+    assert completion.error.endswith(said) or said == "rate limit" and said in completion.error
+    assert KEY not in completion.error + completion.text
+
+
+@pytest.mark.parametrize("error, words", [({"code": 402, "message": "Insufficient credits"}, "no balance left"), ({"code": "insufficient_quota"}, "no balance left"), ({"code": "401"}, "refuses the key")])
+def test_a_body_that_says_what_is_wrong_for_all_ends_the_call(serve, error, words):
+    server = serve(lambda body, n: (200, {"error": error}))
+    with pytest.raises(UserError, match=words): APIEngine("m", server.url, concurrency=1).generate(PROMPTS, Sampling())
+    assert len(server.asked) == 1
+
+
+def test_a_body_that_says_busy_slows_the_pace(serve, monkeypatch):
+    paces = []
+    monkeypatch.setattr(api, "Pace", lambda *limits: paces.append(Pace(*limits)) or paces[-1])
+    server = serve(lambda body, n: (200, {"error": {"code": 429}}) if n == 1 else good(body))
+    assert all(c.finish_reason == "stop" for c in APIEngine("m", server.url, concurrency=8).generate(PROMPTS, Sampling())) and paces[0].limit < 8
+
+
+@pytest.mark.parametrize("content", [None, "", " \n", [], [{"type": "thinking", "thinking": "hm"}]])
+@pytest.mark.parametrize("kept", [True, False])
+def test_an_empty_reply_is_asked_for_once_more_and_both_are_paid(serve, tmp_path, content, kept):
+    server = serve(lambda body, n: chat(content, reasoning_content="Well") if n == 1 else chat("the answer"))
+    engine = lambda: APIEngine("m", server.url, replies=tmp_path / "r.jsonl" if kept else None, prices=priced())
+    [completion] = engine().generate(PROMPTS[:1], Sampling())
+    assert (completion.text, completion.usage.requests, completion.usage.completion_tokens, len(server.asked)) == ("the answer", 2, 18, 2)
+    assert completion.usage.cost == pytest.approx(2 * (3 * 27 + 9 * 100) / 1e6)
+    if kept: assert engine().generate(PROMPTS[:1], Sampling()) == [completion] and len(server.asked) == 2
+
+
+def test_what_stays_empty_is_told_and_asked_for_by_the_next_call(serve, tmp_path):
+    server = serve(lambda body, n: chat("") if "question 2" in body["messages"][0]["content"] and n <= 3 else good(body))
+    engine = lambda: APIEngine("m", server.url, replies=tmp_path / "r.jsonl")
+    lost = engine().generate(PROMPTS, Sampling())[2]
+    assert lost.error.startswith("passing: ") and lost.error.endswith("is empty, also when it was asked for once more.") and lost.usage == Usage(6, 18, 2) and len(server.asked) == 9
+    again = engine().generate(PROMPTS, Sampling())[2]
+    assert again.text and again.usage.requests == 4 and len(server.asked) == 11, "the empty ones are counted, and nothing else is asked"
+    assert engine().generate(PROMPTS, Sampling())[2] == again and len(server.asked) == 11
+
+
+def test_what_the_server_broke_off_is_paid_and_counted_and_no_answer(serve, tmp_path):
+    server = serve(lambda body, n: chat("half of", "insufficient_system_resource") if n <= 5 else chat("whole"))
+    engine = lambda: APIEngine("m", server.url, retries=2, replies=tmp_path / "r.jsonl", prices=priced(), budget=Decimal(1))
+    first, second = engine().generate(PROMPTS[:1], Sampling())[0], engine().generate(PROMPTS[:1], Sampling())[0]
+    assert first.finish_reason == "error" and first.usage.requests == 3 and (second.text, second.usage.requests) == ("whole", 6)
+    assert second.usage.cost == pytest.approx(6 * (3 * 27 + 9 * 100) / 1e6)
+    assert len((tmp_path / "r.jsonl").read_text().splitlines()) == len(server.asked) == 6 and engine().generate(PROMPTS[:1], Sampling()) == [second]
+
+
+def test_a_server_that_is_always_empty_ends_the_call(serve, monkeypatch):
+    monkeypatch.setattr(api, "IN_A_ROW", 5)
+    server = serve(lambda body, n: chat(""))
+    with pytest.raises(UserError, match="5 requests in a row failed, the last so: The reply of .* is empty"): APIEngine("m", server.url, concurrency=1).generate(PROMPTS, Sampling())
+    assert len(server.asked) == 10
+
+
+@pytest.mark.parametrize("content, reason, text, end", [
+    ([{"type": "thinking", "thinking": [{"type": "text", "text": "{draft}"}]}, {"type": "text", "text": "A"}, {"type": "text", "text": "B"}], "stop", "AB", "stop"),
+    ([{"type": "output_text", "text": "A"}, {"type": "image_url", "image_url": "x"}, None, {"type": "text", "text": None}], "stop", "A", "stop"),
+    ([{"text": "hm", "thought": True}, {"text": "A"}], "stop", "A", "stop"), ({"type": "text", "text": "A"}, "stop", "A", "stop"), (["A", "B"], None, "AB", "stop"),
+    ("A", "STOP", "A", "stop"), ("A", "eos_token", "A", "stop"), ("A", "tool_calls", "A", "stop"), ("A", "MAX_TOKENS", "A", "length"), ("A", "content_filter", "A", "error"), ("A", "sensitive", "A", "error")])
+def test_forms_of_a_completion(serve, tmp_path, content, reason, text, end):
+    server = serve(lambda body, n: chat(content, reason, reasoning_content="{draft}"))
+    engine = APIEngine("m", server.url, replies=tmp_path / "r.jsonl")
+    [completion] = engine.generate(PROMPTS[:1], Sampling())
+    assert (completion.text, completion.finish_reason) == (text, end) and engine.generate(PROMPTS[:1], Sampling()) == [completion] and len(server.asked) == 1
+    assert end != "error" or completion.error.endswith(f"ended its reply for a reason of its own: {reason}") and completion.usage == Usage(3, 9, 1)
+
+
+def test_a_refusal_beside_the_content_is_named(serve):
+    [completion] = APIEngine("m", serve(lambda body, n: chat(None, refusal="I cannot.")).url).generate(PROMPTS[:1], Sampling())
+    assert (completion.text, completion.finish_reason) == ("I cannot.", "error") and completion.error.endswith("refusal")
+
+
+@pytest.mark.parametrize("before", [b"\n\n\n", b"\r\n \r\n", b": keep-alive\n\n: keep-alive\n\n", b"\xef\xbb\xbf"])
+def test_lines_that_keep_a_connection_open(serve, before):
+    server = serve(lambda body, n: (200, before + json.dumps(good(body)[1]).encode()))
+    assert APIEngine("m", server.url).generate(PROMPTS[:1], Sampling())[0].text and len(server.asked) == 1
 
 
 # --- retries

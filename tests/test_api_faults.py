@@ -19,6 +19,10 @@ from aquilt.models.engines import Prompt, Sampling
 REQUESTS, KILLS = map(int, os.environ.get("AQUILT_FAULTS", "300,4").split(","))
 
 
+BODIES = {"gateway": b'{"error": {"message": "Rate limit exceeded", "code": 429}}', "page": b"<html>Bad gateway</html>", "blank": b"\n\n", "no choices": b'{"choices": null}',
+          "broken off": b'{"choices": [{"message": {"content": "half"}, "finish_reason": "insufficient_system_resource"}]}'}  # these come with status 200
+
+
 class Faulty(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -28,13 +32,13 @@ class Faulty(BaseHTTPRequestHandler):
         with self.server.lock:
             self.server.tries[asked] += 1
             rng = random.Random(f"{asked}/{self.server.tries[asked]}")
-        fault = rng.choice(("busy", "busy, wait", "broken", "overloaded", "reset", "cut", "slow")) if rng.random() < 0.3 else ""
+        fault = rng.choice(("busy", "busy, wait", "broken", "overloaded", "reset", "cut", "slow", *BODIES)) if rng.random() < 0.3 else ""
         if fault == "slow": time.sleep(0.3)
         if fault == "reset": return self.hang_up()
         status = {"busy": 429, "busy, wait": 429, "broken": 500, "overloaded": 503}.get(fault, 200)
         content = f"{asked} = {sum(map(ord, asked))}"
         reply = {"choices": [{"message": {"content": content}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 3, "completion_tokens": 2}} if status == 200 else {"error": {"message": fault}}
-        data = json.dumps(reply).encode()
+        data = BODIES.get(fault) or json.dumps(reply).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
         if fault == "busy, wait": self.send_header("Retry-After", "0.02")
@@ -42,7 +46,7 @@ class Faulty(BaseHTTPRequestHandler):
         if fault == "cut":
             self.wfile.write(data[:20])
             return self.hang_up()
-        if status == 200:
+        if status == 200 and fault not in BODIES:
             with self.server.lock: self.server.answered[asked] += 1
         try: self.wfile.write(data)
         except OSError: pass  # the client was killed

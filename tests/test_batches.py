@@ -263,6 +263,49 @@ def test_a_refused_request_costs_one_record(provider, store):
     assert KEY not in completions[2].error and len(provider.batches) == 1
 
 
+def lines(content, reason="stop"): return 200, {"choices": [{"message": {"content": content}, "finish_reason": reason}], "usage": {"prompt_tokens": 100, "completion_tokens": 50}}
+
+
+@pytest.mark.parametrize("bad", [(200, {"error": {"message": "Rate limit exceeded"}}), (200, {"choices": None}), (200, None), (200, "<html>"), lines("half", "insufficient_system_resource"), lines(None), lines("", None)])
+def test_a_reply_that_answers_nothing_goes_in_the_next_batch(provider, store, bad):
+    provider.outcome = lambda body: bad if "question 2" in body["messages"][0]["content"] and len(provider.batches) == 1 else provider.well(body)
+    assert [c.text for c in engine(provider, store).generate(PROMPTS, Sampling())] == [f"answer to {p.content}" for p in PROMPTS]
+    assert len(provider.batches) == 2 and len(provider.answered) == 9
+
+
+def test_what_stays_so_is_told_and_the_next_call_asks_again(provider, store):
+    bad, up = {"1": (200, {"error": "overloaded"}), "2": lines(""), "3": lines("half an ans", "content_filter")}, []
+    provider.outcome = lambda body: provider.well(body) if up else bad.get(body["messages"][0]["content"].split()[1]) or provider.well(body)
+    completions = engine(provider, store).generate(PROMPTS, Sampling())
+    assert [c.error.partition(": ")[0] == "passing" for c in completions] == [False, True, True, *[False] * 5] and "overloaded" in completions[1].error
+    assert completions[2].error.endswith("the reply is empty, also when it was asked for once more") and completions[2].usage.requests == 2
+    assert completions[3].error.endswith("content_filter") and len(provider.answered) == 8 + 2 + 1, "a filter's end is final"
+    up.append(True)
+    again = engine(provider, store).generate(PROMPTS, Sampling())
+    assert len(provider.answered) == 11 + 2 and again[1].text and again[2].text and again[3] == completions[3] and again[2].usage.requests == 3
+
+
+def test_what_is_always_broken_off_or_empty_ends(provider, store):
+    provider.outcome = lambda body: lines("half", "insufficient_system_resource") if int(body["messages"][0]["content"].split()[1]) % 2 else lines("")
+    completions = engine(provider, store).generate(PROMPTS, Sampling())
+    assert all(c.error.startswith("passing: ") for c in completions) and len(provider.batches) <= 3
+    assert sum(c.usage.requests for c in completions) == len(list(stored(store))) == len(provider.answered)
+
+
+def test_a_kill_after_an_empty_reply_counts_it_once(provider, store, monkeypatch):
+    provider.outcome = lambda body: lines("") if "question 0" in body["messages"][0]["content"] and len(provider.batches) == 1 else provider.well(body)
+    put, left = ReplyStore.put, [3]
+    def die(self, *row):
+        if not left[0]: raise MemoryError
+        left[0] -= 1
+        put(self, *row)
+    with monkeypatch.context() as patch:
+        patch.setattr(ReplyStore, "put", die)
+        with pytest.raises(MemoryError): engine(provider, store).generate(PROMPTS, Sampling())
+    first = engine(provider, store).generate(PROMPTS, Sampling())[0]
+    assert first.text and first.usage.requests == 2 and len(list(stored(store))) == 9 and len(provider.batches) == 2
+
+
 def test_what_came_instead_of_a_reply_is_kept_raw(provider, store):
     provider.outcome = lambda body: (200, {"odd": KEY}) if "question 2" in body["messages"][0]["content"] else provider.well(body)
     completion = engine(provider, store).generate(PROMPTS, Sampling())[2]

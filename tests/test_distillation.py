@@ -28,7 +28,7 @@ from aquilt.models.prices import load_prices
 from aquilt.foundations.profiles import SMOKE
 from aquilt.foundations.prompt import LOGIC_KEYS, META_KEYS, distillation_messages, logic_messages
 from aquilt.models.replies import stored, stored_cost
-from aquilt.foundations.runs import Run
+from aquilt.foundations.runs import Run, why_again
 from aquilt.miniature.teacher import judge
 
 ROOT = Path(aquilt.__file__).parents[1]
@@ -63,7 +63,12 @@ def test_values_that_are_no_text_become_text():
     (Completion("", "error", error="the server is on fire"), "the server is on fire"),
     (Completion(said(), "length"), "cut off at the token limit"),
     (Completion("", "stop"), "the reply is empty"),
-    (Completion(" \n", "content_filter"), "the reply is empty"),
+    (Completion("", "length"), "cut off at the token limit, all of it thoughts: a larger teacher_max_tokens leaves room for an answer"),
+    (Completion("<think>Let me see", "length"), "cut off at the token limit, all of it thoughts: a larger teacher_max_tokens leaves room for an answer"),
+    (Completion("<think>x</think>" + said()[:20], "length"), "cut off at the token limit"),
+    (Completion(" \n", "content_filter"), "ended by the server, which says content_filter"),
+    (Completion(said(), "content_filter"), "ended by the server, which says content_filter"),
+    (Completion(said()[:-9], "insufficient_system_resource"), "ended by the server, which says insufficient_system_resource"),
     (Completion("I cannot do this: no.", "stop"), "unreadable: the reply holds no readable JSON object"),
     (Completion('["q", "l", "a"]', "stop"), "unreadable: the reply holds no readable JSON object"),
     (Completion(said(answer=""), "stop"), "unreadable: the reply's 'answer' is missing or empty"),
@@ -251,12 +256,51 @@ def test_another_seed_asks_again_and_writes_other_pairs(done, copied, asked):
     assert do(copied, distillation(copied, seed=1))["counts"]["entered"] == len(asked) - again(asked) == ASKED and data(copied) != data(done[0])
 
 
-def test_a_server_that_answers_nonsense_costs_its_records_and_no_more(tmp_path, monkeypatch):
-    answer = teacher.reply
-    monkeypatch.setattr(teacher, "reply", lambda sent, *settings: "" if "useful single-choice Q&A" in sent[0]["content"] else answer(sent, *settings))
-    run, result = pipeline(tmp_path, replace(TINY, teacher_faults=0.0))
-    assert result["counts"] == {"entered": ASKED, "kept": ASKED - 6, "dropped": 6, "reasons": {"the reply is empty": 6}}
-    assert {d.record.task for d in run.drops("distillation")} == {"single_choice"}
+def test_a_server_that_answers_nothing_costs_its_records_until_it_does(tmp_path, monkeypatch, asked):
+    answer, dumb = teacher.reply, lambda sent, *settings: "" if "useful single-choice Q&A" in sent[0]["content"] else answer(sent, *settings)
+    with monkeypatch.context() as patch:
+        patch.setattr(teacher, "reply", dumb)
+        run, result = pipeline(tmp_path / "run", replace(TINY, teacher_faults=0.0))
+        assert result["counts"]["kept"] == ASKED - 6 and result["passing"] == result["counts"]["dropped"] == 6 and {d.record.task for d in run.drops("distillation")} == {"single_choice"}
+        assert all(d.reason.startswith("passing: ") and "is empty, also when it was asked for once more" in d.reason for d in run.drops("distillation"))
+        assert why_again(run, distillation(run)) == ["6 of its requests failed in passing"]
+        patch.setenv("AQUILT_COMMAND", "the next")
+        do(run, distillation(run))
+        assert why_again(run, distillation(run)) == [], "the command that made it asks no more"
+    asked.clear()
+    healed = do(run, distillation(run))
+    whole, undisturbed = pipeline(tmp_path / "whole", replace(TINY, teacher_faults=0.0))
+    assert len(asked) == 6 + ASKED and data(run) == data(whole) and healed["hash"] == undisturbed["hash"] != result["hash"] and "passing" not in healed
+    assert cost_table(run)["requests"].iloc[-1] == ASKED + 6 * 4, "each of the six was paid for five times"
+
+
+def wavering(rate):
+    "A teacher whose server, three times in ten, sends something else: by the request and how often it came."
+    bodies = [{"error": {"message": "Rate limit exceeded", "code": 429}}, {"choices": None}, {"choices": []}, {}, {"detail": "busy"}]
+    class Wavering(teacher._handler(0.2)):
+        tries = Counter()
+        def _send(self, document):
+            key = document["id"] + str(document["choices"])
+            self.tries[key] += 1
+            rng = random.Random(f"{key} {self.tries[key]}")
+            choice = document["choices"][0]
+            if rng.random() >= rate: choice["message"] |= {"reasoning_content": "hm"} if rng.random() < 0.5 else {"content": [{"type": "thinking", "thinking": "{}"}, {"type": "text", "text": choice["message"]["content"]}]}
+            elif (kind := rng.randrange(8)) < 5: document = bodies[kind]
+            else: choice |= [{"finish_reason": "insufficient_system_resource"}, {"message": {"content": None}}, {"message": {"content": ""}}][kind - 5]
+            super()._send(document)
+    return Wavering
+
+
+def test_a_server_that_wavers_leaves_the_records_of_one_that_does_not(tmp_path, monkeypatch, done):
+    from aquilt.models import api
+    monkeypatch.setattr(api, "backoff_seconds", lambda attempt: 0.001)
+    Wavering = wavering(0.3)
+    monkeypatch.setattr(teacher, "_handler", lambda faults: Wavering)
+    run, result = pipeline(tmp_path)
+    while "passing" in result: result = do(run, distillation(run))
+    assert data(run) == data(done[0]) and result["hash"] == done[1]["hash"] and sum(Wavering.tries.values()) > 1.2 * ASKED
+    used = [row["reply"]["usage"] for row in stored(run.folder("distillation") / "replies.jsonl")]
+    assert cost_table(run)["requests"].iloc[-1] == len(used), "what was empty is in the bill"
 
 
 KILLED = """
@@ -400,6 +444,44 @@ def test_an_estimate_holds_what_the_run_cost_in_nine_of_ten_seeds(tmp_path, shee
     assert set(rows["sample"]) == {100} and set(rows.index) == {"Eq. 1", "Eq. 2"} and min(held.values()) >= 9, held
 
 
+def test_an_estimate_says_how_many_of_its_sample_are_of_use(tmp_path, sheet):
+    answer = teacher.reply
+    run = Run(replace(TINY, teacher_faults=0.0), tmp_path / "run")
+    for stage in (corpus(run), labeled(run)): do(run, stage)
+    sheet.setattr(teacher, "reply", lambda sent, *settings: "no" if "single-choice" in sent[0]["content"] else answer(sent, *settings))
+    rows = estimate(run, 1000).groupby("equation")[["sample", "records", "cut off"]].first()
+    assert rows.loc["Eq. 1"].tolist() == [54, 48, 0] and rows.loc["Eq. 2"].tolist() == [15, 15, 0]
+
+
+def test_an_estimate_of_failures_alone_is_one_sentence_and_no_price(tmp_path, sheet):
+    from aquilt.models import api
+    run, class_of = Run(TINY, tmp_path / "run"), teacher._handler
+    for stage in (corpus(run), labeled(run)): do(run, stage)
+    sheet.setattr(api, "backoff_seconds", lambda attempt: 0.001)
+    def down(faults):
+        return type("Down", (class_of(0.0),), {"_send": lambda self, document: class_of(0.0)._send(self, {"error": "overloaded"} if only(document) else document)})
+    only = lambda document: '"question"' not in document["choices"][0]["message"]["content"]  # Eq. 2 asks for the logic alone
+    sheet.setattr(teacher, "_handler", down)
+    rows = estimate(run, 4)
+    second = rows[rows["equation"] == "Eq. 2"]
+    assert second["estimate"].isna().all() and (second["failed"] == 4).all() and (rows[rows["equation"] == "Eq. 1"]["estimate"] > 0).all()
+    only = lambda document: True
+    (run.folder("distillation") / "replies.jsonl").unlink()
+    with pytest.raises(UserError, match="None of the sample's 8 requests gave a record, the first so: passing: .*overloaded"): estimate(run, 4)
+
+
+def test_an_estimate_counts_a_limit_spent_on_thinking(tmp_path, sheet):
+    class_of = teacher._handler
+    run = Run(replace(TINY, teacher_faults=0.0), tmp_path / "run")
+    for stage in (corpus(run), labeled(run)): do(run, stage)
+    def thinks(self, document):
+        if int(document["id"], 16) % 2: document["choices"][0] |= {"message": {"content": None, "reasoning_content": "hm"}, "finish_reason": "length"}
+        class_of(0.0)._send(self, document)
+    sheet.setattr(teacher, "_handler", lambda faults: type("Thinks", (class_of(0.0),), {"_send": thinks}))
+    rows = estimate(run, 1000)
+    assert (rows["cut off"] > 0).all() and (rows["cut off"] + rows["records"] == rows["sample"]).all()
+
+
 def test_an_estimate_says_what_batches_would_cost(tmp_path, sheet):
     run = Run(TINY, tmp_path / "run")
     for stage in (corpus(run), labeled(run)): do(run, stage)
@@ -422,7 +504,7 @@ def test_the_interval_holds_the_total_in_nine_cases_of_ten(start):
 
 
 def test_a_sample_of_all_has_no_doubt():
-    assert total_from([1.0, 3.0], 2) == (4.0, 4.0, 4.0) and total_from([2.0], 5)[2] == float("inf") and total_from([], 0) == (0, 0.0, float("inf"))
+    assert total_from([1.0, 3.0], 2) == (4.0, 4.0, 4.0) and total_from([2.0], 5)[2] == float("inf") and total_from([], 0) == (0, 0.0, float("inf")) and total_from([], 5)[0] != total_from([], 5)[0]
 
 
 # ---- several teachers

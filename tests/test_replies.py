@@ -57,3 +57,13 @@ def test_an_export_that_cannot_be_written_is_one_sentence(run, tmp_path):
     with pytest.raises(UserError, match="Cannot write .*taken"): export_replies(run, tmp_path / "taken")
     assert not list(tmp_path.glob("*.tmp"))
     with pytest.raises(UserError, match="Cannot write"): export_replies(run, run / "one/replies.jsonl/out.jsonl")
+
+
+def test_what_answered_nothing_is_listed_pruned_and_never_found(run):
+    with ReplyStore(run / "one/replies.jsonl").writing() as store:
+        for key, text, reason in (("e", "", "stop"), ("f", "half", "insufficient_system_resource"), ("g", "", "content_filter"), ("h", None, "length")): store.put(key, {"model": "other"}, reply(text, reason))
+        assert [store.get(key) is not None for key in "aefgh"] == [True, False, False, True, True]
+    with ReplyStore(run / "one/replies.jsonl").writing() as store: assert set(store.in_vain) == {"e", "f"} and set(store.places) == set("abcgh")
+    assert list_replies(run)["no answer"].sum() == 2
+    assert prune_replies(run, passing=True) == 2 and keys(run) == list("abcgh") + ["d"]
+    assert prune_replies(run, cut_off=True, passing=True) == 3 and keys(run) == list("acg")

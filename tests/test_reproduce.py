@@ -206,6 +206,18 @@ def test_what_makes_a_notebook_run_again(project):
     assert pending(paths, run, figures, done, "code") == paths[1:]
 
 
+def test_a_stage_with_passing_failures_is_no_finished_notebook(project):
+    for name in "31_corpus", "32a_distillation", "33_inspection": page(project.nbs, name)
+    run, figures, paths = project.run, project.figures, project.notebooks
+    (run.root / "notebooks").mkdir()
+    done = {}
+    for path in paths:
+        (run.root / "notebooks" / path.name).touch()
+        write_text(run.folder(path.stem[3:]) / "result.json", json.dumps({"stage": path.stem[3:], "passing": 5} if "32a" in path.stem else {"stage": path.stem[3:]}))
+        done[path.stem] = reproduce.record(path, run, figures, "code")
+    assert pending(paths, run, figures, done, "code") == paths[1:]
+
+
 def test_damaged_record_names_the_file(project):
     page(project.nbs, "31_corpus")
     write_text(project.run.root / "notebooks" / "done.json", "{")

@@ -55,6 +55,24 @@ def test_a_stage_that_is_done_is_skipped(run):
     assert work.times == 1 and result(run, "a").stat().st_mtime_ns == before and why_again(run, stage("a", work, size=3, names=["x", "y"])) == []
 
 
+def lacks(n): return {"counts": {"entered": 9, "kept": 9 - n, "dropped": n, "reasons": {"passing: busy": n, "unreadable: x": 0}}}
+
+
+def test_a_stage_with_passing_failures_is_done_again_by_the_next_command_and_so_is_what_reads_it(run, monkeypatch):
+    down, up, reader = Work(run, "a", **lacks(4)), Work(run, "b", **lacks(0)), Work(run, "c")
+    monkeypatch.setenv("AQUILT_COMMAND", "first")
+    with pytest.warns(UserWarning, match="a ended with 4 passing failures .*: repeat the command"): first = run.do(stage("a", down))
+    run.do(stage("c", reader, ["a"]))
+    assert first["passing"] == 4 and why_again(run, stage("a", down)) == [] == why_again(run, stage("c", reader, ["a"])), "in the same command it stands"
+    monkeypatch.setenv("AQUILT_COMMAND", "second")
+    assert why_again(run, stage("a", down)) == ["4 of its requests failed in passing"]
+    with pytest.warns(UserWarning): again = run.do(stage("a", down))
+    assert again["hash"] == first["hash"] and why_again(run, stage("c", reader, ["a"])) == [], "nothing came of it, so nothing else is done again"
+    monkeypatch.delenv("AQUILT_COMMAND")
+    healed = run.do(stage("a", up))
+    assert "passing" not in healed and why_again(run, stage("a", up)) == [] and why_again(run, stage("c", reader, ["a"])) == ["a was done again"]
+
+
 def test_work_is_done_in_another_process(run):
     found = run.do(stage("a", lambda folder: {"pid": os.getpid(), "threads": os.environ["OMP_NUM_THREADS"]}))
     assert found["pid"] != os.getpid() and found["threads"] == "1"

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['DECIDES', 'PHRASES', 'project_root', 'packages', 'commit', 'environment', 'Stage', 'model_hash', 'damaged',
-           'read_json', 'read_result', 'Run', 'decides', 'differences', 'why_again', 'locked', 'room_on_disk',
-           'something_kept', 'perform', 'carry_out_all', 'do_all', 'open_run', 'figures_dir', 'hand_over',
-           'save_figure', 'save_table', 'ledger_table']
+           'read_json', 'read_result', 'Run', 'decides', 'differences', 'unanswered', 'left_over', 'why_again',
+           'locked', 'room_on_disk', 'something_kept', 'perform', 'carry_out_all', 'do_all', 'open_run', 'figures_dir',
+           'hand_over', 'save_figure', 'save_table', 'ledger_table']
 
 # %% ../../nbs/foundations/00f_runs.ipynb #1a802a2e
 import errno
@@ -16,6 +16,7 @@ import platform
 import subprocess
 import sys
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,9 +30,10 @@ from pydantic import BaseModel, ValidationError
 
 from .cluster import cluster_address, over_cluster
 from .code import code_of
-from .core import (Drop, Record, UserError, file_hash, first_error, read_drops, read_records,
-                                     reconcile, record_files, take_lock, text_hash, writable,
-                                     write_drops, write_json, write_records, write_text)
+from .core import (Drop, Record, UserError, file_hash, first_error, passing,
+                                     read_drops, read_records, reconcile, record_files, take_lock,
+                                     text_hash, writable, write_drops, write_json, write_records,
+                                     write_text)
 from .profiles import Profile, get_profile
 from .workers import Call, jobs_wanted, side_by_side
 
@@ -205,6 +207,20 @@ def differences(old: dict, new: dict) -> list[str]:
                 found.append(PHRASES[part].format(name=name, **values))
     return found
 
+# %% ../../nbs/foundations/00f_runs.ipynb #9836d78b
+def unanswered(result: dict) -> list[str]:
+    """How many requests a result lacks because of passing failures, as a phrase; nothing for the
+    command that made it."""
+    n, mine = result.get("passing", 0), os.environ.get("AQUILT_COMMAND")
+    again = n and (not mine or result["command"] != mine)
+    return [f"{n} of its requests failed in passing"] if again else []
+
+def left_over(results: Sequence[dict]) -> list[str]:
+    "A sentence for each result with passing failures."
+    return [f"{r['stage']} ended with {r['passing']} passing failures (its dropped.jsonl quotes "
+            "them): repeat the command, and these requests alone are sent again."
+            for r in results if r.get("passing")]
+
 # %% ../../nbs/foundations/00f_runs.ipynb #846eb01c
 def why_again(run: Run, stage: Stage) -> list[str]:
     """Why a stage has to be done; empty where its result stands. Raises UserError where the result
@@ -216,7 +232,7 @@ def why_again(run: Run, stage: Stage) -> list[str]:
         return ["written by an older version of aquilt"]
     changed = [f"{name} has changed" for name, known in old["files"].items()
                if file_hash(name) != known]
-    return differences(old, decides(run, stage)) + changed
+    return differences(old, decides(run, stage)) + changed + unanswered(old)
 
 # %% ../../nbs/foundations/00f_runs.ipynb #9e1a38dd
 @contextmanager
@@ -269,10 +285,13 @@ def perform(run: Run, stage: Stage, declared: dict, code: dict[str, str]) -> Non
         metrics = stage.work(folder)
         something_kept(stage.name, metrics.get("counts"), folder)
         files = {name: file_hash(name) for name in sorted(read)}
+        left = passing(metrics.get("counts", {}).get("reasons", {}))
+        lacks = {"passing": left, "command": os.environ.get("AQUILT_COMMAND", "")} if left else {}
         result = {"stage": stage.name, "profile": run.profile.name,
-                  "hash": text_hash(stage.name, declared, files), **declared,
-                  "files": files, **metrics, "code": code, "seconds": round(time.time() - began, 1),
-                  "environment": environment()}
+                  # with what is lacking: when it is there, the stages that read it are done again
+                  "hash": text_hash(stage.name, declared, files, *([left] if left else [])),
+                  **declared, "files": files, **metrics, **lacks, "code": code,
+                  "seconds": round(time.time() - began, 1), "environment": environment()}
         write_json(folder / "result.json", result)
 
 # %% ../../nbs/foundations/00f_runs.ipynb #2d392f84
@@ -297,7 +316,9 @@ def do_all(run: Run, stages: Sequence[Stage]) -> list[dict]:
                       run.folder(stage.name) / "progress.json", stage.spread) for stage in again]
         if calls: carry_out_all(calls, run.profile.threads)
         waiting = [stage for stage in waiting if stage not in ready]
-    return [run.result(stage.name) for stage in stages]
+    results = [run.result(stage.name) for stage in stages]
+    for sentence in left_over(results): warnings.warn(sentence)
+    return results
 
 # %% ../../nbs/foundations/00f_runs.ipynb #57abb545
 def open_run(profile: str) -> Run:

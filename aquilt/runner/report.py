@@ -32,7 +32,7 @@ def read_results(run_dir: Path) -> list[dict]:
 
 # %% ../../nbs/runner/98_report.ipynb #874f51ba
 # fields that are no measurement, or not the same twice
-UNSTABLE = re.compile(r"settings|inputs|models|files|code|hash|environment|"
+UNSTABLE = re.compile(r"settings|inputs|models|files|code|hash|environment|command|"
                       r"(.+_)?seconds|.+_per_second")
 
 def measured(value: Any) -> Any:

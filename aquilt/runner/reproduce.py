@@ -36,7 +36,7 @@ from ..reading.scenes import scene_of
 from ..foundations.profiles import PROFILES, Profile, get_profile
 from .needs import engine_memory, model_path_or_name, needs, too_large
 from .report import read_results, write_report
-from ..foundations.runs import Run, damaged, figures_dir, open_run, read_json
+from ..foundations.runs import Run, damaged, figures_dir, left_over, open_run, read_json
 from ..foundations.workers import Call, jobs_wanted, progress_of
 from .status import refresh
 
@@ -106,6 +106,8 @@ def for_kernels(run: Run, figures: Path) -> dict[str, str]:
                                             os.environ.get("PYTHONPATH"))))
     return {"AQUILT_RUN_DIR": str(run.root.absolute()),
             "AQUILT_FIGURES_DIR": str(figures.absolute()),
+            # a name of this command's own: what it left unanswered it does not ask again
+            "AQUILT_COMMAND": text_hash(time.time_ns(), os.getpid()),
             "PYTHONPATH": package,
             "JUPYTER_PATH": str(Path(sys.prefix) / "share" / "jupyter"),
             "IN_TEST": "1"}
@@ -186,9 +188,12 @@ def read_done(path: Path) -> dict:
 def pending(notebooks: Sequence[Path], run: Run, figures: Path, done: dict,
             inputs: str) -> list[Path]:
     "From the first notebook that is not done on, all."
+    lacking = {f"{result['stage']}/result.json" for result in read_results(run.root)
+               if result.get("passing")}
     def is_done(path: Path) -> bool:
         old = done.get(path.stem)
         return (bool(old) and old["inputs"] == record(path, run, figures, inputs)["inputs"]
+                and not lacking & set(old["files"])
                 and all((run.root / f).exists() for f in old["files"]))
     return list(notebooks[next((i for i, path in enumerate(notebooks) if not is_done(path)),
                                len(notebooks)):])
@@ -312,6 +317,7 @@ def reproduce(profile: str, only: Sequence[str] = (), run_dir: Path | None = Non
     keys_asked(run.profile)
     for path in (run.root / "notebooks" / "done.json", figures / "report.html"): try_output(path)
     run_notebooks(notebooks, run, figures)
+    for sentence in left_over(read_results(run.root)): print(f"aquilt: {sentence}", file=sys.stderr)
     return figures
 
 # %% ../../nbs/runner/99_reproduce.ipynb #c2f0ea72
