@@ -285,7 +285,8 @@ def corpus(paths: Annotated[list[str], typer.Argument(help="Files (txt, md, json
         items = test_texts(get_profile(profile))
     for path in tests or ():
         for name, texts in read_tests(path).items(): items[name] = [*items.get(name, ()), *texts]
-    langs = () if lang and "any" in lang else tuple(lang or LANGS)
+    asked = tuple(map(str.lower, lang or LANGS))
+    langs = () if "any" in asked else asked
     result = make_corpus(paths, out, model or model_path("qwen2"), tokens, overlap, Rules(least, langs, near), items or None, remove_overlap, column, encoding, subset, split, workers)
     for sentence in result["problems"]: typer.echo(f"aquilt: {sentence}", err=True)
     if result["overlap"] is not None: typer.echo(result["overlap"].to_string(index=False))
@@ -298,13 +299,11 @@ def filter_(source: Annotated[Path, typer.Argument(metavar="IN", help="Records a
             out: Annotated[Path, typer.Argument(metavar="OUT", help="The lines that stay; the ledger of what was dropped goes beside it.")],
             profile: ProfileName = "paper", seed: int = 0,
             task: Annotated[str, typer.Option(help="The task type of records that name none; closed_book_qa says that their questions must make sense alone.")] = "",
-            lang: Annotated[str, typer.Option(help="The language of records that name none; en if not given.")] = "",
+            lang: Annotated[str, typer.Option(help="The language of records that name none; found out from the text if not given.")] = "",
             workers: Annotated[int, typer.Option(min=0, help="Processes that examine records.")] = 0, settings: Settings = None) -> None:
     "Filter anyone's records: questions that lean on a passage, over-used words, caps; what is dropped is listed with its reason."
-    from aquilt.filtering import filter_file, frequent_words, languages, waterfall
+    from aquilt.filtering import filter_file, frequent_words, waterfall
     from aquilt.foundations.profiles import get_profile
-    if lang and lang not in languages():
-        raise UserError(f"--lang {lang!r} has no word lists: choose one of {', '.join(languages())}, as records write it, or leave it out.")
     change(settings)
     result = filter_file(source, out, get_profile(profile), seed, task, lang, workers=workers)
     something_left(result["counts"], out)

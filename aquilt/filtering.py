@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from pydantic import ConfigDict, ValidationError
 from pydantic_core import from_json
 
-from .reading.cleaning import in_order, writing
-from .foundations.core import (TASKS, Drop, Record, UserError, check_output, first_error, note,
-                                     package_file, text_hash)
+from .reading.cleaning import in_order, language, writing
+from .foundations.core import (TASKS, Drop, Record, UserError, check_output, first_error,
+                                     note, package_file, text_hash)
 from .reading.documents import blocks_of, encoding_of, open_bytes
 from .evaluation.paper import printed_table
 from .foundations.profiles import Profile
@@ -356,9 +356,15 @@ def _given(line: bytes, task: str, lang: str) -> Record | str:
                                             if row.get(name) is not None})
         except ValidationError as e: return f"not a record: {first_error(e, 'the line')}"
     if "question" not in record.model_fields_set: return "not a record: it has no field question"
-    missing = {name: value for name, value in (("task", task), ("lang", lang))
-               if value and name not in record.model_fields_set}
-    return record.model_copy(update=missing) if missing else record
+    found = {"task": task} if task and "task" not in record.model_fields_set else {}
+    if record.lang and "lang" in record.model_fields_set: found["lang"] = _listed(record.lang)
+    else: found["lang"] = lang or language(f"{record.question} {record.answer} {record.logic}")
+    return record.model_copy(update=found)
+
+def _listed(lang: str) -> str:
+    "The language of the lists that a name like EN or zh-CN means, or the name itself."
+    code = re.split("[-_]", lang.strip().lower())[0]
+    return code if code in languages() else lang
 
 # %% ../nbs/32b_filtering.ipynb #b6b55879
 def _cards(lines: Sequence[bytes], task: str, lang: str, seed: int) -> list[Card | str]:
@@ -378,12 +384,14 @@ def _readable(path: Path, out: Path, ledger: str | Path | None) -> None:
 def filter_file(path: str | Path, out: str | Path, profile: Profile, seed: int = 0, task: str = "",
                 lang: str = "", ledger: str | Path | None = None, workers: int = 0) -> dict:
     """Filter a JSON Lines file of records (.gz too) of any size into another, lines as they are,
-    with a ledger beside it; `task` and `lang` are those of records without one. It is read twice.
+    with a ledger beside it; `task` and `lang` are those of records without one (a language that is
+    not given is found out from the text). It is read twice.
 
     Returns `counts`, `tasks` (the waterfall) and `words` (shares before and after). Raises
     UserError where a file cannot be read or written."""
     from tqdm.auto import tqdm
-    path, out = Path(path), Path(out)
+    path, out, lang = Path(path), Path(out), _listed(lang)
+    if lang: word_lists(lang)  # refuses one without lists before anything is read
     _readable(path, out, ledger)
     with tqdm(total=2 * path.stat().st_size, unit="B", unit_scale=True, desc=path.name,
               disable=None) as bar:
@@ -428,8 +436,9 @@ def filtering(run: Run, seed: int = 0) -> Stage:
     has `tasks` (the waterfall) and `words` (shares before and after)."""
     p = run.profile
     def work(folder: Path) -> dict:
+        # records of a run leave their language out where it is English
         return filter_file(run.folder("distillation") / "records.jsonl", folder / "records.jsonl",
-                           p, seed, ledger=folder / "dropped.jsonl")
+                           p, seed, lang="en", ledger=folder / "dropped.jsonl")
     settings = {"frequent_word": p.frequent_word, "over_used": p.over_used, "cap": p.cap,
                 "scene": p.scene, "seed": seed}
     return Stage("filtering", work, ("distillation",), settings)

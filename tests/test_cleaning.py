@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aquilt.reading import cleaning, documents
-from aquilt.reading.cleaning import (DELIBERATE, Exact, Nearest, Overlap, Rules, clean_batches, clean_file, examine, language, make_corpus, minhashes, read_tests, shingles, tokens, too_short, writing)
+from aquilt.reading.cleaning import (DELIBERATE, Exact, Nearest, Overlap, Rules, clean_batches, clean_file, examine, garbled, language, make_corpus, minhashes, read_tests, shingles, tokens, too_short, writing)
 from aquilt.foundations.core import Drop, Record, UserError, read_drops, read_records
 from aquilt.reading.documents import normal, passage_again
 
@@ -64,7 +64,8 @@ def test_empty_and_short():
 
 
 @pytest.mark.parametrize("text, code", [(A, "en"), (ZH, "zh"), ("臺灣是一個島嶼，位於東亞，氣候溫暖潮濕。", "zh"), ("Der Hund läuft im Wald herum und sucht seinen Herrn.", "de"), ("東京は日本の首都です。とても大きい。", "ja"),
-                                        ("Мама мыла раму, а папа читал газету на кухне.", "ru"), ("", "en"), ("12 + 3 = 15", "en"), ("城市。", "zh"), ("bad \ufdd0 bytes", "en")])
+                                        ("Мама мыла раму, а папа читал газету на кухне.", "ru"), ("", "en"), ("12 + 3 = 15", "en"), ("道可道，非常道；名可名，非常名。无名天地之始，有名万物之母。", "zh"), ("學而時習之，不亦說乎？有朋自遠方來，不亦樂乎？", "zh"),
+                                        ("서울은 대한민국의 수도이며 가장 큰 도시이다.", "ko"), ("東京の電車はとても便利で、駅から駅まで早い。", "ja"), ("城市。", "zh"), ("bad \ufdd0 bytes", "en")])
 def test_language(text, code):
     assert language(text) == code
 
@@ -73,6 +74,23 @@ def test_languages_that_stay():
     texts = [A, ZH, "Der Hund läuft im Wald herum und sucht seinen Herrn."]
     assert reasons(texts) == ["", "", "language de"] and reasons(texts, Rules(langs=("de",))) == ["language en", "language zh", ""] and reasons(texts, ANY) == ["", "", ""]
     assert [v.lang for v in verdicts(texts)] == ["en", "zh", "de"]
+
+
+@pytest.mark.parametrize("text, why", [
+    ("/G21/G22/G23/G24 /G25/G26 /G2A/G30", "glyph"), ("(cid:12)(cid:7)(cid:99) (cid:3)", "glyph"), ("/g3/g120/C45 and /a17/uni0041", "glyph"), ("\ue001\ue002 \ue003\ue004", "glyph"),
+    ("The caf\u00c3\u00a9 in M\u00c3\u00bcnchen isn\u00e2\u20ac\u2122t open.", "encoding"), ("\u00e5\u0178\u017d\u00e5\u00b8\u201a\u00e5\u0153\u00a8\u00e6\u00b2\u00b3", "encoding"),
+    ("城市在河边，有一座桥。".encode().decode("latin-1"), "encoding"), ("城市在河边，有一座桥。".encode("gb18030").decode("latin-1"), "encoding"), ("城市在河边，有一座桥。它很旧。".encode().decode("gb18030", "replace"), "encoding"),
+    ("Мама мыла раму.".encode("cp1251").decode("cp1252"), "encoding"), ("caf\ufffd in M\ufffdnchen", "encoding"), ("锟斤拷锟斤拷锟斤拷", "encoding"),
+    ("Contents\n1 Clay ........ 3\n2 Sand . . . . . 17\nPreface ..... iv\n", "contents"), ("第一章 …………… 3\n第二章 ········ 9\n附录………12", "contents")])
+def test_what_is_no_text_is_told_apart(text, why):
+    assert why in garbled(normal(text)) and reasons([text + " " * 20], Rules(near=0, least=0)) == [garbled(normal(text))]
+
+
+@pytest.mark.parametrize("text", [A, ZH, "", "See /usr/lib/python3 and /v1/api for the 25 items.", "Le goût du café «noir», à Noël… l’été où naît l’âme.", "Preis: 5 €–10 €, “quoted” — naïve", "Þjóðin á sér langa sögu.",
+                                  "Мама мыла раму, а папа читал газету.", "Tiếng Việt là ngôn ngữ chính thức tại Việt Nam.", "联通公司位于北京，营业额为三百亿元。", "• A list:\n\uf0b7 its first item of some length\n\uf0b7 its second one",
+                                  "He waited .... 5 minutes.\nAnd left.", "Mount /dev/sda1 on /home and /dev/sdb2 on /srv, then restart the machine and look whether both are there.", "São Paulo, Ångström, Ève"])
+def test_what_is_text_stays(text):
+    assert garbled(text) == ""
 
 
 # ---- repetitions
@@ -88,6 +106,20 @@ def test_exact_and_near_repetitions():
 def test_short_texts_that_differ_stay():
     texts = [f"The population of city number {i} is {i * 7919}." for i in range(50)]
     assert reasons(texts, Rules(near=0.9)).count("") > 45
+
+
+LAW = ("Any person who keeps a {} on a public road without the licence that this part requires, or who lets another keep it so, commits an offence and is liable on conviction to a fine that does not "
+       "exceed {} units, unless the keeper shows that the licence was applied for in due time.")
+ZH_LAW = "第{}条　任何人未取得本章规定的许可证而在公共道路上停放{}级车辆，或者允许他人如此停放的，处{}元以下罚款；能够证明已经在规定的期限内提出申请的，可以免于处罚。"
+
+
+@pytest.mark.parametrize("one, two", [(LAW.format("vehicle of class 1", "100"), LAW.format("vehicle of class 2", "200")), (LAW.format("vehicle of class B", "100"), LAW.format("vehicle of class C", "100")),
+                                      (LAW.format("vehicle", "two hundred"), LAW.format("vehicle", "three hundred")), (LAW.format("vehicle", "1,000"), LAW.format("vehicle", "1,500")),
+                                      (LAW.format("vehicle of part II", "100"), LAW.format("vehicle of part IV", "100")), (LAW.format("first vehicle", "100"), LAW.format("third vehicle", "100")),
+                                      (ZH_LAW.format("三", "甲", "五百"), ZH_LAW.format("四", "甲", "五百")), (ZH_LAW.format("三", "甲", "五百"), ZH_LAW.format("三", "乙", "五百")),
+                                      (ZH_LAW.format("三", "甲", "五百"), ZH_LAW.format("三", "甲", "二百"))])
+def test_provisions_with_other_facts_are_no_repetitions(one, two):
+    assert reasons([one, two, one.replace("conviction", "a conviction").replace("公共", "公用")], Rules(near=0.6)) == ["", "", "nearly repeated"]
 
 
 def test_similarity_is_estimated_well():
@@ -291,6 +323,17 @@ def test_a_corpus_of_a_folder(folder, tmp_path, suffix):
     assert all("".join(t.split()) in kept for t in (B, ZH)) and "Hund" not in kept
     assert all(d.record is not None for d in drops if d.stage == "cleaning") and {d.stage for d in drops} <= {"cleaning", "documents", "files"}
     assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_where_any_language_stays_each_is_found_out(folder, tmp_path):
+    make_corpus([folder], tmp_path / "o.jsonl", MODEL, budget=120, rules=ANY, progress=False)
+    assert {r.lang for r in read_records(tmp_path / "o.jsonl")} == {"en", "zh", "de"}
+
+
+def test_what_is_no_text_is_in_the_ledger(tmp_path):
+    (tmp_path / "a.txt").write_text(f"{A}\n\n/G21/G22/G23/G24 /G25/G26 /G27/G28\n\n{ZH}\n", encoding="utf-8")
+    make_corpus([tmp_path / "a.txt"], tmp_path / "o.jsonl", MODEL, budget=120, progress=False)
+    assert all("/G2" not in r.text for r in read_records(tmp_path / "o.jsonl"))
 
 
 def test_a_corpus_in_the_folder_it_is_made_from_is_not_read(folder):

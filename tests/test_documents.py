@@ -2,6 +2,7 @@
 import gzip
 import json
 import sys
+import time
 import types
 import zipfile
 
@@ -138,6 +139,33 @@ def test_html(tmp_path):
     assert texts(tmp_path / "a.html") == ["城市\nA bold word&more.\nNext\none\ntwo"]
 
 
+@pytest.mark.parametrize("page, text", [
+    ("<table><tr><td>North<td>12<tr><td><p>South</p></td><td></td><td>9</td></table>", "North\t12\nSouth\n9"),
+    ("<dl><dt>loam<dd>a soil<dt>marl<dd>a rock</dl>", "loam\na soil\nmarl\na rock"),
+    ("<select><option>Red<option>Blue</select><figure>A<figcaption>Map</figcaption></figure>B<hr>C", "Red\nBlue\nA\nMap\nB\nC"),
+    ("A<button>Send</button><textarea>note</textarea>B", "A\nSend\nnote\nB"),
+    ("<main>One<aside>Two</aside></main><footer>Three</footer><details><summary>Four</summary>Five</details>", "One\nTwo\nThree\nFour\nFive"),
+    ("<head><title>no</title><meta charset=utf-8><body>A head that nobody closed.", "A head that nobody closed."),
+    ("10<sup>6</sup> m<sup>2</sup>, the 1<sup>st</sup>, H<sub>2</sub>O<!-- no -->", "10^6 m^2, the 1st, H2O")])
+def test_html_glues_and_loses_nothing(tmp_path, page, text):
+    (tmp_path / "a.html").write_text(page)
+    assert texts(tmp_path / "a.html") == [text]
+
+
+@pytest.mark.parametrize("page", ["<div>" * 20_000 + "word" + "</div>" * 20_000, "<div>word " * 20_000, "<p>word</p>" * 20_000])
+def test_a_deep_page_takes_no_longer_than_a_flat_one(tmp_path, page):
+    (tmp_path / "a.html").write_text(page)
+    start = time.process_time()
+    assert set(texts(tmp_path / "a.html")[0].split()) == {"word"} and time.process_time() - start < 5
+
+
+def test_stacked_marks_are_composed_in_bounded_time():
+    start = time.process_time()
+    once = normal("a" + "\u0301\u0323\u0327" * 30_000)
+    assert time.process_time() - start < 2 and normal(once) == once and once.replace("\u034f", "").count("\u0323") + once.count("\u1ea1") == 30_000
+    assert normal("a" + "\u0301" * 30) == "\u00e1" + "\u0301" * 29  # what people write is not touched
+
+
 def test_pdf(tmp_path):
     (tmp_path / "a.pdf").write_bytes(pdf("The first page.", "", "The third page."))
     text, = texts(tmp_path / "a.pdf")
@@ -147,6 +175,95 @@ def test_pdf(tmp_path):
 def test_word(tmp_path):
     word(tmp_path / "a.docx", "First paragraph.", "城市。")
     assert texts(tmp_path / "a.docx") == ["First paragraph.\n城市。\nleft\tright"]
+
+
+RUN = "<w:r><w:t>Delaware</w:t></w:r>"
+WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+
+
+def word_with(path, inner, **parts):
+    "A Word file whose one paragraph is `The State of `, then XML, then ` applies.`; `parts` are foot- or endnotes by their numbers."
+    import docx
+    from docx.opc.packuri import PackURI
+    from docx.opc.part import Part
+    document = docx.Document()
+    names = f'xmlns:w="{WORD}" xmlns:m="http://schemas.openxmlformats.org/officeDocument/2006/math" xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"'
+    paragraph = document.add_paragraph("The State of ")
+    for node in docx.oxml.parse_xml(f"<w:p {names}>{inner}</w:p>"): paragraph._p.append(node)
+    paragraph.add_run(" applies.")
+    for kind, notes in parts.items():
+        blob = f'<w:{kind}s {names}>' + "".join(f'<w:{kind} w:id="{i}"><w:p><w:r><w:t>{text}</w:t></w:r></w:p></w:{kind}>' for i, text in notes.items()) + f"</w:{kind}s>"
+        document.part.relate_to(Part(PackURI(f"/word/{kind}s.xml"), f"application/vnd.openxmlformats-officedocument.wordprocessingml.{kind}s+xml", blob.encode(), document.part.package),
+                                f"http://schemas.openxmlformats.org/officeDocument/2006/relationships/{kind}s")
+    document.save(str(path))
+
+
+@pytest.mark.parametrize("inner", [f'<w:smartTag w:element="State">{RUN}</w:smartTag>', f"<w:sdt><w:sdtPr/><w:sdtContent>{RUN}</w:sdtContent></w:sdt>", f'<w:ins w:id="1">{RUN}</w:ins>',
+                                   f'<w:moveTo w:id="1">{RUN}</w:moveTo>', f'<w:fldSimple w:instr="REF a">{RUN}</w:fldSimple>', f'<w:hyperlink>{RUN}</w:hyperlink>', f'<w:customXml w:element="a">{RUN}</w:customXml>',
+                                   f'{RUN}<w:del w:id="1"><w:r><w:delText>Ohio</w:delText></w:r></w:del>', f'{RUN}<w:moveFrom w:id="1"><w:r><w:t>Ohio</w:t></w:r></w:moveFrom>',
+                                   f'<w:r><w:fldChar w:fldCharType="begin"/></w:r><w:r><w:instrText>REF a</w:instrText></w:r>{RUN}', f'<w:ins w:id="1"><w:sdt><w:sdtContent>{RUN}</w:sdtContent></w:sdt></w:ins>'])
+def test_words_of_a_word_file_that_stand_in_no_plain_run(tmp_path, inner):
+    word_with(tmp_path / "a.docx", inner)
+    assert texts(tmp_path / "a.docx") == ["The State of Delaware applies."]
+
+
+@pytest.mark.parametrize("inner, text", [
+    ('<w:r><w:t>x</w:t><w:footnoteReference w:id="2"/></w:r>', "The State of x applies.\nA footnote."), ('<w:r><w:t>x</w:t><w:endnoteReference w:id="2"/></w:r>', "The State of x applies.\nAn endnote."),
+    (f"<w:r><mc:AlternateContent><mc:Choice><w:txbxContent><w:p>{RUN}</w:p></w:txbxContent></mc:Choice><mc:Fallback><w:txbxContent><w:p>{RUN}</w:p></w:txbxContent></mc:Fallback></mc:AlternateContent></w:r>",
+     "The State of  applies.\nDelaware"),
+    ("<m:oMath><m:f><m:num><m:r><m:t>1</m:t></m:r></m:num><m:den><m:r><m:t>2a</m:t></m:r></m:den></m:f></m:oMath>", "The State of 1/(2a) applies."),
+    ('<w:r><w:t>10</w:t></w:r><w:r><w:rPr><w:vertAlign w:val="superscript"/></w:rPr><w:t>6</w:t></w:r>', "The State of 10^6 applies."),
+    ('<w:r><w:t>e</w:t><w:noBreakHyphen/><w:t>mail</w:t><w:tab/><w:sym w:font="A" w:char="2022"/></w:r>', "The State of e-mail\t\u2022 applies.")])
+def test_what_else_a_paragraph_of_a_word_file_holds(tmp_path, inner, text):
+    word_with(tmp_path / "a.docx", inner, footnote={2: "A footnote."}, endnote={2: "An endnote."})
+    assert texts(tmp_path / "a.docx") == [text]
+
+
+def test_tables_and_controls_of_a_word_file(tmp_path):
+    import docx
+    document = docx.Document()
+    table = document.add_table(2, 3)
+    table.cell(0, 0).merge(table.cell(0, 1)).text = "merged"
+    table.cell(0, 2).text, table.cell(1, 0).text = "c", "d"
+    table.cell(1, 2).add_table(1, 1).cell(0, 0).text = "inner"
+    table._tbl.addnext(docx.oxml.parse_xml(f'<w:sdt xmlns:w="{WORD}"><w:sdtContent><w:p>{RUN}</w:p></w:sdtContent></w:sdt>'))
+    document.save(str(tmp_path / "a.docx"))
+    assert [line.rstrip() for line in texts(tmp_path / "a.docx")[0].split("\n") if line.strip()] == ["merged\tc", "d", "inner", "Delaware"]
+
+
+@pytest.mark.parametrize("text, whole", [
+    ("its capabili-\nties", "its capabilities"), ("a well-\nknown one", "a well-known one"), ("Jean-\nPaul", "Jean-Paul"), ("COVID-\n19", "COVID-19"), ("first-\nand second-hand", "first- and second-hand"),
+    ("price-deter-\nmining, price-determining", "price-determining, price-determining"), ("capabili-\n\nties", "capabilities"), ("co\u00adope\u00ad\nrate", "cooperate"), ("state-of-\nthe-art", "state-of-the-art"),
+    ("soil-\nwater, the soil and the water", "soil-water, the soil and the water"), ("a dash -\nand more", "a dash -\nand more"), ("re\u2010\nport", "report"), ("Zu-\nckerr\u00fcbe", "Zuckerr\u00fcbe")])
+def test_words_broken_at_a_lines_end(text, whole):
+    assert documents._rejoined(text) == whole
+
+
+@pytest.mark.parametrize("pages, told", [(("One page.", "", "", "Another.", ""), "pages 2-3, 5 of 5"), (("", "One page."), "pages 1 of 2")])
+def test_pages_without_text_are_told(tmp_path, pages, told):
+    (tmp_path / "a.pdf").write_bytes(pdf(*pages))
+    drop, document = read_file(tmp_path / "a.pdf")
+    assert "OCR" in drop.reason and drop.raw == f"{tmp_path / 'a.pdf'}, {told}" and "One page." in document.text
+
+
+@pytest.mark.parametrize("text, scanned", [("12", True), ("", True), ("A page with a picture and its legend.", False)])
+def test_a_scan_may_carry_its_page_number(text, scanned):
+    assert documents._is_scan({"/Resources": {"/XObject": {"/Im0": {"/Subtype": "/Image"}}}}, text) is scanned and not documents._is_scan({}, "12")
+
+
+@pytest.mark.parametrize("content, text", [
+    ('text;label\r\n"Water; boils, here.";a\r\n', "Water; boils, here."), ('sep=;\r\nid;text\r\n1;Water, cold\r\n', "Water, cold"), ("id\ttext\n1\tWater, cold; wet\n", "Water, cold; wet"),
+    ("a;b,text\n1;2,Water\n", "Water"), ("text\nWater; cold\n", "Water; cold"), ("id,text\n1,Water,,\n", "Water")])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_separators_of_a_table(tmp_path, content, text, mark):
+    (tmp_path / "a.csv").write_bytes((mark + content).encode())
+    assert list(read_file(tmp_path / "a.csv")) == [Document(text, str(tmp_path / "a.csv"), "row 1")]
+
+
+def test_a_row_with_too_many_fields_is_a_row_of_the_ledger(tmp_path):
+    (tmp_path / "a.csv").write_text("text,id\nWater boils, at sea level,1\nIce floats.,2\n")
+    drop, document = read_file(tmp_path / "a.csv")
+    assert "quotes" in drop.reason and "row 1" in drop.raw and "at sea level" in drop.raw and document.text == "Ice floats."
 
 
 # ---- bad files

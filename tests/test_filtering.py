@@ -367,6 +367,29 @@ def test_a_language_without_lists_is_in_the_ledger(tmp_path):
     assert counts["kept"] == 1 and counts["reasons"] == {"not filtered: there are no lists for the language 'fr'": 1, "not filtered: there are no lists for the language 'stand_alone'": 1}
 
 
+@pytest.mark.parametrize("named", ['', '"lang": null, ', '"lang": "", ', '"lang": "ZH", ', '"lang": "zh-CN", ', '"lang": "zh_Hans", '])
+@pytest.mark.parametrize("given", ["", "ZH", "zh-TW"])
+def test_a_language_is_found_out_and_read_without_regard_to_case(tmp_path, named, given):
+    (tmp_path / "in.jsonl").write_text(f'{{{named}"question": "根据上述材料，粘土为什么保水？", "answer": "颗粒小"}}\n{{{named}"question": "粘土为什么保水？"}}\n', encoding="utf-8")
+    result = filter_file(tmp_path / "in.jsonl", tmp_path / "out.jsonl", PAPER, task="closed_book_qa", lang=given)
+    assert result["counts"]["kept"] == 1 and [row["lang"] for row in result["tasks"]] == ["zh"]
+
+
+def test_records_of_other_tools_without_a_language(tmp_path):
+    records = ["According to the text, who ruled?", "Who ruled?", "2 + 2 = ?", "What does 仁 mean?", "根据上文，谁统治？", "課文中的國王是誰？根據上文回答。", "Welche Partei regiert laut dem Text in diesem Jahr?", "このテキストによると、王は誰ですか？"]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps({"question": q}) + "\n" for q in records))
+    counts = filter_file(tmp_path / "in.jsonl", tmp_path / "out.jsonl", PAPER, task="closed_book_qa")["counts"]
+    assert [json.loads(line)["question"] for line in lines(tmp_path / "out.jsonl")] == records[1:4]
+    assert {r for r in counts["reasons"] if r.startswith("not")} == {f"not filtered: there are no lists for the language '{lang}'" for lang in ("de", "ja")}
+
+
+def test_a_language_without_lists_is_refused_where_it_is_asked_for(tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"question": "Qui ?"}\n')
+    with pytest.raises(UserError, match="'fr'.*en, zh"): filter_file(tmp_path / "in.jsonl", tmp_path / "out.jsonl", PAPER, lang="fr")
+    assert not (tmp_path / "out.jsonl").exists()
+    assert filter_file(tmp_path / "in.jsonl", tmp_path / "out.jsonl", PAPER, lang="EN")["counts"]["kept"] == 1
+
+
 @pytest.mark.parametrize("given, out, said", [("none.jsonl", "out.jsonl", "is not a file"), ("in.jsonl", "in.jsonl", "would be overwritten"), ("x.jsonl.dropped.jsonl", "x.jsonl", "would be overwritten"),
                                               ("in.jsonl", "out.parquet", "must end in .jsonl"), ("in.jsonl", "out.jsonl.gz", "must end in .jsonl"), ("wide.jsonl", "out.jsonl", "is not UTF-8"), ("bytes.jsonl", "out.jsonl", "bytes.jsonl")])
 def test_a_file_that_cannot_be_filtered_is_one_sentence_and_leaves_nothing(tmp_path, given, out, said):

@@ -1,4 +1,6 @@
 """Where sentences end in two languages, and passages that are whole, within the budget, and exactly where they say."""
+import base64
+import random
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,7 @@ def words(n):
     ("Visit www.example.Com and a.b@mail.Org now. Good.", ["Visit www.example.Com and a.b@mail.Org now.", "Good."]),
     ("Version 1.2.3 works. Yes.", ["Version 1.2.3 works.", "Yes."]),
     ("A title\n\nA paragraph without an end\n \nAnother", ["A title", "A paragraph without an end", "Another"]),
+    ("Clay ..... 3\nSand . . . . . 7\nLoam .... iv\nThe end.", ["Clay ..... 3", "Sand . . . . . 7", "Loam .... iv", "The end."]),
     ("One line\nand its next. Two.", ["One line\nand its next.", "Two."])])
 def test_english(text, expected):
     assert split(text) == expected
@@ -47,6 +50,7 @@ def test_english(text, expected):
     ("他想了想……然后走了。", ["他想了想……", "然后走了。"]),
     ("什么？！不会吧。", ["什么？！", "不会吧。"]),
     ("圆周率是3.14，很有用。对。", ["圆周率是3.14，很有用。", "对。"]),
+    ("第一章 ………… 3\n第二章………12\n完。", ["第一章 ………… 3", "第二章………12", "完。"]),
     ("甲；乙；丙。丁。", ["甲；乙；丙。", "丁。"]),
     ("用Python写的.很好。It works.很好。", ["用Python写的.", "很好。", "It works.", "很好。"])])
 def test_chinese(text, expected):
@@ -76,7 +80,7 @@ def test_an_open_bracket_does_not_hold_the_rest_of_the_book():
 
 
 def test_what_never_ends_is_cut_in_bounded_time():
-    for text in ("word " * 100_000, "字" * 100_000, "." * 100_000 + "x", "(" * 50_000, "\n" * 100_000 + "x", '" ' * 50_000, "a.B" * 50_000):
+    for text in ("word " * 100_000, "字" * 100_000, "." * 100_000 + "x", ". " * 50_000 + "x", "(" * 50_000, "\n" * 100_000 + "x", '" ' * 50_000, "a.B" * 50_000):
         parts = split(text)
         assert all(len(p) <= 8000 or set(p) <= set(".x(") for p in parts) and "".join("".join(parts).split()) == "".join(text.split())
 
@@ -129,6 +133,50 @@ def test_sentences_are_not_broken_where_they_fit():
     ends = {b for _, b in sentences(text)}
     for budget in range(20, 60):
         assert {p.span[1] for p in cut(Document(text, "", ""), budget, words(0))} <= ends
+
+
+PLAIN = "Clay soil holds water because its particles are small and flat. "
+
+
+@pytest.mark.parametrize("heading", ["## 1.2 Sand", "# 2. Sand", "Sand\n====", "3.2 Sand and loam", "Chapter 4", "Appendix IV Sand", "**Sand**", "第三章 砂土", "Example 2:", "speaker 1：", "# Part\n\n## Sand"])
+@pytest.mark.parametrize("budget", [30, 60, 90])
+def test_a_heading_stands_with_what_follows(heading, budget):
+    text = "\n\n".join(["# Clay", PLAIN * 3, heading, PLAIN * 3, heading, PLAIN])
+    passages = cut(Document(text, "s", "d"), budget, COUNT)
+    assert not any(p.text.endswith(heading.split("\n")[-1]) for p in passages) and len(passages) > 2
+    assert "".join("".join(p.text for p in passages).split()) == "".join(text.split())
+
+
+@pytest.mark.parametrize("line", ["speaker {}: well so we went to the market and then", "speaker {}: well, so we went, to the market, and then", "张{}：我们去了市场，然后回家，大家都很高兴"])
+@pytest.mark.parametrize("budget", [40, 80])
+def test_a_transcript_is_cut_at_its_lines(line, budget):
+    lines = [line.format(i) for i in range(300)]
+    passages = cut(Document("\n".join(lines), "s", "d"), budget, COUNT)
+    assert len(passages) > 50 and [one for p in passages for one in p.text.split("\n")] == lines
+
+
+def test_a_turn_over_the_budget_is_not_cut_after_its_speaker():
+    text = "speaker 1: " + "well so we went to the market and then " * 20
+    assert not any(p.text.endswith(":") for budget in range(12, 60) for p in cut(Document(text, "", ""), budget, COUNT))
+
+
+def test_where_everything_is_a_heading_all_is_kept():
+    text = "\n\n".join(f"Field {i}:" for i in range(100))
+    passages = cut(Document(text, "", ""), 40, COUNT)
+    assert len(passages) > 5 and "".join("".join(p.text for p in passages).split()) == "".join(text.split())
+    assert [p.text for p in cut(Document("Water.\n\n## Notes", "", ""), 40, COUNT)] == ["Water.\n\n## Notes"]
+
+
+@pytest.mark.parametrize("text, most", [(PLAIN * 500, 3), (base64.b64encode(random.Random(0).randbytes(24_000)).decode(), 6), ("a" + ("\u0301\u0323\u0327" * 10 + "\u034f") * 1000, 6), ("城市在河边有一座桥" * 3000, 6), ("word " * 6400, 6)])
+def test_tokens_are_counted_few_times(text, most):
+    asked = []
+    def count(texts):
+        asked.append(sum(map(len, texts)))
+        return COUNT(texts)
+    passages = cut(Document(text, "", ""), 256, count)
+    assert sum(asked) < most * len(text) and len(asked) < 4 * len(passages) + 20
+    sizes = sorted(COUNT([p.text for p in passages]))
+    assert sizes[-1] <= 256 and sizes[len(sizes) // 2] > 230
 
 
 def test_by_hand():

@@ -78,7 +78,7 @@ def test_what_is_no_json_is_refused(put, content, reader):
 
 # ---- tables
 
-@pytest.mark.parametrize("separator", [",", "\t"])
+@pytest.mark.parametrize("separator", [",", "\t", ";"])
 def test_separator_is_told_by_the_first_line(put, separator):
     path = put("a.csv", BOM + f"id{separator}question\r\n1{separator}\"Two\nlines\"\r\n2{separator}\r\n\r\n".encode())
     assert rows(path, "table") == [{"id": "1", "question": "Two\nlines"}, {"id": "2", "question": ""}]
