@@ -38,7 +38,7 @@ from .foundations.profiles import Profile
 from .foundations.prompt import (LOGIC_KEYS, META_KEYS, correction, distillation_messages,
                                        logic_messages, parse_json_object, rung)
 from .models.replies import stored_cost
-from .foundations.runs import Run, Stage
+from .foundations.runs import Run, Stage, sheet_cell
 from .miniature.server import reply, teacher_server
 from .miniature.world import WORLD
 from .reading.almanac import recordings
@@ -330,8 +330,8 @@ QUESTIONS = ("grounded in the passage", "leads to the answer", "no step missing"
 def write_review(records: Sequence[Record], path: Path, n: int = 50, seed: int = 0) -> Path:
     "A CSV sheet with a random sample of records, and empty columns for a reviewer's yes or no."
     chosen = sorted(random.Random(seed).sample(range(len(records)), min(n, len(records))))
-    rows = [[str(i), r.task, r.lang, r.text, r.question, r.logic, r.answer, "", "", ""]
-            for i, r in ((i, records[i]) for i in chosen)]
+    rows = [[str(i), *map(sheet_cell, (r.task, r.lang, r.text, r.question, r.logic, r.answer)),
+             "", "", ""] for i, r in ((i, records[i]) for i in chosen)]
     out = io.StringIO()
     csv.writer(out).writerows([["record", "task", "language", "passage", "question", "logic",
                                 "answer", *QUESTIONS], *rows])

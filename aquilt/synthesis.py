@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from .evaluation.metrics import verdict
+from .evaluation.metrics import first_verdict
 from .foundations.core import (LANGS, TASKS, Drop, Record, UserError, beside,
                                      check_output, read_drops, read_lines, read_records, writable)
 from .foundations.profiles import Profile
@@ -24,7 +24,7 @@ from .foundations.runs import Run, Stage, hand_over, open_run
 from .inspection import inspect, write_data
 from .models.engines import Engine, Sampling, model_path
 from .models.ray import spread_engine
-from .models.vllm_engine import engine_for
+from .models.vllm_engine import engine_for, try_adapter
 from .reading.cleaning import Rules, make_corpus, writing
 from .training import FULL, Variant
 
@@ -97,7 +97,7 @@ def answers_maybe(record: Record, unsure: str) -> str:
     UserError unless `unsure` is `kept` or `dropped`."""
     if unsure not in ("kept", "dropped"):
         raise UserError(f"The setting unsure is {unsure!r}: choose kept or dropped.")
-    return "answers maybe" if unsure == "dropped" and verdict(record.answer) == "maybe" else ""
+    return "answers maybe" if unsure == "dropped" and first_verdict(record.answer) == "maybe" else ""
 
 # the setting that a rule obeys, and the rule: a record and the setting's value to a reason
 RULES: dict[str, Callable[[Record, Any], str]] = {"longest_pair": over_length,
@@ -148,10 +148,12 @@ def synthesis(run: Run, name: str, instructions: Instructions = no_instructions,
             raise UserError(f"{stage}: no passages to write about.")
         chosen = list(islice(cycle(passages), p.samples))
         prefixes = [forced_prefix(i) for i in islice(cycle(instructions(passages)), p.samples)]
-        engine = spread_engine(p, str(run.folder(models[0]) / "merged"))
+        writer, inspector = run.folder(models[0]) / "merged", run.folder(models[1]) / "adapter"
+        try_adapter(inspector, writer)
+        engine = spread_engine(p, str(writer))
         caches = folder / "completions.jsonl", folder / "scores.jsonl"
-        kept, drops, told = inspected_data(engine, run.folder(models[1]) / "adapter", chosen,
-                                           prefixes, p, caches, stage, variant, seed)
+        kept, drops, told = inspected_data(engine, inspector, chosen, prefixes, p, caches,
+                                           stage, variant, seed)
         kept, refused = refuse(kept, obeyed, stage)
         return hand_over(folder, stage, len(chosen), kept, drops + refused) | told
     settings = {name: getattr(p, name) for name in DECIDING} | obeyed | {"seed": seed}
@@ -185,15 +187,17 @@ def synthesize_file(file: str | Path, task: str, out: str | Path, lang: str = ""
     run, out = open_run(profile), Path(out)
     check_output(out, [file])
     for stage in ("synthesiser", "inspector"): run.result(stage)
+    model, inspector = run.folder("synthesiser") / "merged", run.folder("inspector") / "adapter"
+    try_adapter(inspector, model)
+    engine = engine_for(run.profile, str(model))
     own, unusable = own_passages(Path(file), lang, run.profile)
     passages = [r.with_(task=task) for r in own]
     caches = beside(out, ".completions.jsonl"), beside(out, ".scores.jsonl")
     with writing(out) as writer:  # another run with this name would write into the same caches
         for cache in caches:
             with writable(cache): cache.open("a").close()
-        engine = engine_for(run.profile, str(run.folder("synthesiser") / "merged"))
-        kept, drops, _ = inspected_data(engine, run.folder("inspector") / "adapter", passages, (),
-                                        run.profile, caches, "synthesize")
+        kept, drops, _ = inspected_data(engine, inspector, passages, (), run.profile, caches,
+                                        "synthesize")
         writer.entered = len(passages) + len(unusable)
         for record in kept: writer.keep(record)
         for drop in unusable + drops: writer.drop(drop)

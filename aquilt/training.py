@@ -21,7 +21,8 @@ from pathlib import Path
 from .foundations.core import Drop, Record, UserError, text_hash, write_json, write_text
 from .foundations.launch import launch, tell_step
 from .foundations.profiles import Profile
-from .models.engines import derive_seed, model_path
+from .models.engines import (derive_seed, load_adapter, load_net, load_tokenizer, model_path,
+                                   note_base)
 from .foundations.prompt import completion_json, synthesis_prompt
 from .foundations.runs import Run, Stage, damaged, hand_over, model_hash, read_json
 
@@ -105,8 +106,7 @@ def make_trainer(base: str, examples: Sequence[Example], folder: Path, recipe: R
     TRL's loss is that of Eq. 3. Micro-batches have at most `device_tokens` tokens; 0: no limit."""
     from datasets import Dataset
     from peft import LoraConfig
-    from transformers import AutoTokenizer
-    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer = load_tokenizer(base)
     lengths = [example_length(tokenizer, e) for e in examples]
     args = _arguments(folder, recipe, len(examples), max(lengths, default=1), device_tokens)
     model = load_base(base, recipe.dtype)  # after the arguments: DeepSpeed must know of itself
@@ -121,18 +121,11 @@ def make_trainer(base: str, examples: Sequence[Example], folder: Path, recipe: R
 # %% ../nbs/32c_training.ipynb #dfbe800a
 def load_base(base: str, dtype: str):
     """The frozen model, with FlashAttention where a GPU has it. Raises UserError where it cannot be
-    loaded."""
+    loaded whole."""
     import torch
-    from transformers import AutoModelForCausalLM
     flash = torch.cuda.is_available() and find_spec("flash_attn") and dtype != "float32"
-    try:
-        return AutoModelForCausalLM.from_pretrained(
-            base, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False,
-            attn_implementation="flash_attention_2" if flash else "sdpa")
-    except (OSError, ValueError) as e:
-        raise UserError(f"The model {base} cannot be loaded ({str(e).splitlines()[0]}): give a "
-                        "folder with safetensors or a hub id within reach; `aquilt model` makes "
-                        "one available.") from e
+    return load_net(base, getattr(torch, dtype),
+                    attn_implementation="flash_attention_2" if flash else "sdpa")
 
 # %% ../nbs/32c_training.ipynb #5610b696
 def trainer_type(vocabulary: int) -> type:
@@ -238,7 +231,9 @@ def fit(base: str, examples: Sequence[Example], folder: Path, recipe: Recipe,
     trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
     trainer.save_model(str(folder / "adapter"))
     trainer.accelerator.wait_for_everyone()
-    if trainer.is_world_process_zero(): shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    if trainer.is_world_process_zero():
+        note_base(folder / "adapter", base)
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     trainable, total = trainer.model.get_nb_trainable_parameters()
     curve = [{"step": row["step"], "loss": round(float(row["loss"]), 4)}
              for row in trainer.state.log_history if "loss" in row]
@@ -246,7 +241,6 @@ def fit(base: str, examples: Sequence[Example], folder: Path, recipe: Recipe,
             "tokens": recipe.epochs * sum(trainer.order.lengths),
             "processes": trainer.accelerator.num_processes,
             "trainable_share": round(trainable / total, 4)}
-
 
 # %% ../nbs/32c_training.ipynb #9d05eb5c
 def train_lora(base: str, examples: Sequence[Example], folder: Path, recipe: Recipe,
@@ -289,13 +283,8 @@ def do_training_job(path: Path) -> None:
 def merge_adapter(base: str, adapter: Path, folder: Path) -> Path:
     """Write the base with the adapter merged into its weights, as safetensors with its tokenizer:
     what the inspector's LoRA is trained on (Eq. 5), and the fast way to generate on a CPU."""
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    model = PeftModel.from_pretrained(
-        AutoModelForCausalLM.from_pretrained(base, use_safetensors=True, dtype="auto"),
-        str(adapter)).merge_and_unload()
-    model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(base).save_pretrained(folder)
+    load_adapter(load_net(base, "auto"), adapter).merge_and_unload().save_pretrained(folder)
+    load_tokenizer(base).save_pretrained(folder)
     return folder
 
 # %% ../nbs/32c_training.ipynb #5cce8cb3
@@ -333,10 +322,9 @@ def training(
     """A training stage: examples that fit are trained on, the others go to the ledger; the adapter
     lies in `adapter/`."""
     def work(folder: Path) -> dict:
-        from transformers import AutoTokenizer
         given = list(records())
         examples = list(map(example, given))
-        fits = fitting(AutoTokenizer.from_pretrained(base), examples, recipe.max_length)
+        fits = fitting(load_tokenizer(base), examples, recipe.max_length)
         kept = [r for r, ok in zip(given, fits) if ok]
         drops = [Drop(stage=name, reason=f"longer than {recipe.max_length} tokens", raw=r.raw,
                       record=r) for r, ok in zip(given, fits) if not ok]

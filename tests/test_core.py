@@ -104,9 +104,32 @@ def test_a_large_seed_survives_parquet(tmp_path, seed):
     assert read_records(tmp_path / "a.parquet")[0].seed == seed
 
 
-def test_one_record_is_one_line_without_its_defaults(tmp_path):
-    write_records(tmp_path / "a.jsonl", (Record(text=t) for t in ("a\nb\u2028", "")))
-    assert (tmp_path / "a.jsonl").read_text(encoding="utf-8").split("\n") == ['{"text":"a\\nb\u2028"}', "{}", ""]
+BREAKS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"  # where str.splitlines breaks a line
+
+
+def test_a_line_has_every_field_and_no_bare_line_break(tmp_path):
+    records = [Record(text=f"a{mark}b", raw=mark * 2) for mark in BREAKS] + [Record(), Record(lang="zh", span=(0, 1), score=3)]
+    drops = [Drop(stage="s", reason=BREAKS, raw=BREAKS), Drop(stage="s", reason="r", record=records[0])]
+    write_records(tmp_path / "a.jsonl", iter(records))
+    write_drops(tmp_path / "d.jsonl", drops)
+    lines, ledger = ((tmp_path / name).read_text(encoding="utf-8").splitlines() for name in ("a.jsonl", "d.jsonl"))
+    assert {tuple(json.loads(line)) for line in lines} == {tuple(Record.model_fields)} and [Record.model_validate_json(line) for line in lines] == records
+    assert {tuple(json.loads(line)) for line in ledger} == {tuple(Drop.model_fields)} and [Drop.model_validate_json(line) for line in ledger] == drops
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
+def test_a_field_that_changes_late_loads_with_datasets(tmp_path, name):
+    import datasets
+    write_records(tmp_path / name, [Record(text="u" * 300)] * 400 + [Record(text="文", lang="zh", logic="l")])
+    kind = {"a.jsonl": ("json", {"chunksize": 10_000}), "a.parquet": ("parquet", {})}[name]
+    rows = datasets.load_dataset(kind[0], data_files=str(tmp_path / name), split="train", cache_dir=str(tmp_path / "cache"), **kind[1])
+    assert set(rows.column_names) == set(Record.model_fields) and (rows[0]["lang"], rows[-1]["lang"], rows[-1]["logic"]) == ("en", "zh", "l")
+
+
+def test_parquet_has_one_schema_whatever_is_empty(tmp_path):
+    import pyarrow.parquet
+    for name, record in (("a", Record()), ("b", Record(span=(0, 4), score=3, seed=2**62))): write_records(tmp_path / f"{name}.parquet", [record])
+    assert pyarrow.parquet.read_schema(tmp_path / "a.parquet") == pyarrow.parquet.read_schema(tmp_path / "b.parquet")
 
 
 def test_blank_lines_are_passed_over_and_counted(tmp_path):

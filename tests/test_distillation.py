@@ -566,6 +566,12 @@ def test_shares_and_agreement_follow_from_the_filled_sheets(tmp_path):
     assert both["answers"].tolist() == [60] * 3 and both["agreement"].tolist() == [25 / 30] * 3 and all(0.4 < k < 0.7 for k in both["kappa"])
 
 
+def test_no_cell_of_a_sheet_is_a_formula(tmp_path):
+    sheet = write_review([Record(text="+x", task="=t", question="@q", logic="=cmd|' /C calc'!A0", answer="-1")], tmp_path / "review.csv")
+    with sheet.open(encoding="utf-8-sig", newline="") as file: _, row = csv.reader(file)
+    assert row == ["0", "'=t", "en", "'+x", "'@q", "'=cmd|' /C calc'!A0", "-1", "", "", ""]
+
+
 def test_a_sheet_that_cannot_be_used_is_one_sentence(tmp_path):
     sheet = write_review(SAID, tmp_path / "review.csv", 5)
     with pytest.raises(UserError, match="is not filled in"): review(sheet)

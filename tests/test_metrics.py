@@ -2,6 +2,8 @@
 import json
 import random
 import sys
+import time
+import unicodedata
 
 import pytest
 from hypothesis import given
@@ -61,7 +63,7 @@ def test_pubmedqa_parity(shared, expected):
     predictions = load(shared / "golden" / expected["pubmedqa"]["preds"])
     outputs, items = [predictions[key] for key in labels], [{"references": [label]} for label in labels.values()]
     accuracy = mean(metrics.score("pubmedqa", outputs, items)["official"]) / 100
-    macro = metrics.macro_f1([metrics.verdict(output) for output in outputs], list(labels.values())) / 100
+    macro = metrics.macro_f1([metrics.first_verdict(output) for output in outputs], list(labels.values())) / 100
     assert f"Accuracy {accuracy:f}\nMacro-F1 {macro:f}" == expected["pubmedqa"]["expected"]
 
 
@@ -95,6 +97,19 @@ def test_the_official_reader_loses_english_targets(shared):
     ("Thinking steps:x and x and x", "Thinking steps:x and x and x", ""),
     (" \nThinking steps:x", "Thinking steps:x", ""),
     ("My Thinking steps: none", "My Thinking steps: none", "My Thinking steps: none"),
+    ("Thinking steps：看A。\nAnswer：B", "Thinking steps：看A。\nAnswer：B", "B"),
+    ("Thinking steps:x\n**Answer:** y", "** y", "y"),
+    ("Thinking steps:x\n**Answer**: y", "Thinking steps:x\n**Answer**: y", "y"),
+    ("Thinking steps:x\nfinal answer: y", "Thinking steps:x\nfinal answer: y", "y"),
+    ("Thinking steps:看。\n答案：甲", "Thinking steps:看。\n答案：甲", "甲"),
+    ("Thinking steps:看。\n最终答案是：甲", "Thinking steps:看。\n最终答案是：甲", "甲"),
+    ("Thinking steps：看", "Thinking steps：看", ""),
+    ("<think>Answer: a. No.</think>\nb", "a. No.</think>\nb", "b"),
+    ("Answer: a</think>Answer: b", "b", "b"),
+    ("a, says one</think>\nb", "a, says one</think>\nb", "b"),
+    ("<THINK>a</THINK>Answer: b<think>or c?</think>", "b<think>or c?</think>", "b"),
+    ("<think>Answer: a, or", "a, or", ""),
+    ("They gave no answer: it was late.", "They gave no answer: it was late.", "They gave no answer: it was late."),
 ])
 def test_answer_readers(output, official, corrected):
     assert metrics.last_answer(output) == official
@@ -124,11 +139,52 @@ def test_cmrc_counts_one_run_and_squad_any_words():
     assert metrics.span_f1("river Mito", ["Mito river"]) == 100
 
 
+@pytest.mark.parametrize("prediction, reference", [
+    (unicodedata.normalize("NFD", "café"), "café"), ("1990—1995", "1990-1995"), ("−5", "-5"), ("‘The Prelude’", "'The Prelude'"), ("don’t", "don't"), ("«Le Monde»", '"Le Monde"'), ("ＭＩＴＯ", "Mito"), ("ﬁsh", "fish"),
+    ("Mi\u200bto", "Mito"), ("２００８年", "2008年"), ('"北京"', "“北京”"), ("「北京」", "北京"), ("1990－1995年", "1990-1995年"), ("Mito River", "Mito\u00a0River"),
+])
+def test_what_a_reader_would_not_tell_apart_is_equal(prediction, reference):
+    assert metrics.span_f1(prediction, [reference]) == metrics.span_f1(reference, [prediction]) == 100
+    assert metrics.rouge_l(prediction, reference) == 100 or "-" in reference
+
+
+@pytest.mark.parametrize("text", ["Mito, the river (1,850 km) runs. It's long!", "米托河，全程：8.9公里；“该城”。", "Lumara-Veth 12%"])
+def test_ordinary_texts_keep_their_score(text):
+    for other in ("the Mito river", "米托河流经该城", text[3:]): assert metrics.span_f1(text, [other]) == (metrics.cmrc_f1 if any("\u4e00" <= c for c in other) else metrics.squad_f1)(text, [other])
+
+
 # ---- PubMedQA
 
 @pytest.mark.parametrize("text, reading", [("Yes.", "yes"), ("NO", "no"), ("unknown, noted", ""), ("", ""), ("Maybe no", "maybe")])
 def test_verdict(text, reading):
-    assert metrics.verdict(text) == reading
+    assert metrics.verdict(text) == metrics.first_verdict(text) == reading
+
+
+@pytest.mark.parametrize("text, official, corrected", [
+    ("The data show no harm, so the answer is yes.", "no", "yes"),
+    ("There is no doubt: yes", "no", "yes"),
+    ("Not maybe but no.", "maybe", "no"),
+    ("It is not a yes; no.", "yes", "no"),
+    ("I would not say maybe, rather than yes I say no", "maybe", "no"),
+    ("It isn't maybe: yes", "maybe", "yes"),
+    ("Yes. No harm was seen.", "yes", "yes"),
+    ("Yes, there is no doubt.", "yes", "yes"),
+    ("Yes, maybe by lowering the dose.", "yes", "yes"),
+    ("At first yes, but the answer is: no", "yes", "no"),
+    ("Maybe it helps. The answer to this question is **yes**.", "maybe", "yes"),
+    ("No, the drug had no effect.", "no", "no"),
+    ("No because it fails", "no", "no"),
+    ("No it does not", "no", "no"),
+    ("No significant difference was found.", "no", "no"),
+    ("There was no dropout.", "no", ""),
+    ("no change in women, so maybe", "no", "maybe"),
+    ("ｙｅｓ", "", "yes"),
+    ("(yes/no/maybe): no", "yes", "no"),
+    ("I cannot say yes; maybe", "yes", "maybe"),
+    ("**No**", "no", "no"),
+])
+def test_the_verdict_is_the_one_that_the_answer_gives(text, official, corrected):
+    assert (metrics.first_verdict(text), metrics.verdict(text)) == (official, corrected)
 
 
 def test_macro_f1_counts_an_unread_item_as_a_miss():
@@ -164,9 +220,38 @@ def test_official_choice_is_a_cascade(output, reading):
     ("应选珠江或长江", ""),
     ("Thinking steps:B", ""),
     ("", ""),
+    # in other clothes
+    ("b", "B"), ("b.", "B"), ("(d)", "D"), ("c) 珠江", "C"), ("Ｂ", "B"), ("（Ｂ）", "B"), ("【B】", "B"), ("**B**", "B"), ("a", "A"),
+    ("答案：ｂ", "B"), ("Answer: b", "B"), ("answer：b", "B"), ("The answer is b", "B"), ("the correct answer is (c).", "C"), ("选b", "B"), ("option d", "D"), ("选项ｃ", "C"),
+    ("Thinking steps:先看A，再看C。\nAnswer：B", "B"), ("<think>A? Answer: A</think>B", "B"), ("maybe A</think>C", "C"),
+    # a small letter is mostly a word
+    ("a river in China", ""), ("The answer is a river in China", ""), ("it is a large one", ""), ("vitamin c", ""), ("The answer is B-cell lymphoma", ""), ("vitamin B12", ""), ("d'accord", ""),
+    # what is rejected, and what is left
+    ("A and B are both wrong, choose C", "C"), ("A and B are both wrong, so it must be C.", "C"), ("A, B and D are incorrect; C remains", "C"), ("A、B都不对，选C", "C"), ("A和B均错误，应选D", "D"),
+    ("A is wrong. B is right.", "B"), ("B isn't correct, C is", "C"), ("A不正确，B正确", "B"), ("A项错误，B项正确。", "B"), ("A can be excluded, B is the correct answer", "B"), ("排除A和D，选B", "B"),
+    ("The answer is not A but B", "B"), ("答案不是A，而是B", "B"), ("不选A，选D", "D"), ("not A", ""), ("答案不是A", ""), ("B不对", ""), ("neither A nor B", ""), ("B rather than A", "B"), ("B, not A", "B"),
+    ("The answer is B, not A.", "B"), ("B。A不对。", "B"), ("Although B is tempting, C is correct", "C"), ("B是正确的", "B"), ("B对应的是黄河，D对。", "D"),
+    # what is stated goes before what follows
+    ("The answer is B. Note that A is a common distractor.", "B"), ("B is the answer; A is a distractor", "B"), ("我选B，因为A太长", "B"), ("正确答案应该为：C", "C"), ("正确选项为C，错误选项为A", "C"), ("答案是A。不对，答案是C。", "C"),
+    ("B is not only long but right, as against A; the answer: B", "B"), ("B不仅长，A也长", "B"),
+    # what is not clear
+    ("A or B", ""), ("B或C", ""), ("A and C", ""), ("选A或B", ""), ("The answer is A or B", ""), ("Both A and B are correct", ""), ("either B or D", ""),
 ])
 def test_choice_is_clear_or_empty(output, reading):
     assert metrics.choice(output, OPTIONS) == reading
+
+
+def test_other_letters_and_texts_of_options():
+    assert metrics.choice("The answer is E", OPTIONS | {"E": "海河"}) == "E" and metrics.choice("The answer is E", OPTIONS) == ""
+    assert metrics.choice("It is nitrogen.", {"A": "Oxygen", "B": "Nitrogen"}) == "B"
+    assert metrics.choice("caf\u00e9", {"A": "tea", "B": "cafe\u0301"}) == "B" and metrics.choice("B", {}) == "B"
+
+
+@pytest.mark.parametrize("unit", ["\n", "* ", "A, ", "answer ", "答案", "<think>", "no ", "not ", "选", "is wrong ", "Answer:"])
+def test_long_outputs_are_read_quickly(unit):
+    start, text = time.process_time(), unit * (50_000 // len(unit))
+    metrics.answer_text(text), metrics.verdict(text), metrics.choice(text, OPTIONS)
+    assert time.process_time() - start < 5
 
 
 def test_unreadable_choice_is_random_officially_and_wrong_when_corrected():

@@ -40,6 +40,23 @@ def test_what_is_pruned(run, which, left):
     with ReplyStore(run / "one/replies.jsonl").writing() as store: assert store.get("b") == (reply("said b", "length") if "b" in left else None)
 
 
+def test_replies_are_for_their_owner_alone(run):
+    store, mode = run / "one/replies.jsonl", lambda path: oct(path.stat().st_mode & 0o777)
+    assert {mode(path) for path in stores(run)} == {"0o600"}
+    prune_replies(run, model="other")
+    assert {mode(path) for path in stores(run)} == {"0o600"}
+    store.chmod(0o640)  # shared with a group on purpose
+    with ReplyStore(store).writing(): pass
+    prune_replies(run, cut_off=True)
+    assert mode(store) == "0o640"
+
+
+def test_an_exported_reply_is_one_line_for_every_reader(tmp_path):
+    with ReplyStore(tmp_path / "replies.jsonl").writing() as store: store.put("k", {"model": "m", "messages": []}, reply("a\u2028b\x85c\u2029d"))
+    export_replies(tmp_path, tmp_path / "out.jsonl")
+    assert [json.loads(line)["text"] for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()] == ["a\u2028b\x85c\u2029d"]
+
+
 def test_bad_input(run, tmp_path):
     with pytest.raises(UserError, match="Say which replies go"): prune_replies(run)
     with pytest.raises(UserError, match="holds no store of replies"): list_replies(tmp_path / "none")

@@ -1,4 +1,5 @@
 """A stage is done when its result is written, and the result is written last: what is skipped, what is done again, and what a kill leaves."""
+import csv
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ from aquilt.foundations.core import Drop, Record, UserError, write_text
 from aquilt.foundations.profiles import PROFILES, SMOKE
 from aquilt.foundations.prompt import FOLDER, template
 from aquilt.foundations.runs import (Run, Stage, do_all, environment, figures_dir, hand_over, ledger_table, locked, open_run, project_root, save_figure,
-                                     save_table, why_again)
+                                     save_table, sheet_cell, why_again)
 
 ROOT = Path(aquilt.__file__).parents[1]
 
@@ -389,6 +390,18 @@ def test_a_table_is_the_same_bytes_twice(run, tmp_path):
     lines = first["table_9.md"].decode().split("\n")
     assert lines[0] == "Profile smoke, n = 2." and lines[2:6] == ["| name | score | n |", "| --- | --- | --- |", '| a\\|b, "c" | 1.5 |  |', "| 城市 |  | 2.0 |"]
     assert json.loads(first["table_9.json"]) == {"caption": "Profile smoke, n = 2."}
+
+
+FORMULAS = ["=1+1", "=cmd|' /C calc'!A0", "+cmd|x", "-2+3+cmd|x", "@SUM(A1:A9)", " =1+1", "\t=1", "\r\n=1", "\n=1", "＝1", "－1+cmd", "-1 -2", "--1", "-inf", "+1(2)"]
+PLAIN = ["", "-", "-3", "-0.5", "+1.0", "-1,000.5", "-2e-05", "-12.5 %", "-12.5%", "-0.1 ± 0.02", "1-2", "a=b", "'=1", "§ 3 (-1)", "城市"]
+
+
+@pytest.mark.parametrize("cell", FORMULAS + PLAIN)
+def test_no_cell_of_a_table_is_a_formula(run, cell):
+    import pandas
+    assert sheet_cell(cell) == ("'" if cell in FORMULAS else "") + cell
+    with save_table(pandas.DataFrame([{"a": 1, cell: cell}]), run, "table_9", "c").open(encoding="utf-8", newline="") as file: names, values = csv.reader(file)
+    assert names[1] == values[1] == sheet_cell(cell)
 
 
 def test_a_figure_is_the_same_bytes_twice_and_is_closed(run, tmp_path):

@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['ENDS', 'BROKEN_OFF', 'request_body', 'request_bodies', 'forced_prefix', 'structured', 'request_forms', 'Reply',
-           'read_tokens', 'part_text', 'read_reply', 'no_answer', 'reply_cost', 'ReplyStore', 'stores', 'stored',
-           'stored_cost', 'finished', 'list_replies', 'export_replies', 'prune_replies']
+           'read_tokens', 'part_text', 'read_reply', 'no_answer', 'reply_cost', 'private', 'ReplyStore', 'stores',
+           'stored', 'stored_cost', 'finished', 'list_replies', 'export_replies', 'prune_replies']
 
 # %% ../../nbs/models/02b_replies.ipynb #b62ad09f
 import fcntl
 import json
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from ..foundations.core import UserError, first_error, text_hash, write_text
+from ..foundations.core import UserError, first_error, json_line, text_hash, write_text
 from .engines import Completion, Prompt, Sampling, Usage, derive_seed
 from .prices import Price, cost, price_of
 
@@ -135,6 +136,10 @@ def _stored_row(line: bytes, path: Path, number: int | str) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, RecursionError) as e:
         raise UserError(f"{path}, line {number}: not a stored reply ({e}). Delete the line; its request is sent again.") from e
 
+def private(path: str, flags: int) -> int:
+    "Open a file, as `open` asks its opener to; a new one may be read by its owner alone. Replies are paid for, and may quote a text that is nobody else's business."
+    return os.open(path, flags, 0o600)
+
 class ReplyStore:
     """Replies by request hash in an append-only file of JSON lines; `put` works inside `writing`, `get` also after it. `spent` is what they cost together, by the price sheet.
 
@@ -148,7 +153,7 @@ class ReplyStore:
         "Lock the file, index what is new in it and cut off a torn last line; raises UserError where another process is writing or a line is damaged."
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.file = self.path.open("a+b")
+            self.file = open(self.path, "a+b", opener=private)
         except OSError as e: raise UserError(f"Cannot write {self.path}: {e.strerror}. Choose a file that you may write to.") from e
         with self.file:
             try: fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -246,7 +251,7 @@ def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     number = 0
     def lines() -> Iterator[str]:
         nonlocal number
-        for number, row in enumerate(rows, 1): yield json.dumps(row, ensure_ascii=False) + "\n"
+        for number, row in enumerate(rows, 1): yield json_line(json.dumps(row, ensure_ascii=False))
     write_text(path, lines())
     return number
 

@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['STRING', 'SHORT', 'REMEDIES', 'read_config', 'model_context', 'cache_bytes', 'cpu_arguments', 'json_grammar',
-           'engine_arguments', 'check_arguments', 'load_fault', 'open_vllm', 'gpu', 'request', 'bare_shapes',
-           'VLLMEngine', 'open_engine', 'engine_for']
+           'engine_arguments', 'check_arguments', 'load_fault', 'stored_weights', 'open_vllm', 'gpu', 'request',
+           'bare_shapes', 'try_adapter', 'VLLMEngine', 'open_engine', 'engine_for']
 
 # %% ../../nbs/models/02aa_vllm.ipynb #b94e2c62
 import json
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,16 @@ from typing import Any
 from ..foundations.core import UserError
 from ..foundations.profiles import Profile, listed
 from .engines import (Completion, Engine, Prompt, Sampling, TransformersEngine,
-                                   adapter_name, cannot_load, check_adapter, choice_tokens, decode,
-                                   derive_seed, end_tokens, fitting_rows, layer_shapes, lora_room,
-                                   prepared)
+                                   adapter_name, cannot_load, check_adapter, check_finite,
+                                   choice_tokens, decode, derive_seed, end_tokens, fitting_rows,
+                                   layer_shapes, load_tokenizer, lora_room, prepared)
 
 # %% ../../nbs/models/02aa_vllm.ipynb #6ac445be
 def read_config(model: str | Path) -> Any:
     "The configuration of a model's language network. Raises UserError where it cannot be read."
     from transformers import AutoConfig
     try: return AutoConfig.from_pretrained(model, trust_remote_code=False).get_text_config()
-    except (OSError, ValueError) as e: raise cannot_load(model, e) from e
+    except Exception as e: raise cannot_load(model, e) from e  # a damaged file raises many kinds
 
 def model_context(config: Any, wanted: int) -> int:
     "The tokens of a text: as many as wanted, at most what the model has; 0: what the model has."
@@ -110,6 +110,14 @@ def load_fault(model: str, e: Exception) -> UserError:
     return UserError(f"vLLM cannot load the model {model}: {why[:300].rstrip('. ')}."
                      + (f" {remedy} (--set context=N, --engine-arg NAME=VALUE)." if remedy else ""))
 
+# %% ../../nbs/models/02aa_vllm.ipynb #92269a04
+def stored_weights(model: str | Path) -> Iterator[tuple[str, Any]]:
+    "The names and weights in a folder's safetensors, one at a time; none of a model on the hub."
+    from safetensors import safe_open
+    for file in sorted(Path(model).glob("*.safetensors")):
+        with safe_open(file, "pt") as weights:
+            for name in weights.keys(): yield name, weights.get_tensor(name)
+
 # %% ../../nbs/models/02aa_vllm.ipynb #e967fa93
 def open_vllm(model: str, context: int, arguments: dict[str, Any]) -> Any:
     """vLLM with these arguments, in this process, for texts of so many tokens.
@@ -125,11 +133,14 @@ def open_vllm(model: str, context: int, arguments: dict[str, Any]) -> Any:
     own = {"model", "enable_lora", "trust_remote_code"}
     check_arguments("vllm", arguments, [f.name for f in fields(EngineArgs) if f.name not in own])
     config = read_config(model)
+    load_tokenizer(model)
     arguments = {"max_model_len": model_context(config, context)} | arguments
     try:
+        check_finite(f"The model {model}", stored_weights(model), "copy its folder again.")
         if not gpu(): arguments = cpu_arguments(config, arguments["max_model_len"]) | arguments
         return LLM(model=model, enable_lora=True, trust_remote_code=False, **arguments)
-    except (OSError, RuntimeError, TypeError, ValueError) as e: raise load_fault(model, e) from e
+    except UserError: raise
+    except Exception as e: raise load_fault(model, e) from e  # a damaged file raises many kinds
 
 def gpu() -> bool:
     "Whether there is a GPU."
@@ -155,6 +166,12 @@ def bare_shapes(model: str | Path) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
         return layer_shapes(AutoModelForCausalLM.from_config(read_config(model)))
 
+# %% ../../nbs/models/02aa_vllm.ipynb #8af4702f
+def try_adapter(adapter: str | Path, model: str | Path) -> None:
+    "Raises UserError where this LoRA folder cannot be used on this model, before any work."
+    adapter_name(adapter)
+    check_adapter(adapter, bare_shapes(model), model=model)
+
 # %% ../../nbs/models/02aa_vllm.ipynb #4815c539
 class VLLMEngine:
     """A local model in vLLM, in this process; `arguments` go to `vllm.LLM`.
@@ -179,7 +196,7 @@ class VLLMEngine:
         if adapter is None: return None
         name = adapter_name(adapter)
         if name not in self._adapters:
-            check_adapter(adapter, self.shapes, self.rank)
+            check_adapter(adapter, self.shapes, self.rank, self.model)
             self._adapters[name] = len(self._adapters) + 1
         return LoRARequest(name, self._adapters[name], str(adapter))
 

@@ -22,7 +22,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from ..foundations.core import LANGS, Drop, Record, UserError, beside, check_output, read_lines, reconcile, whole_file
+from ..foundations.core import (LANGS, Drop, Record, UserError, beside, check_output, model_line,
+                                     parquet_schema, read_lines, reconcile, whole_file)
 from .documents import Document, blocks_of, normal, open_bytes, read_documents
 from .passages import LEADER, cut, token_counter
 
@@ -233,17 +234,16 @@ class Writer:
         if self.tabular:
             self.rows.append(record.model_dump())
             if len(self.rows) >= 1000: self._flush()
-        else: self.files[0].write(record.model_dump_json(exclude_defaults=True).encode() + b"\n")
+        else: self.files[0].write(model_line(record).encode())
 
     def drop(self, drop: Drop) -> None:
         self.reasons[drop.reason] += 1
-        self.files[1].write(drop.model_dump_json(exclude_defaults=True).encode() + b"\n")
+        self.files[1].write(model_line(drop).encode())
 
     def _flush(self) -> None:
         import pyarrow
         import pyarrow.parquet
-        kinds = {"span": pyarrow.list_(pyarrow.int64()), "score": pyarrow.int64(), "seed": pyarrow.int64()}
-        schema = pyarrow.schema([(name, kinds.get(name, pyarrow.string())) for name in Record.model_fields])
+        schema = parquet_schema()
         self.parquet = self.parquet or pyarrow.parquet.ParquetWriter(self.files[0], schema)
         self.parquet.write_table(pyarrow.Table.from_pylist([row | {"span": row["span"] and list(row["span"])} for row in self.rows], schema))
         self.rows = []
