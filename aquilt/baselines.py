@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
 
-from .distillation import (Teachers, ask_teacher, open_teacher, read_teacher,
+from .distillation import (Teachers, ask_teacher, further, further_pairs,
+                                 open_teacher, read_teacher,
                                  teacher_sampling, teacher_settings)
 from .foundations.core import Drop, Record, UserError, parted, write_json
 from .foundations.profiles import Profile
@@ -54,6 +55,7 @@ def ask_in_turns(teacher: Teachers, records: Sequence[Record], request: Callable
                                           teacher_sampling(p, seed + turn), stage):
             found = isinstance(outcome, Record)
             (told.kept if found else told.drops).append(outcome)
+            told.drops += further_pairs(outcome, keys, stage)
             model = (outcome if found else outcome.record).model
             told.used[model] = told.used.get(model, Usage()) + usage
     return told
@@ -105,7 +107,8 @@ def teacher_data(run: Run, benchmark: Benchmark, seed: int = 0, teacher: str = "
             return messages(f"general/{benchmark.name}", text=chosen[i].text)
         with open_teacher(run, folder / "replies.jsonl", teacher) as asked:
             told = ask_in_turns(asked, chosen, request, PAIR_KEYS, name, p, len(passages), seed)
-        counts = hand_over(folder, name, len(chosen), told.kept, told.drops)
+        entered = len(chosen) + further(told.drops)
+        counts = hand_over(folder, name, entered, told.kept, told.drops)
         return counts | {"bill": told.bill("w/ Unlabeled Data", benchmark.task)}
     return Stage(name, work, (f"domain/{benchmark.name}",),
                  teacher_settings(p, teacher) | {"samples": p.samples, "seed": seed})

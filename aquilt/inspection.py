@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .foundations.core import TASKS, Drop, Record, parted, text_hash
 from .corpus import associate
-from .distillation import open_teacher, read_pair, teacher_settings
+from .distillation import further_pairs, open_teacher, read_pair, teacher_settings
 from .models.engines import (Completion, Engine, Prompt, Sampling,
                                    generate_resumable)
 from .models.ray import spread_engine
@@ -34,7 +34,8 @@ def write_data(
     with_logic: bool = True,
 ) -> tuple[list[Record], list[Drop]]:
     """Question, logic and answer for each passage with its task (Eq. 6): readable records, and
-    ledger rows for the others. Completions are kept in the file `cache` as they come."""
+    ledger rows for the others and for what else a completion holds. Completions are kept in the
+    file `cache` as they come."""
     prompts = [Prompt(synthesis_prompt(r.text, r.task, r.lang, with_logic), prefix)
                for r, prefix in zip(passages, prefixes or [""] * len(passages))]
     completions = generate_resumable(engine, prompts, sampling, cache, adapter=adapter,
@@ -42,12 +43,13 @@ def write_data(
     outcomes = [_read(r.with_(model=str(engine.model).rsplit("/", 1)[-1], seed=sampling.seed,
                               prompt_hash=text_hash(p.content)), c, stage)
                 for r, p, c in zip(passages, prompts, completions)]
-    return parted(outcomes)
+    kept, drops = parted(outcomes)
+    return kept, drops + [d for r in kept for d in further_pairs(r, _keys(r.raw), stage)]
+
+def _keys(text: str) -> tuple[str, ...]: return QA_KEYS if '"thinking_steps"' in text else PAIR
 
 def _read(record: Record, completion: Completion, stage: str) -> Record | Drop:
-    return read_pair(
-        record, completion,
-        QA_KEYS if '"thinking_steps"' in completion.text else PAIR, stage)
+    return read_pair(record, completion, _keys(completion.text), stage)
 
 # %% ../nbs/33_inspection.ipynb #c2454595
 def read_score(record: Record, completion: Completion, stage: str) -> Record | Drop:

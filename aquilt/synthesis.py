@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from .distillation import further
 from .evaluation.metrics import first_verdict
 from .foundations.core import (LANGS, TASKS, Drop, Record, UserError, beside,
                                      check_output, read_drops, read_lines, read_records, writable)
@@ -155,7 +156,8 @@ def synthesis(run: Run, name: str, instructions: Instructions = no_instructions,
         kept, drops, told = inspected_data(engine, inspector, chosen, prefixes, p, caches,
                                            stage, variant, seed)
         kept, refused = refuse(kept, obeyed, stage)
-        return hand_over(folder, stage, len(chosen), kept, drops + refused) | told
+        entered = len(chosen) + further(drops)
+        return hand_over(folder, stage, entered, kept, drops + refused) | told
     settings = {name: getattr(p, name) for name in DECIDING} | obeyed | {"seed": seed}
     return Stage(stage, work, (text, *models), settings, spread=True)
 
@@ -198,7 +200,7 @@ def synthesize_file(file: str | Path, task: str, out: str | Path, lang: str = ""
             with writable(cache): cache.open("a").close()
         kept, drops, _ = inspected_data(engine, inspector, passages, (), run.profile, caches,
                                         "synthesize")
-        writer.entered = len(passages) + len(unusable)
+        writer.entered = len(passages) + len(unusable) + further(drops)
         for record in kept: writer.keep(record)
         for drop in unusable + drops: writer.drop(drop)
         return writer.counts("synthesize")

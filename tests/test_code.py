@@ -83,7 +83,7 @@ def work(folder): return cached(1) + half() + KINDS["first"](1)
 def test_variables_of_the_function_around_it_are_followed():
     record = Record(text="u")
     def work(folder): return parse_json_object(record.text, ("a",))
-    assert {"aquilt.foundations.core.Record", "aquilt.foundations.prompt.parse_json_object", "aquilt.foundations.prompt.first_object"} <= code_of(work).keys()
+    assert {"aquilt.foundations.core.Record", "aquilt.foundations.prompt.parse_json_object", "aquilt.foundations.prompt.parse_json_objects"} <= code_of(work).keys()
 
 
 def test_code_without_a_source_has_a_hash_all_the_same():

@@ -11,7 +11,8 @@ from aquilt.foundations.core import record_files, LANGS, TASKS, UserError
 
 EVERY = [(name, lang) for lang in LANGS for name in prompt.prompt_names(lang)]
 BENCHMARKS = ("squadqa", "pubmedqa", "ceval", "translation", "essayqa")
-written = st.text(min_size=1).filter(str.strip)  # a value that is not blank
+letters = st.characters(exclude_categories=["Cc", "Cs"], include_characters="\n\t")  # control characters are no text
+written = st.text(letters, min_size=1).filter(str.strip)  # a value that is not blank
 
 
 @pytest.mark.parametrize(("name", "lang"), EVERY)
@@ -138,7 +139,7 @@ def test_an_inspection_is_read_back(analysis, score):
     assert read["analysis_steps"] == analysis and prompt.parse_score(read["score"]) == score
 
 
-@given(st.text(), st.text(), written, written)
+@given(st.text(letters), st.text(letters), written, written)
 def test_a_forced_prefix_is_the_beginning_of_the_completion(instruction, rest, logic, answer):
     prefix, whole = prompt.forced_prefix(instruction), prompt.completion_json(instruction + rest, logic, answer)
     assert whole.startswith(prefix)
@@ -171,7 +172,7 @@ def test_any_reply_is_read_or_refused_with_a_reason(reply):
         ('{"a": ["x", "y"], "b": {"A": "p", "B": "q"}}', ("x\ny", "A: p\nB: q")),
         ('Fill {this} in:\n```json\n{"a": "x", "b": "1"}\n```', ("x", "1")),  # a brace before the fence
         ('{"a": "write ```json\\n{\\n```", "b": "1"}', ("write ```json\n{\n```", "1")),  # a fence inside a value
-        ('```json\n{"a": "so "x"", "b": "1"}\n```\n```json\n{"a": "2", "b": "2"}\n```', ('so "x"', "1")),  # only the first of two
+        ('```json\n{"a": "so "x"", "b": "1"}\n```\n```json\n{"a": "2", "b": "2"}\n```', ("2", "2")),  # the last of two
         ('```\n{"a": "x", "b": "1"', ("x", "1")),  # no end
     ],
 )
@@ -192,12 +193,12 @@ def test_both_spellings_of_the_thought_process_are_read():
         assert prompt.parse_json_object(reply, prompt.LOGIC_KEYS) == {"thought_process": "t"}
 
 
-@pytest.mark.parametrize(("value", "score"), [("1", 1), (" 3 ", 3), (5, 5), (4.0, 4), ("4.7", 4), ("4/5", 4), ("4分", 4), ("6", 5), ("100", 5), ("0", 1), ("-2", 1)])
-def test_scores_are_held_between_one_and_five(value, score):
+@pytest.mark.parametrize(("value", "score"), [("1", 1), (" 3 ", 3), (5, 5), (4.0, 4), ("4.7", 4), ("4/5", 4), ("4分", 4)])
+def test_scores_are_whole_numbers_from_one_to_five(value, score):
     assert prompt.parse_score(value) == score
 
 
-@pytest.mark.parametrize("value", ["", "good", "xxx", "four", None, "nan", "²"])
+@pytest.mark.parametrize("value", ["", "good", "xxx", "four", None, "nan", "²", "6", "100", "0", "-2"])
 def test_an_unreadable_score_is_an_error(value):
     with pytest.raises(ValueError, match="score"):
         prompt.parse_score(value)
