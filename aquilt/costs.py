@@ -119,19 +119,18 @@ def costs(run: Run, prices: Prices) -> "pandas.DataFrame":
 # %% ../nbs/42b_costs.ipynb #5c632175
 def cost_shares(table: "pandas.DataFrame") -> "pandas.DataFrame":
     """What AQuilt's data and training cost of what other sources' do: ours, and from the paper's
-    cells."""
+    cells; "missing" where the other source has no data or the paper no price."""
     import pandas
     rows = []
     for other in (BOTH, UNLABELED):
         both = [table[table["source"] == name].set_index(["base", "benchmark"])
                 for name in (AQUILT.name, other.name)]
         cells = both[0].index.intersection(both[1].index)
-        ours, paper = ((both[0].loc[cells, c].sum() / both[1].loc[cells, c].sum())
-                       for c in ("cost", "paper"))
-        data = both[0].loc[cells, "synthesis"].sum() / both[1].loc[cells, "synthesis"].sum()
+        sums = [t.loc[cells, ["cost", "paper", "synthesis"]].sum() for t in both]
+        cost, paper, data = (f"{ours / theirs:.1%}" if theirs else "missing"
+                             for ours, theirs in zip(*sums))
         rows.append({"AQuilt as a share of": other.name, "cells": len(cells),
-                     "data and training": f"{ours:.1%}", "data alone": f"{data:.1%}",
-                     "paper, from its cells": f"{paper:.1%}"})
+                     "data and training": cost, "data alone": data, "paper, from its cells": paper})
     return pandas.DataFrame(rows)
 
 # %% ../nbs/42b_costs.ipynb #a2e45eb9
