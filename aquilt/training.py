@@ -21,8 +21,8 @@ from pathlib import Path
 from .foundations.core import Drop, Record, UserError, text_hash, write_json, write_text
 from .foundations.launch import launch, tell_step
 from .foundations.profiles import Profile
-from .models.engines import (derive_seed, load_adapter, load_net, load_tokenizer, model_path,
-                                   note_base)
+from .models.engines import derive_seed, model_path
+from .models.weights import load_adapter, load_net, load_tokenizer, note_base
 from .foundations.prompt import completion_json, synthesis_prompt
 from .foundations.runs import Run, Stage, damaged, hand_over, model_hash, read_json
 

@@ -10,7 +10,8 @@ import pytest
 from aquilt import synthesis
 from aquilt.foundations.core import UserError
 from aquilt.foundations.profiles import get_profile
-from aquilt.models.engines import BASE, Prompt, Sampling, TransformersEngine, load_adapter, load_model, load_net, model_path, note_base
+from aquilt.models.engines import Prompt, Sampling, TransformersEngine, model_path
+from aquilt.models.weights import BASE, load_adapter, load_model, load_net, note_base
 from aquilt.models.vllm_engine import stored_weights, try_adapter
 from aquilt.training import load_base, merge_adapter
 from tiny_model import make_adapter, make_model

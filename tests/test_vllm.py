@@ -12,7 +12,8 @@ import pytest
 from aquilt.foundations.core import UserError
 from aquilt.foundations.profiles import PAPER, SMOKE
 from aquilt.models import engines, vllm_engine
-from aquilt.models.engines import Prompt, Sampling, TransformersEngine, lora_room, model_path, prepared
+from aquilt.models.engines import Prompt, Sampling, TransformersEngine, model_path, prepared
+from aquilt.models.weights import lora_room
 from aquilt.models.vllm_engine import VLLMEngine, engine_arguments, engine_for, json_grammar, open_engine
 from test_engines import FAULTS, GREEDY, PROMPTS, spoiled
 from tiny_model import make_adapter, make_model

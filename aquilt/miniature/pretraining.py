@@ -18,7 +18,7 @@ from pathlib import Path
 from ..foundations.core import UserError, try_output, write_text
 from .curriculum import (LEARNT, MARKS, Segment, chats, documents, draw_facts,
                                          exercising, passage)
-from ..models.engines import cannot_load
+from ..models.weights import cannot_load
 from .questions import ask, value
 
 # %% ../../nbs/miniature/03e_pretraining.ipynb #a040d804

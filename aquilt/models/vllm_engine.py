@@ -20,9 +20,10 @@ from typing import Any
 from ..foundations.core import UserError
 from ..foundations.profiles import Profile, listed
 from .engines import (Completion, Engine, Prompt, Sampling, TransformersEngine,
-                                   adapter_name, cannot_load, check_adapter, check_finite,
                                    choice_tokens, decode, derive_seed, end_tokens, fitting_rows,
-                                   layer_shapes, load_tokenizer, lora_room, prepared)
+                                   prepared)
+from .weights import (adapter_name, cannot_load, check_adapter, check_finite,
+                                   layer_shapes, load_tokenizer, lora_room)
 
 # %% ../../nbs/models/02aa_vllm.ipynb #6ac445be
 def read_config(model: str | Path) -> Any:
