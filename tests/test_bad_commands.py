@@ -29,6 +29,8 @@ SHEETS = {"cut": "[[price]", "text": "price = 5\n", "another name": '[[prices]]\
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     "A folder with one of each bad file."
+    from transformers.utils import logging
+    logging.get_logger()  # its stream is that of the first import, and a command's is closed afterwards
     folder = tmp_path_factory.mktemp("bad")
     (folder / "good.jsonl").write_text(json.dumps({"text": WORDS, "question": "Who is there?", "answer": "a man"}) + "\n")
     contents = {"empty.jsonl": b"", "binary.jsonl": b"\x00\x01\x02\xff" * 100, "wide.jsonl": WORDS.encode("utf-16"), "deep.jsonl": b"[" * 100_000, "list.jsonl": b"[1]\n[2]\n", "cut.jsonl": b'{"text": "a',
@@ -212,8 +214,8 @@ def test_an_unknown_profile(call, place, command, profile):
 # ---- numbers and names
 
 NUMBERS = [["corpus", "@good.jsonl", "--out", "out.jsonl", *more] for more in (["--tokens", "0"], ["--tokens", "x"], ["--tokens", "-5"], ["--overlap", "-1"], ["--overlap", "300"], ["--least", "-1"], ["--least", "x"], ["--near", "2"], ["--near", "-1"],
-           ["--near", "nan"], ["--near", "x"], ["--workers", "-1"], ["--workers", "x"], ["--column", "none"], ["--encoding", "klingon"], ["--lang", "klingon"], ["--lang", "EN"], ["--lang", "de"], ["--profile", "large"], ["--model", "none"], ["--unknown"])]
-NUMBERS += [["filter", "@good.jsonl", "out.jsonl", *more] for more in (["--lang", "EN"], ["--lang", "de"], ["--lang", "english"], ["--workers", "-1"], ["--seed", "x"], ["--unknown"], ["more"])]
+           ["--near", "nan"], ["--near", "x"], ["--workers", "-1"], ["--workers", "x"], ["--column", "none"], ["--encoding", "klingon"], ["--lang", "klingon"], ["--lang", "de"], ["--profile", "large"], ["--model", "none"], ["--unknown"])]
+NUMBERS += [["filter", "@good.jsonl", "out.jsonl", *more] for more in (["--lang", "de"], ["--lang", "english"], ["--workers", "-1"], ["--seed", "x"], ["--unknown"], ["more"])]
 NUMBERS += [["synthesize", "@good.jsonl", "--out", "out.jsonl", *more] for more in ([], ["--task", ""], ["--task", "closed_book"], ["--task", "single_choice", "--lang", "EN"], ["--task", "single_choice", "--lang", "de"], ["--task", "single_choice", "--engine-arg", "x", "--profile", "smoke"])]
 NUMBERS += [["reproduce", *more] for more in (["--only", "77"], ["--only", ""], ["--jobs", "0"], ["--jobs", "x"], ["--concurrency", "0"], ["--concurrency", "-1"], ["--timeout", "0"], ["--timeout", "nan"], ["--timeout", "inf"], ["--timeout", "-1"], ["--requests-per-minute", "0"],
             ["--requests-per-minute", "nan"], ["--tokens-per-minute", "-1"], ["--tokens-per-minute", "inf"], ["--budget", ""], ["--budget", "x"], ["--budget", "-1"], ["--budget", "nan"], ["--budget", "inf"], ["--refresh", "nothing"], ["--set", "teachers=nobody"],
