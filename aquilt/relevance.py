@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ROOM', 'ROWS', 'PERPLEXITIES', 'SEEDS', 'DRAWN', 'SHOWN', 'text_batches', 'token_limit', 'mean_states',
-           'open_embedder', 'embed', 'embedders', 'silhouettes', 'plane', 'planes', 'questions', 'placed', 'relevance',
-           'figure_4', 'relevance_table', 'variety']
+           'open_embedder', 'embed', 'embedders', 'silhouettes', 'plane', 'planes', 'asked_in', 'questions', 'placed',
+           'relevance', 'figure_4', 'relevance_table', 'variety']
 
 # %% ../nbs/52_relevance.ipynb #a3f66e11
 from collections import Counter
@@ -15,9 +15,10 @@ from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from .analysis import compared
-from .data_sources import AQUILT, UNLABELED, drawn, generated
+from .data_sources import AQUILT, UNLABELED, drawn, generated, lacking
 from .foundations.core import Record
 from .foundations.runs import Run, Stage
+from .foundations.scenes import Benchmark
 from .models.engines import carried_model, model_path
 
 if TYPE_CHECKING:
@@ -123,10 +124,15 @@ def planes(vectors: "numpy.ndarray", labels: Sequence[str]) -> dict[str, Any]:
 # %% ../nbs/52_relevance.ipynb #6bcefd76
 SHOWN = {"teacher": UNLABELED, "AQuilt": AQUILT}
 
+def asked_in(run: Run, name: str) -> list[Benchmark]:
+    "The domains on which a source has data."
+    return [b for b in compared(run) if not lacking(run, SHOWN[name], b)]
+
 def questions(run: Run, name: str) -> list[tuple[str, Record]]:
     "The questions of a source that are embedded, each with the name of its domain."
     n = run.profile.relevance_samples
-    return [(b.name, r) for b in compared(run) for r in drawn(generated(run, SHOWN[name], b), n)]
+    return [(b.name, r) for b in asked_in(run, name)
+            for r in drawn(generated(run, SHOWN[name], b), n)]
 
 def placed(run: Run, name: str, seed: int) -> dict[str, Any]:
     "Labels, picture and scores of a source's questions; without scores where there are too few."
@@ -143,7 +149,7 @@ def placed(run: Run, name: str, seed: int) -> dict[str, Any]:
 def relevance(run: Run, seed: int = 0) -> Stage:
     """Stage `relevance`: where the teacher's and AQuilt's questions of three domains lie in the
     embedding spaces."""
-    p, inputs = run.profile, [stage for source in SHOWN.values() for b in compared(run)
+    p, inputs = run.profile, [stage for name, source in SHOWN.items() for b in asked_in(run, name)
                               for stage in source.inputs(b)]
     def work(folder) -> dict:
         result = {name: placed(run, name, seed) for name in SHOWN}
