@@ -94,6 +94,7 @@ def test_refused_records_are_in_the_ledger_of_the_stage(tmp_path, monkeypatch):
         return kept, [*low, Drop(stage="s", reason="unreadable", raw="{")], {"scores": {}, "removed_up_to": 2}
     monkeypatch.setattr(page, "inspected_data", written)
     monkeypatch.setattr(page, "spread_engine", lambda *given: None, raising=False)
+    monkeypatch.setattr(page, "try_adapter", lambda *given: None)
     for name in ("synthesiser", "inspector"): done(run, Stage(name, lambda folder: {}))
     done(run, domain(run, suite(p)["pubmedqa"]))
     result = done(run, synthesis(run, "pubmedqa", rules=("unsure",)))
