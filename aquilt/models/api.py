@@ -27,61 +27,83 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+# %% ../../nbs/models/02c_api.ipynb #d87adf22
 from ..foundations.core import PASSING, UserError, causes
 from .engines import Completion, OnDemand, Prompt, Sampling, Usage
 from .prices import Price, price_of
-from .replies import BROKEN_OFF, ReplyStore, forced_prefix, no_answer, read_reply, read_tokens, reply_cost, request_bodies, request_forms
+from .replies import (BROKEN_OFF, ReplyStore, forced_prefix, no_answer, read_reply,
+                                   read_tokens, reply_cost, request_bodies, request_forms)
 
 # %% ../../nbs/models/02c_api.ipynb #aadfa17f
 NO_BALANCE = "insufficient_quota"  # by which OpenAI tells a used-up balance from its other 429s
-FATAL = {401: "refuses the key: correct the environment variable that api_key_env names", 402: "has no balance left for this key",
-         403: "does not allow this key to use this model", 404: "knows no such model or no such path: correct the model or base_url"}
+FATAL = {401: "refuses the key: correct the environment variable that api_key_env names",
+         402: "has no balance left for this key",
+         403: "does not allow this key to use this model",
+         404: "knows no such model or no such path: correct the model or base_url"}
 
 def worth_retrying(error: Exception) -> bool:
-    "Whether the same request may succeed a little later: connection and timeout errors, status 429 and 5xx, a body without a completion; not where the balance is used up."
+    """Whether the same request may succeed a little later: connection and timeout errors, status
+    429 and 5xx, a body without a completion; not where the balance is used up."""
     import openai
     if getattr(error, "code", None) == NO_BALANCE: return False
     if isinstance(error, NoCompletion): return error.status_code not in FATAL
     if isinstance(error, (openai.APIConnectionError, TimeoutError)): return True
-    return isinstance(error, openai.APIStatusError) and (error.status_code == 429 or error.status_code >= 500)
+    return (isinstance(error, openai.APIStatusError)
+            and (error.status_code == 429 or error.status_code >= 500))
 
+# %% ../../nbs/models/02c_api.ipynb #5bddce39
 def backoff_seconds(attempt: int) -> float:
-    "How long to wait after failed attempt number `attempt` (from 0): about 1, 2, 4 ... seconds, at most a minute."
+    """How long to wait after failed attempt number `attempt` (from 0): about 1, 2, 4 ... seconds,
+    at most a minute."""
     return min(60, 2 ** attempt) * random.uniform(0.5, 1)
 
 # %% ../../nbs/models/02c_api.ipynb #72166ac2
-KEEP_ALIVE = re.compile(rb"\A(?:\s*:[^\n]*\n)+")  # comments of an event stream, by which some servers keep a line open
+# comments of an event stream, by which some servers keep a line open
+KEEP_ALIVE = re.compile(rb"\A(?:\s*:[^\n]*\n)+")
 
 class NoCompletion(ValueError):
-    "A reply that came with status 200 and answers nothing. `raw` is what came; `status_code` and `code` are those of the error in it; `paid` is the reply where it was one and broken off."
+    """A reply that came with status 200 and answers nothing. `raw` is what came; `status_code` and
+    `code` are those of the error in it; `paid` is the reply where it was one and broken off."""
 
     def __init__(self, why: str, raw: str, error: Any = None, paid: Any = None):
         super().__init__(why)
-        self.raw, self.paid, self.code = raw, paid, error.get("code") if isinstance(error, dict) else None
+        self.raw, self.paid, self.code = (raw, paid,
+                                          error.get("code") if isinstance(error, dict) else None)
         self.status_code = int(self.code) if re.fullmatch(r"\d{3}", str(self.code)) else 200
 
 def error_in(reply: Any) -> Any:
     "The error that a reply reports, of its own or of its first choice; None where it reports none."
     choices = reply.get("choices") if isinstance(reply, dict) else None
-    told = [part.get("error") for part in (reply, *(choices if isinstance(choices, list) else ())[:1]) if isinstance(part, dict)]
+    told = [part.get("error")
+            for part in (reply, *(choices if isinstance(choices, list) else ())[:1])
+            if isinstance(part, dict)]
     return next(filter(None, told), None)
 
+# %% ../../nbs/models/02c_api.ipynb #d108e442
 def words_of(said: Any) -> str:
     "A server's error, or what it sent instead of one, on one line."
-    return " ".join(str(said.get("message", said) if isinstance(said, dict) else said).split()) or "it is blank"
+    return (" ".join(str(said.get("message", said) if isinstance(said, dict) else said).split())
+            or "it is blank")
 
 def check_completion(reply: Any, raw: str) -> None:
     "Raises NoCompletion where a reply is no chat completion, or was broken off."
     error = error_in(reply)
     try: ended = read_reply(reply).finish_reason
-    except ValueError: raise NoCompletion(f"is not a chat completion: {words_of(error or raw)}", raw, error) from None
-    if ended in BROKEN_OFF: raise NoCompletion(no_answer(reply) + (f": {words_of(error)}" if error else ""), raw, error, reply)
+    except ValueError:
+        raise NoCompletion(f"is not a chat completion: {words_of(error or raw)}",
+                           raw, error) from None
+    if ended in BROKEN_OFF:
+        raise NoCompletion(no_answer(reply) + (f": {words_of(error)}" if error else ""),
+                           raw, error, reply)
 
+# %% ../../nbs/models/02c_api.ipynb #09d634c1
 def completion_in(body: bytes) -> Any:
-    "The chat completion in a server's answer, as JSON. Raises NoCompletion where there is none, or where it was broken off."
+    """The chat completion in a server's answer, as JSON. Raises NoCompletion where there is none,
+    or where it was broken off."""
     raw = body.decode("utf-8", "replace")
     try: reply = json.loads(KEEP_ALIVE.sub(b"", body))
-    except (ValueError, RecursionError): raise NoCompletion(f"is not a chat completion: {words_of(raw)}", raw) from None
+    except (ValueError, RecursionError):
+        raise NoCompletion(f"is not a chat completion: {words_of(raw)}", raw) from None
     check_completion(reply, raw)
     return reply
 
@@ -91,19 +113,27 @@ APART = 0.002  # seconds: the most that two requests are kept apart where no lim
 class Ended(Exception):
     "The call is ending: no further request is sent."
 
+# %% ../../nbs/models/02c_api.ipynb #c375bf5a
 class Pace:
-    """When the next request may start: at most `limit` under way, which a busy server halves and a round of answers raises by one up to `most`;
-    some time after the one before; and, where given, so many requests and tokens a minute. After `stop`, none starts."""
+    """When the next request may start: at most `limit` under way, which a busy server halves and a
+    round of answers raises by one up to `most`; some time after the one before; and, where given,
+    so many requests and tokens a minute. After `stop`, none starts."""
 
     def __init__(self, most: int, requests_per_minute: float = 0, tokens_per_minute: float = 0):
-        self.most, self.limit, self.under_way, self.answers, self.free = most, most, 0, 0, asyncio.Condition()
-        self.gap, self.rate = 60 / requests_per_minute if requests_per_minute else 0.0, tokens_per_minute / 60
-        self.next, self.until, self.tokens, self.filled = 0.0, 0.0, tokens_per_minute / 60, 0.0  # a second's tokens to begin with
-        self.between, self.ended = APART, 0.0  # seconds from one answer to the next, in the mean of a round or so
-        self.heard, self.over = False, asyncio.Event()  # whether the server ever answered; whether the call is ending
+        (self.most, self.limit, self.under_way, self.answers,
+         self.free) = most, most, 0, 0, asyncio.Condition()
+        self.gap, self.rate = (60 / requests_per_minute if requests_per_minute else 0.0,
+                               tokens_per_minute / 60)
+        # a second's tokens to begin with
+        self.next, self.until, self.tokens, self.filled = 0.0, 0.0, tokens_per_minute / 60, 0.0
+        # seconds from one answer to the next, in the mean of a round or so
+        self.between, self.ended = APART, 0.0
+        # whether the server ever answered; whether the call is ending
+        self.heard, self.over = False, asyncio.Event()
 
     async def start(self) -> None:
-        "Wait for a place, for the end of a pause, and for the limits of the minute. Raises Ended where the call ends meanwhile."
+        """Wait for a place, for the end of a pause, and for the limits of the minute. Raises Ended
+        where the call ends meanwhile."""
         async with self.free:
             await self.free.wait_for(lambda: self.under_way < self.limit or self.over.is_set())
             self.under_way += 1
@@ -129,19 +159,23 @@ class Pace:
 
     def _tokens_missing(self, now: float) -> float:
         if not self.rate: return 0.0
-        self.tokens, self.filled = min(60 * self.rate, self.tokens + (now - (self.filled or now)) * self.rate), now
+        self.tokens, self.filled = min(60 * self.rate, self.tokens + (
+            now - (self.filled or now)) * self.rate), now
         return -self.tokens / self.rate
 
     async def end(self, tokens: int = 0, busy: float | None = None) -> None:
-        "A request is over: it used so many tokens, or the server was busy and wants a pause of so many seconds."
+        """A request is over: it used so many tokens, or the server was busy and wants a pause of so
+        many seconds."""
         now = asyncio.get_running_loop().time()
         self.between += (now - (self.ended or now) - self.between) / self.most
         self.tokens, self.ended = self.tokens - tokens, now
         if busy is None:
             self.answers += 1
-            if self.answers >= self.limit: self.limit, self.answers = min(self.most, self.limit + 1), 0
+            if self.answers >= self.limit:
+                self.limit, self.answers = min(self.most, self.limit + 1), 0
         else:
-            if now >= self.until: self.limit, self.answers = max(1, self.limit // 2), 0  # once for all that were refused together
+            # once for all that were refused together
+            if now >= self.until: self.limit, self.answers = max(1, self.limit // 2), 0
             self.until = max(self.until, now + busy)
         async with self.free:
             self.under_way -= 1
@@ -149,32 +183,45 @@ class Pace:
 
 # %% ../../nbs/models/02c_api.ipynb #2b0c0b04
 def retry_after(error: Exception) -> float | None:
-    "How many seconds a refusal asks to wait, by its header Retry-After (a number, or a date of HTTP), at most ten minutes; None where it asks for nothing that can be read."
+    """How many seconds a refusal asks to wait, by its header Retry-After (a number, or a date of
+    HTTP), at most ten minutes; None where it asks for nothing that can be read."""
     said = getattr(getattr(error, "response", None), "headers", {}).get("retry-after", "")
-    try: seconds = float(said) if re.fullmatch(r"\d+(\.\d+)?", said) else (parsedate_to_datetime(said) - datetime.now(timezone.utc)).total_seconds()
+    try:
+        seconds = (float(said) if re.fullmatch(r"\d+(\.\d+)?", said)
+                   else (parsedate_to_datetime(said) - datetime.now(timezone.utc)).total_seconds())
     except (TypeError, ValueError): return None
     return min(600.0, max(0.0, seconds))
 
 # %% ../../nbs/models/02c_api.ipynb #f484c781
-async def ask(client: Any, body: dict[str, Any], retries: int, timeout: float, pace: Pace, keep: Callable[[Any], None]) -> Any:
-    """Send a request until it is answered, at most `retries` times again, three where the server was never heard of; the reply as JSON. What the server broke off is kept, since it may be paid for.
+async def ask(client: Any, body: dict[str, Any], retries: int, timeout: float, pace: Pace,
+              keep: Callable[[Any], None]) -> Any:
+    """Send a request until it is answered, at most `retries` times again, three where the server
+    was never heard of; the reply as JSON. What the server broke off is kept, since it may be paid
+    for.
 
-    Raises the last error: the openai package's, TimeoutError after `timeout` seconds, or NoCompletion; Ended where the call ends while it waits."""
+    Raises the last error: the openai package's, TimeoutError after `timeout` seconds, or
+    NoCompletion; Ended where the call ends while it waits."""
     for attempt in range(retries + 1):
         reply, error, wait = await _try(client, body, timeout, pace, backoff_seconds(attempt))
         if error is None: return reply
         if isinstance(error, NoCompletion) and error.paid: keep(error.paid)
-        if attempt >= (retries if pace.heard else min(retries, 3)) or not worth_retrying(error): raise error
+        if (attempt >= (retries if pace.heard else min(retries, 3))
+                or not worth_retrying(error)):
+            raise error
         await pace.wait(wait)
 
-async def _try(client: Any, body: dict[str, Any], timeout: float, pace: Pace, wait: float) -> tuple[Any, Exception | None, float]:
+# %% ../../nbs/models/02c_api.ipynb #e397695e
+async def _try(client: Any, body: dict[str, Any], timeout: float, pace: Pace,
+               wait: float) -> tuple[Any, Exception | None, float]:
     "One try at the pace's time: the reply, or the error and how long to wait."
     import openai
     used, busy, error, reply = 0, None, None, None
     await pace.start()
     try:
-        async with asyncio.timeout(timeout):  # the package's own limit is for a pause, and a reply may drip for ever
-            # the address itself: `chat.completions.create` looks up the type of every field of every message, and a path would be joined to base_url each time
+        # the package's own limit is for a pause, and a reply may drip for ever
+        async with asyncio.timeout(timeout):
+            # the address itself: `chat.completions.create` looks up the type of every field of
+            # every message, and a path would be joined to base_url each time
             sent = await client.post(f"{client.base_url}chat/completions", cast_to=bytes, body=body)
         pace.heard = True
         reply = completion_in(sent)
@@ -190,18 +237,26 @@ async def _try(client: Any, body: dict[str, Any], timeout: float, pace: Pace, wa
 
 # %% ../../nbs/models/02c_api.ipynb #3a30afa7
 def explain(error: Exception, server: str) -> tuple[str, bool]:
-    "What went wrong with a request to `server`, in one sentence, and whether it ends the whole call."
+    """What went wrong with a request to `server`, in one sentence, and whether it ends the whole
+    call."""
     import openai
-    status, no_balance = getattr(error, "status_code", None), getattr(error, "code", None) == NO_BALANCE
-    if isinstance(error, TimeoutError): return f"{server} did not answer in time: --timeout gives it more.", False
-    if status in FATAL or no_balance: return f"{server} {FATAL[402 if no_balance else status]} (status {status}).", True
+    status, no_balance = (getattr(error, "status_code", None),
+                          getattr(error, "code", None) == NO_BALANCE)
+    if isinstance(error, TimeoutError):
+        return f"{server} did not answer in time: --timeout gives it more.", False
+    if status in FATAL or no_balance:
+        return f"{server} {FATAL[402 if no_balance else status]} (status {status}).", True
     if isinstance(error, openai.APIConnectionError):
         names, words = causes(error)
-        if "TimeoutError" in names: return f"{server} did not answer in time: --timeout gives it more.", False  # an APITimeoutError can be a refused connection, too
-        if names & {"SSLError", "SSLCertVerificationError"} or "CERTIFICATE_VERIFY_FAILED" in words:
-            return f"{server} shows a certificate that is not trusted: correct base_url, or name the file of its authority in SSL_CERT_FILE.", True
+        if "TimeoutError" in names:  # an APITimeoutError can be a refused connection, too
+            return f"{server} did not answer in time: --timeout gives it more.", False
+        if (names & {"SSLError", "SSLCertVerificationError"}
+                or "CERTIFICATE_VERIFY_FAILED" in words):
+            return (f"{server} shows a certificate that is not trusted: correct base_url, or name "
+                    "the file of its authority in SSL_CERT_FILE."), True
         return f"{server} cannot be reached: start it, or correct base_url.", True
-    if isinstance(error, NoCompletion): return f"The reply of {server} {str(error).rstrip('.')}.", False
+    if isinstance(error, NoCompletion):
+        return f"The reply of {server} {str(error).rstrip('.')}.", False
     said = error.body.get("message", error.body) if isinstance(error.body, dict) else error.body
     return f"{server} answered with status {status}: {' '.join(str(said).split())}", False
 
@@ -209,19 +264,26 @@ def explain(error: Exception, server: str) -> tuple[str, bool]:
 def is_local(base_url: str) -> bool:
     "Whether an address is on this machine; raises UserError where it is no http address."
     parts = urlsplit(base_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname: raise UserError(f"base_url {base_url!r} is no address: it looks like https://api.deepseek.com/v1.")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UserError(f"base_url {base_url!r} is no address: it looks like "
+                        "https://api.deepseek.com/v1.")
     return parts.hostname in ("localhost", "127.0.0.1", "::1")
 
 def read_key(api_key_env: str, base_url: str) -> str:
-    "The key for a server; raises UserError where there is none and the server is not on this machine."
+    """The key for a server; raises UserError where there is none and the server is not on this
+    machine."""
     key, local = os.environ.get(api_key_env, "").strip(), is_local(base_url)
-    if not (key.isascii() and key.isprintable()): raise UserError(f"The environment variable {api_key_env} holds something that cannot be a key: copy the key again.")
+    if not (key.isascii() and key.isprintable()):
+        raise UserError(f"The environment variable {api_key_env} holds something that cannot be a "
+                        "key: copy the key again.")
     if key or local: return key or "no-key"
-    raise UserError(f"The environment variable {api_key_env} is not set: put the key for {base_url} in it, or name another variable in api_key_env.")
+    raise UserError(f"The environment variable {api_key_env} is not set: put the key for "
+                    f"{base_url} in it, or name another variable in api_key_env.")
 
 # %% ../../nbs/models/02c_api.ipynb #77d05013
 def run_async(work: Coroutine) -> Any:
-    "Run a coroutine to its end in a thread of its own, whether or not an event loop is already running here."
+    """Run a coroutine to its end in a thread of its own, whether or not an event loop is already
+    running here."""
     started = []
 
     async def main() -> Any:
@@ -236,40 +298,61 @@ def run_async(work: Coroutine) -> Any:
             raise
 
 # %% ../../nbs/models/02c_api.ipynb #dc5f4f5b
-SCHEMA = re.compile("response_format|json_schema")  # what a server complains of that takes no schema
-IN_A_ROW = 100  # so many failures without an answer between them end a call: more of them would tell nothing new
+# what a server complains of that takes no schema
+SCHEMA = re.compile("response_format|json_schema")
+# so many failures without an answer between them end a call: more of them would tell nothing new
+IN_A_ROW = 100
 
 def refused_parameter(error: Exception, body: dict[str, Any]) -> str:
-    "The parameter of a request that a server refuses and that can go or be renamed, or nothing: a schema, or one that OpenAI's API calls unsupported for the model."
+    """The parameter of a request that a server refuses and that can go or be renamed, or nothing: a
+    schema, or one that OpenAI's API calls unsupported for the model."""
     if "response_format" in body and SCHEMA.search(str(error)): return "response_format"
     name = getattr(error, "param", None)
-    return name if isinstance(name, str) and name in body and name in {f.name for f in fields(Sampling)} and str(getattr(error, "code", "")).startswith("unsupported") else ""
+    return (name if isinstance(name, str) and name in body
+            and name in {f.name for f in fields(Sampling)}
+            and str(getattr(error, "code", "")).startswith("unsupported") else "")
 
+# %% ../../nbs/models/02c_api.ipynb #15a47b38
 def raw_reply(error: Exception) -> str:
     "What came from a server instead of a chat completion, as text."
-    return error.raw if isinstance(error, NoCompletion) else getattr(getattr(error, "response", None), "text", "")
+    return (error.raw if isinstance(error, NoCompletion)
+            else getattr(getattr(error, "response", None), "text", ""))
 
 def without(body: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
     "A request without these parameters; `max_tokens` goes by its newer name."
     kept = {name: value for name, value in body.items() if name not in names}
-    return kept | {"max_completion_tokens": body["max_tokens"]} if "max_tokens" in body and "max_tokens" in names else kept
+    return (kept | {"max_completion_tokens": body["max_tokens"]}
+            if "max_tokens" in body and "max_tokens" in names else kept)
 
+# %% ../../nbs/models/02c_api.ipynb #ef6ba561
 class APIEngine:
-    """A model behind an OpenAI-compatible server. With a file for `replies`, a request that was answered once is never sent again.
+    """A model behind an OpenAI-compatible server. With a file for `replies`, a request that was
+    answered once is never sent again.
 
-    With a `budget`, no request is sent once the replies in the file and what was `spent` elsewhere have cost as much, by the price sheet `prices` and the package's own."""
+    With a `budget`, no request is sent once the replies in the file and what was `spent` elsewhere
+    have cost as much, by the price sheet `prices` and the package's own."""
 
-    def __init__(self, model: str, base_url: str, api_key_env: str = "OPENAI_API_KEY", concurrency: int = 64, timeout: float = 600, retries: int = 8,
-                 requests_per_minute: float = 0, tokens_per_minute: float = 0, replies: str | Path | None = None, prices: tuple[Price, ...] = (), budget: Decimal | None = None, spent: Decimal = Decimal(0)):
-        if concurrency < 1: raise UserError(f"concurrency is {concurrency}: give the number of requests under way at once, 1 or more.")
+    def __init__(self, model: str, base_url: str, api_key_env: str = "OPENAI_API_KEY",
+                 concurrency: int = 64, timeout: float = 600, retries: int = 8,
+                 requests_per_minute: float = 0, tokens_per_minute: float = 0,
+                 replies: str | Path | None = None, prices: tuple[Price, ...] = (),
+                 budget: Decimal | None = None, spent: Decimal = Decimal(0)):
+        if concurrency < 1:
+            raise UserError(f"concurrency is {concurrency}: give the number of requests under way "
+                            "at once, 1 or more.")
         self.model, self.base_url, self.api_key_env = model, base_url, api_key_env
         self.concurrency, self.timeout, self.retries = concurrency, timeout, retries
         self.requests_per_minute, self.tokens_per_minute = requests_per_minute, tokens_per_minute
-        self.refused, self.failed, self.answered = set(), 0, False  # parameters that the server does not take; failures since its last answer; whether there was one
+        # parameters that the server does not take; failures since its last answer;
+        # whether there was one
+        self.refused, self.failed, self.answered = set(), 0, False
         self.prices, self.budget, self.spent = prices, budget, spent
         self.store = ReplyStore(replies, prices) if replies else None
-        if budget is not None and not self.store: raise UserError("A budget needs a file of replies, by which what was spent is known.")
-        if budget is not None and not price_of(model, None, prices): raise UserError(f"There is no price for {model}, so a budget cannot be kept: write one into a price sheet and name it with --prices.")
+        if budget is not None and not self.store:
+            raise UserError("A budget needs a file of replies, by which what was spent is known.")
+        if budget is not None and not price_of(model, None, prices):
+            raise UserError(f"There is no price for {model}, so a budget cannot be kept: write one "
+                            "into a price sheet and name it with --prices.")
         read_key(api_key_env, base_url)  # to hear of a missing key now, not at the first request
 
     def __repr__(self) -> str: return f"APIEngine({self.model!r}, {self.base_url!r})"
@@ -278,36 +361,49 @@ class APIEngine:
         import openai
         # a proxy named in the environment cannot lead to a server on this machine
         http = openai.DefaultAioHttpClient(trust_env=not is_local(self.base_url))
-        return openai.AsyncOpenAI(base_url=self.base_url, api_key=read_key(self.api_key_env, self.base_url), timeout=openai.Timeout(self.timeout, connect=min(10.0, self.timeout)), max_retries=0, http_client=http)
+        return openai.AsyncOpenAI(
+            base_url=self.base_url, api_key=read_key(self.api_key_env, self.base_url),
+            timeout=openai.Timeout(self.timeout, connect=min(10.0, self.timeout)),
+            max_retries=0, http_client=http)
 
     def without_key(self, client: Any, words: str) -> str:
         "A server's words, which some servers repeat the key in."
         return words.replace(client.api_key, "***")
 
     def short(self, client: Any, words: str) -> str:
-        "A server's words as part of a sentence: without the key, and cut, since some servers answer with a whole page."
+        """A server's words as part of a sentence: without the key, and cut, since some servers
+        answer with a whole page."""
         return self.without_key(client, words)[:500]
 
     def over_budget(self, left: int, total: int) -> UserError:
         "The error of a call whose budget is spent before `left` of its requests."
-        return UserError(f"The budget of {self.budget} is spent, or not enough for one more request ({self.spent + self.store.spent:.4f} is spent): {total - left} of {total} requests are answered and kept. To go on, repeat the command with a larger --budget.")
+        return UserError(f"The budget of {self.budget} is spent, or not enough for one more "
+                         f"request ({self.spent + self.store.spent:.4f} is spent): {total - left} "
+                         f"of {total} requests are answered and kept. To go on, repeat the command "
+                         "with a larger --budget.")
 
     def _used(self, model: str, replies: Iterable[Any]) -> Usage:
         "What replies used and cost together."
-        return sum((replace(read_tokens(reply), cost=float(reply_cost(model, reply, self.prices))) for reply in replies), Usage())
+        return sum((replace(read_tokens(reply), cost=float(reply_cost(model, reply, self.prices)))
+                    for reply in replies), Usage())
 
     def _read(self, model: str, reply: Any, prefix: str, before: Sequence[Any] = ()) -> Completion:
         "The completion in a reply, with the usage of the empty ones `before` it."
         said = read_reply(reply, prefix)
-        error = "" if said.finish_reason in ("stop", "length") else f"{self.base_url} (model {model}) ended its reply for a reason of its own: {said.finish_reason}"
-        return Completion(said.text, "error" if error else said.finish_reason, self._used(model, (reply, *before)), error)
+        error = ("" if said.finish_reason in ("stop", "length")
+                 else f"{self.base_url} (model {model}) ended its reply for a reason of its own: "
+                      f"{said.finish_reason}")
+        return Completion(said.text, "error" if error else said.finish_reason,
+                          self._used(model, (reply, *before)), error)
 
     def _stored(self, key: str, model: str, prefix: str = "") -> Completion:
         "The completion of a request that is answered in the store."
         return self._read(model, self.store.get(key), prefix, self.store.in_vain.get(key, ()))
 
-    async def _answer(self, client: Any, forms: dict[str, dict[str, Any]], pace: Pace, before: tuple = ()) -> Completion | str | None:
-        "The completion of a request in its forms, or the key under which its reply is in the store, or None where the budget is spent; `before` are the empty replies of this call."
+    async def _answer(self, client: Any, forms: dict[str, dict[str, Any]], pace: Pace,
+                      before: tuple = ()) -> Completion | str | None:
+        """The completion of a request in its forms, or the key under which its reply is in the
+        store, or None where the budget is spent; `before` are the empty replies of this call."""
         import openai
         if self.store and (stored := next((key for key in forms if key in self.store.places), "")):
             self.failed = 0
@@ -320,36 +416,55 @@ class APIEngine:
         except (openai.APIError, TimeoutError, NoCompletion) as e: error = e
         else:
             keep(reply)
-            if not no_answer(reply): return key if self.store else self._read(body["model"], reply, forced_prefix(asked), before)
+            if not no_answer(reply):
+                return (key if self.store
+                        else self._read(body["model"], reply, forced_prefix(asked), before))
             if not before: return await self._answer(client, forms, pace, (reply,))
-            error, before = NoCompletion("is empty, also when it was asked for once more", json.dumps(reply, ensure_ascii=False)), (*before, reply)
+            error, before = NoCompletion("is empty, also when it was asked for once more",
+                                         json.dumps(reply, ensure_ascii=False)), (*before, reply)
         if isinstance(error, openai.BadRequestError) and (name := refused_parameter(error, body)):
-            if name not in self.refused: warnings.warn(f"{self.base_url} (model {self.model}) does not take {name}: its requests go without it from now on{', as max_completion_tokens' if name == 'max_tokens' else ''}.")
+            if name not in self.refused:
+                warnings.warn(f"{self.base_url} (model {self.model}) does not take {name}: its "
+                              "requests go without it from now on"
+                              f"{', as max_completion_tokens' if name == 'max_tokens' else ''}.")
             self.refused.add(name)
             return await self._answer(client, forms, pace, before)
-        return self._failure(client, error, self._used(body["model"], self.store.in_vain.get(key, ()) if self.store else before))
+        return self._failure(client, error, self._used(
+            body["model"], self.store.in_vain.get(key, ()) if self.store else before))
 
     def _keep(self, key: str, body: dict[str, Any], reply: Any) -> None:
-        "Store a reply by the key of the request as it was asked for, whatever the server refused of it."
+        """Store a reply by the key of the request as it was asked for, whatever the server refused
+        of it."""
         if self.store: self.store.put(key, body, reply)
         if no_answer(reply): return
         self.failed, self.answered, used = 0, True, read_tokens(reply)
         if self.budget is not None and not used.prompt_tokens + used.completion_tokens:
-            raise UserError(f"{self.base_url} (model {self.model}) does not report what its replies used, so a budget cannot be kept: repeat the command without --budget.")
+            raise UserError(f"{self.base_url} (model {self.model}) does not report what its "
+                            "replies used, so a budget cannot be kept: repeat the command "
+                            "without --budget.")
 
     def _failure(self, client: Any, error: Exception, used: Usage) -> Completion:
-        "The completion of a request that failed. Raises UserError where the failure ends the call."
+        """The completion of a request that failed. Raises UserError where the failure ends the
+        call."""
         sentence, fatal = explain(error, f"{self.base_url} (model {self.model})")
         sentence, self.failed = self.short(client, sentence), self.failed + 1
         if fatal: raise UserError(sentence)
         if self.failed >= IN_A_ROW and (worth_retrying(error) or not self.answered):
-            raise UserError(f"{self.failed} requests in a row failed, the last so: {sentence.rstrip('. ')}. Correct that, or wait; what was answered is kept, and the same command goes on.")
-        return Completion(self.without_key(client, raw_reply(error)), "error", used, (PASSING if worth_retrying(error) else "") + sentence)
+            raise UserError(f"{self.failed} requests in a row failed, the last so: "
+                            f"{sentence.rstrip('. ')}. Correct that, or wait; what was answered is "
+                            "kept, and the same command goes on.")
+        return Completion(self.without_key(client, raw_reply(error)), "error", used,
+                          (PASSING if worth_retrying(error) else "") + sentence)
 
-    async def _answer_all(self, model: str, prompts: Sequence[Prompt], sampling: Sampling, bar: Any, keys: Sequence[str]) -> tuple[list[Completion | str], dict[int, str]]:
-        "For each prompt its completion or the key of its reply; and the prefixes of those that have one."
-        done, prefixes, errors, line = [None] * len(prompts), {}, [], enumerate(request_bodies(model, prompts, sampling))
-        pace, self.failed, self.answered = Pace(self.concurrency, self.requests_per_minute, self.tokens_per_minute), 0, bool(self.store and self.store.places)
+    async def _answer_all(self, model: str, prompts: Sequence[Prompt], sampling: Sampling, bar: Any,
+                          keys: Sequence[str]) -> tuple[list[Completion | str], dict[int, str]]:
+        """For each prompt its completion or the key of its reply; and the prefixes of those that
+        have one."""
+        done, prefixes, errors, line = ([None] * len(prompts), {}, [],
+                                        enumerate(request_bodies(model, prompts, sampling)))
+        pace, self.failed, self.answered = (
+            Pace(self.concurrency, self.requests_per_minute, self.tokens_per_minute), 0,
+            bool(self.store and self.store.places))
 
         async def worker(client: Any) -> None:
             for i, body in line:
@@ -365,17 +480,26 @@ class APIEngine:
                 await pace.stop()
             except Ended: return
 
-        async with self._client() as client: await asyncio.gather(*(careful(client) for _ in range(min(self.concurrency, len(prompts)))))
+        async with self._client() as client:
+            await asyncio.gather(*(careful(client)
+                                   for _ in range(min(self.concurrency, len(prompts)))))
         if errors: raise errors[0]
         if left := done.count(None): raise self.over_budget(left, len(prompts))
         return done, prefixes
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, adapter: str | Path | None = None, desc: str = "", keys: Sequence[str] = ()) -> Sequence[Completion]:
-        """As `Engine.generate`; `adapter` is the server's name for the adapted model. With `keys`, the server is held to a JSON object of these, if it can be. A completion whose reply is in the store is read from there when it is asked for.
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling,
+                 adapter: str | Path | None = None, desc: str = "",
+                 keys: Sequence[str] = ()) -> Sequence[Completion]:
+        """As `Engine.generate`; `adapter` is the server's name for the adapted model. With `keys`,
+        the server is held to a JSON object of these, if it can be. A completion whose reply is in
+        the store is read from there when it is asked for.
 
-        Raises UserError where no request can succeed, where a hundred in a row failed, and where the budget is spent; replies up to then are in the store."""
+        Raises UserError where no request can succeed, where a hundred in a row failed, and where
+        the budget is spent; replies up to then are in the store."""
         from tqdm.auto import tqdm
         model = str(adapter or self.model)
-        with self.store.writing() if self.store else nullcontext(), tqdm(total=len(prompts), desc=desc, disable=not desc) as bar:
+        with (self.store.writing() if self.store else nullcontext(),
+              tqdm(total=len(prompts), desc=desc, disable=not desc) as bar):
             done, prefixes = run_async(self._answer_all(model, prompts, sampling, bar, keys))
-        return OnDemand(len(done), lambda i: self._stored(done[i], model, prefixes.get(i, "")) if isinstance(done[i], str) else done[i])
+        return OnDemand(len(done), lambda i: self._stored(done[i], model, prefixes.get(i, ""))
+                        if isinstance(done[i], str) else done[i])

@@ -17,25 +17,31 @@ from pathlib import Path
 from time import time_ns
 from typing import Any
 
-from .api import IN_A_ROW, SCHEMA, APIEngine, NoCompletion, check_completion, explain, run_async, worth_retrying
+from .api import (IN_A_ROW, SCHEMA, APIEngine, NoCompletion, check_completion, explain,
+                               run_async, worth_retrying)
 from ..foundations.core import PASSING, UserError, text_hash, write_text
 from .engines import Completion, OnDemand, Prompt, Sampling
 from .prices import cost, price_of
-from .replies import forced_prefix, no_answer, reply_cost, request_bodies, request_body, request_forms, stored
+from .replies import (forced_prefix, no_answer, reply_cost, request_bodies,
+                                   request_body, request_forms, stored)
 
 # %% ../../nbs/models/02d_batches.ipynb #02d00006
-MOST, BYTES = 50_000, 100_000_000  # requests and bytes in a file; OpenAI takes no more than 50,000 and 200 MB
+# requests and bytes in a file; OpenAI takes no more than 50,000 and 200 MB
+MOST, BYTES = 50_000, 100_000_000
 
 def write_batches(folder: Path, requests: Iterable[tuple[str, dict[str, Any]]]) -> list[Path]:
-    "Write requests, each with its hash, into files of bounded size, each under a name that no other file has ever had."
+    """Write requests, each with its hash, into files of bounded size, each under a name that no
+    other file has ever had."""
     paths = []
     def line(key: str, body: dict[str, Any]) -> str:
-        return json.dumps({"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body}, ensure_ascii=False) + "\n"
+        return json.dumps({"custom_id": key, "method": "POST", "url": "/v1/chat/completions",
+                           "body": body}, ensure_ascii=False) + "\n"
     for part in _parts(line(key, body) for key, body in requests):
         paths.append(folder / f"{text_hash(time_ns(), part[0])}.jsonl")
         write_text(paths[-1], "".join(part))
     return paths
 
+# %% ../../nbs/models/02d_batches.ipynb #9d7a7b53
 def _parts(lines: Iterable[str]) -> Iterator[list[str]]:
     part, size = [], 0
     for line in lines:
@@ -48,10 +54,12 @@ def _parts(lines: Iterable[str]) -> Iterator[list[str]]:
     if part: yield part
 
 # %% ../../nbs/models/02d_batches.ipynb #02d00009
-ENDED = ("completed", "failed", "expired", "cancelled")  # providers have many names for the states before
+# providers have many names for the states before
+ENDED = ("completed", "failed", "expired", "cancelled")
 
 async def find_batch(client: Any, path: Path) -> str:
-    "The provider's name for the batch of a file of requests, or nothing. Raises UserError where the server's answer is no list of batches."
+    """The provider's name for the batch of a file of requests, or nothing. Raises UserError where
+    the server's answer is no list of batches."""
     more = {"limit": 100}
     while more:
         page = await client.get("/batches", cast_to=str, options={"params": more})
@@ -60,46 +68,62 @@ async def find_batch(client: Any, path: Path) -> str:
             for batch in listed["data"]:
                 if (batch.get("metadata") or {}).get("aquilt") == path.stem: return batch["id"]
             more = more | {"after": listed["data"][-1]["id"]} if listed.get("has_more") else {}
-        except (ValueError, TypeError, LookupError, AttributeError) as e: raise UserError(f"{client.base_url} does not answer like a batch API: repeat the command without --batch.") from e
+        except (ValueError, TypeError, LookupError, AttributeError) as e:
+            raise UserError(f"{client.base_url} does not answer like a batch API: "
+                            "repeat the command without --batch.") from e
     return ""
 
+# %% ../../nbs/models/02d_batches.ipynb #614e7379
 async def make_batch(client: Any, path: Path) -> str:
     "Send a file of requests, make a batch of it, and return the provider's name for it."
     file = await client.files.create(file=path, purpose="batch")
     once = client.with_options(max_retries=0)  # a lost answer must not become a second batch
-    return (await once.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h", metadata={"aquilt": path.stem})).id
+    return (await once.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions",
+                                      completion_window="24h", metadata={"aquilt": path.stem})).id
 
+# %% ../../nbs/models/02d_batches.ipynb #d0f97620
 async def rows_of(client: Any, batch: Any) -> list[dict[str, Any]]:
-    "The lines of an ended batch's files, those with replies first, then those with errors; a line that cannot be read is left out. Files that the provider no longer has are empty."
+    """The lines of an ended batch's files, those with replies first, then those with errors; a line
+    that cannot be read is left out. Files that the provider no longer has are empty."""
     import openai
     found = []
     for name in filter(None, (batch.output_file_id, batch.error_file_id)):
-        try: lines = (await client.files.content(name)).content.split(b"\n")  # at this byte alone: a reply may hold other line ends
+        # at this byte alone: a reply may hold other line ends
+        try: lines = (await client.files.content(name)).content.split(b"\n")
         except openai.NotFoundError: continue
         for line in lines:
             try: found.append(json.loads(line))
             except ValueError: continue
     return [row for row in found if isinstance(row, dict)]
 
+# %% ../../nbs/models/02d_batches.ipynb #81287b8b
 def complaint(row: dict[str, Any]) -> str:
-    "What a line of a batch's files says went wrong with its request; nothing where it holds a chat completion."
+    """What a line of a batch's files says went wrong with its request; nothing where it holds a
+    chat completion."""
     response = row.get("response") if isinstance(row.get("response"), dict) else {}
     if response.get("status_code") == 200:
-        try: check_completion(response.get("body"), json.dumps(response.get("body"), ensure_ascii=False))
+        try:
+            check_completion(response.get("body"),
+                             json.dumps(response.get("body"), ensure_ascii=False))
         except NoCompletion as e: return f"the reply {e}"
         return ""
     body = response.get("body")
-    said = (body.get("error") if isinstance(body, dict) else body) or row.get("error") or "it does not say why"
+    said = ((body.get("error") if isinstance(body, dict) else body) or row.get("error")
+            or "it does not say why")
     if isinstance(said, dict): said = said.get("message", said)
     return f"status {response.get('status_code', 'none')}: {' '.join(str(said).split())}"
 
-MAY_PASS = re.compile(r"the reply|status (429|5\d\d|none)")  # how the complaints begin that the next batch may mend
+# how the complaints begin that the next batch may mend
+MAY_PASS = re.compile(r"the reply|status (429|5\d\d|none)")
 
 # %% ../../nbs/models/02d_batches.ipynb #02d0000c
-EVERY, PATIENCE = 30.0, 3600.0  # seconds between two questions about the state of a batch; seconds for which such questions may fail
+# seconds between two questions about the state of a batch;
+# seconds for which such questions may fail
+EVERY, PATIENCE = 30.0, 3600.0
 
 class BatchEngine(APIEngine):
-    """A model behind a provider's batch API. `generate` takes hours; a call that was stopped finds its batches again. Needs a file for `replies`."""
+    """A model behind a provider's batch API. `generate` takes hours; a call that was stopped finds
+    its batches again. Needs a file for `replies`."""
 
     last = ""  # how the last batch ended
 
@@ -108,41 +132,59 @@ class BatchEngine(APIEngine):
         "Where this server's and model's files of requests lie until their replies are stored."
         return self.store.path.with_suffix(".batches") / text_hash(self.base_url, self.model)
 
-    def _todo(self, asked: Sequence[dict[str, dict]], refused: dict[str, Completion]) -> dict[str, int]:
+    def _todo(self, asked: Sequence[dict[str, dict]],
+              refused: dict[str, Completion]) -> dict[str, int]:
         "The requests that are neither stored nor refused: by hash, their places among all."
         todo = {}
         for place, forms in enumerate(asked):
             tried = [key for key in forms if key in refused]
             if any(key in self.store.places for key in forms) or len(tried) == len(forms): continue
-            if not tried or SCHEMA.search(refused[tried[0]].error): todo[next(key for key in forms if key not in refused)] = place
+            if not tried or SCHEMA.search(refused[tried[0]].error):
+                todo[next(key for key in forms if key not in refused)] = place
         return todo
 
     def _decided(self, refused: dict[str, Completion]) -> int:
-        "How far the call is: the requests that are answered or refused, and those that were once answered with nothing."
+        """How far the call is: the requests that are answered or refused, and those that were once
+        answered with nothing."""
         return len(self.store.places) + len(refused) + len(self.empty)
 
-    def _affordable(self, todo: dict[str, int], asked: Sequence[dict[str, dict]]) -> dict[str, int]:
-        "As many of the requests as the budget is enough for. Raises UserError where it is not enough for one."
+    def _affordable(self, todo: dict[str, int],
+                    asked: Sequence[dict[str, dict]]) -> dict[str, int]:
+        """As many of the requests as the budget is enough for. Raises UserError where it is not
+        enough for one."""
         if self.budget is None: return todo
-        known = [reply_cost(self.model, row["reply"] | {"batch": "any"}, self.prices) for row in stored(self.store.path) if row["request"].get("model") == self.model]
+        known = [reply_cost(self.model, row["reply"] | {"batch": "any"}, self.prices)
+                 for row in stored(self.store.path) if row["request"].get("model") == self.model]
         price = price_of(self.model, None, self.prices)
-        def most(body: dict) -> Decimal: return price.batch * cost(price, len(json.dumps(body)), body["max_tokens"])  # escaped to ASCII, a text is no shorter than its bytes, and no token is shorter than a byte
-        each = sum(known) / len(known) if any(known) else max(most(asked[place][key]) for key, place in todo.items())
+        def most(body: dict) -> Decimal:
+            # escaped to ASCII, a text is no shorter than its bytes,
+            # and no token is shorter than a byte
+            return price.batch * cost(price, len(json.dumps(body)), body["max_tokens"])
+        each = (sum(known) / len(known) if any(known)
+                else max(most(asked[place][key]) for key, place in todo.items()))
         enough = int((self.budget - self.spent - self.store.spent) / each) if each else len(todo)
         if enough < 1: raise self.over_budget(len(todo), len(asked))
         return dict(islice(todo.items(), enough))
 
-    async def _collect(self, client: Any, waiting: dict[Path, str], bar: Any) -> tuple[dict[str, Completion], dict[str, Completion]]:
-        "Wait for batches and store their replies; by hash, the errors of requests that are refused, and of those that may be answered another time. Failures on the way are waited out for an hour."
+    async def _collect(self, client: Any, waiting: dict[Path, str],
+                       bar: Any) -> tuple[dict[str, Completion], dict[str, Completion]]:
+        """Wait for batches and store their replies; by hash, the errors of requests that are
+        refused, and of those that may be answered another time. Failures on the way are waited out
+        for an hour."""
         import openai
         refused, busy, failures = {}, {}, 0
         while waiting:
             try:
-                batches = {path: await client.batches.retrieve(name) for path, name in waiting.items()}
-                bar.set_postfix_str(", ".join(f"{b.status} {b.request_counts.completed} of {b.request_counts.total}" for b in batches.values() if b.request_counts))
+                batches = {path: await client.batches.retrieve(name)
+                           for path, name in waiting.items()}
+                bar.set_postfix_str(", ".join(
+                    f"{b.status} {b.request_counts.completed} of {b.request_counts.total}"
+                    for b in batches.values() if b.request_counts))
                 for path, batch in batches.items():
                     if str(batch.status).lower() not in ENDED: continue
-                    for kind, found in zip((refused, busy), await self._store_replies(client, path, batch)): kind.update(found)
+                    for kind, found in zip((refused, busy),
+                                           await self._store_replies(client, path, batch)):
+                        kind.update(found)
                     del waiting[path]
                 failures = 0
             except openai.APIError as e:
@@ -151,16 +193,21 @@ class BatchEngine(APIEngine):
             if waiting: await asyncio.sleep(EVERY)
         return refused, busy
 
-    async def _store_replies(self, client: Any, path: Path, batch: Any) -> tuple[dict[str, Completion], dict[str, Completion]]:
+    async def _store_replies(self, client: Any, path: Path,
+                             batch: Any) -> tuple[dict[str, Completion], dict[str, Completion]]:
         "Store an ended batch's replies, and remove its file; the same two as `_collect`."
-        refused, busy, sent = {}, {}, {row["custom_id"]: row["body"] for row in map(json.loads, path.open(encoding="utf-8"))}
+        refused, busy, sent = {}, {}, {row["custom_id"]: row["body"]
+                                       for row in map(json.loads, path.open(encoding="utf-8"))}
         for row in await rows_of(client, batch):
             if (key := row.get("custom_id")) not in sent or key in self.store.places: continue
-            why, body = complaint(row), row["response"].get("body") if isinstance(row.get("response"), dict) else None
+            why, body = complaint(row), (row["response"].get("body")
+                                         if isinstance(row.get("response"), dict) else None)
             if not why or no_answer(body): self._put(key, sent[key], body | {"batch": batch.id})
             if why: (busy if MAY_PASS.match(why) else refused)[key] = self._error(client, row, why)
             elif key in self.store.places: continue
-            elif key in self.empty: refused[key] = self._error(client, row, "the reply is empty, also when it was asked for once more")
+            elif key in self.empty:
+                refused[key] = self._error(
+                    client, row, "the reply is empty, also when it was asked for once more")
             else: self.empty.add(key)
         path.unlink()
         said = "; ".join(str(e.message) for e in (batch.errors and batch.errors.data) or ())
@@ -174,33 +221,53 @@ class BatchEngine(APIEngine):
 
     def _error(self, client: Any, row: dict[str, Any], why: str) -> Completion:
         "The completion of a request without a reply, with what came instead."
-        passing, raw = PASSING if MAY_PASS.match(why) else "", json.dumps(row.get("response") or row.get("error"), ensure_ascii=False)
+        passing, raw = (PASSING if MAY_PASS.match(why) else "",
+                        json.dumps(row.get("response") or row.get("error"), ensure_ascii=False))
         used = self._used(self.model, self.store.in_vain.get(row.get("custom_id"), ()))
-        return Completion(self.without_key(client, raw), "error", used, passing + self.short(client, f"{self.base_url} (model {self.model}): {why}"))
+        return Completion(
+            self.without_key(client, raw), "error", used,
+            passing + self.short(client, f"{self.base_url} (model {self.model}): {why}"))
 
     async def _send_all(self, asked: Sequence[dict[str, dict]], bar: Any) -> dict[str, Completion]:
         import openai
         async with self._client() as one_try:
             client = one_try.with_options(max_retries=self.retries)
             try:
-                left = {path: await find_batch(client, path) for path in sorted(self.folder.glob("*.jsonl"))}
-                for path in (path for path, name in left.items() if not name): path.unlink()  # it never became a batch
-                refused, _ = await self._collect(client, {path: name for path, name in left.items() if name}, bar)
+                left = {path: await find_batch(client, path)
+                        for path in sorted(self.folder.glob("*.jsonl"))}
+                # it never became a batch
+                for path in (path for path, name in left.items() if not name): path.unlink()
+                refused, _ = await self._collect(
+                    client, {path: name for path, name in left.items() if name}, bar)
                 while todo := self._todo(asked, refused):
                     bar.update(len(asked) - len(todo) - bar.n)
                     before = self._decided(refused)
-                    paths = write_batches(self.folder, ((key, asked[place][key]) for key, place in self._affordable(todo, asked).items()))
-                    more, busy = await self._collect(client, {path: await self._made(client, path) for path in paths}, bar)
+                    paths = write_batches(self.folder, (
+                        (key, asked[place][key])
+                        for key, place in self._affordable(todo, asked).items()))
+                    more, busy = await self._collect(
+                        client, {path: await self._made(client, path) for path in paths}, bar)
                     refused |= more
                     if before < self._decided(refused): continue
                     refused |= busy  # another round would bring the same
-                    if not busy: raise UserError(self.short(client, f"{self.base_url} answered none of {len(todo)} requests to {self.model}: {self.last}. Correct that, or wait; the same command goes on."))
+                    if not busy:
+                        raise UserError(self.short(
+                            client, f"{self.base_url} answered none of {len(todo)} requests to "
+                            f"{self.model}: {self.last}. Correct that, or wait; the same command "
+                            "goes on."))
                 if refused and len(asked) >= IN_A_ROW and not self.store.places:
-                    raise UserError(f"None of {len(asked)} requests was answered, the first so: {self._completion(asked[0], refused).error.removeprefix(PASSING).rstrip('. ')}. Correct that, or repeat the command without --batch.")
+                    raise UserError(
+                        f"None of {len(asked)} requests was answered, the first so: "
+                        f"""{self._completion(asked[0], refused).error.removeprefix(PASSING)
+                             .rstrip('. ')}"""
+                        ". Correct that, or repeat the command without --batch.")
                 return refused
             except openai.APIError as e:
-                if getattr(e, "status_code", 0) in (404, 405, 501): raise UserError(f"{self.base_url} has no batch API, or no longer knows a batch of this run: repeat the command without --batch.") from e
-                raise UserError(f"{self.short(client, explain(e, self.base_url)[0])} What was sent is not lost: the same command finds it.") from e
+                if getattr(e, "status_code", 0) in (404, 405, 501):
+                    raise UserError(f"{self.base_url} has no batch API, or no longer knows a batch "
+                                    "of this run: repeat the command without --batch.") from e
+                raise UserError(f"{self.short(client, explain(e, self.base_url)[0])} What was sent "
+                                "is not lost: the same command finds it.") from e
 
     async def _made(self, client: Any, path: Path) -> str:
         import openai
@@ -209,13 +276,17 @@ class BatchEngine(APIEngine):
             if e.status_code < 500: path.unlink()  # refused: it will never be a batch
             raise
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, adapter: str | Path | None = None, desc: str = "", keys: Sequence[str] = ()) -> Sequence[Completion]:
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling,
+                 adapter: str | Path | None = None, desc: str = "",
+                 keys: Sequence[str] = ()) -> Sequence[Completion]:
         "As `APIEngine.generate`."
         from tqdm.auto import tqdm
-        if not self.store: raise UserError("Batches need a file of replies, in which they are kept.")
+        if not self.store:
+            raise UserError("Batches need a file of replies, in which they are kept.")
         model = str(adapter or self.model)
         seeds = [body["seed"] for body in request_bodies(model, prompts, sampling)]
-        asked = OnDemand(len(prompts), lambda i: request_forms(request_body(model, prompts[i], sampling) | {"seed": seeds[i]}, keys))
+        asked = OnDemand(len(prompts), lambda i: request_forms(
+            request_body(model, prompts[i], sampling) | {"seed": seeds[i]}, keys))
         self.empty = set()  # the requests whose replies were empty in this call
         with self.store.writing(), tqdm(total=len(prompts), desc=desc, disable=not desc) as bar:
             refused = run_async(self._send_all(asked, bar))
@@ -224,5 +295,6 @@ class BatchEngine(APIEngine):
 
     def _completion(self, forms: dict[str, dict], refused: dict[str, Completion]) -> Completion:
         for key, body in forms.items():
-            if key in self.store.places: return self._stored(key, body["model"], forced_prefix(body))
+            if key in self.store.places:
+                return self._stored(key, body["model"], forced_prefix(body))
         return next(refused[key] for key in reversed(forms) if key in refused)

@@ -26,14 +26,17 @@ class Rates(BaseModel):
     output: Decimal = Field(ge=0)
 
 class OffPeak(Rates):
-    "The rates of a daily discount between two times of day (UTC), which may lie on either side of midnight."
+    """The rates of a daily discount between two times of day (UTC), which may lie on either side of
+    midnight."""
     start: time = Field(alias="from")
     end: time = Field(alias="to")
 
     def covers(self, moment: time) -> bool:
         "Whether the discount is in force at that time of day; its end no longer is."
-        return self.start <= moment < self.end if self.start <= self.end else moment >= self.start or moment < self.end
+        return (self.start <= moment < self.end if self.start <= self.end
+                else moment >= self.start or moment < self.end)
 
+# %% ../../nbs/models/01b_prices.ipynb #1e2785a8
 class Price(Rates):
     "A row of the price sheet. The head of aquilt/data/prices.toml says what each field means."
     model: str = Field(min_length=1)
@@ -45,27 +48,41 @@ class Price(Rates):
 
     def at(self, moment: datetime | None) -> Rates:
         "The rates at a moment; the standard ones where none is given."
-        return self.off_peak if moment and self.off_peak and self.off_peak.covers(moment.astimezone(timezone.utc).time()) else self
+        return (self.off_peak if moment and self.off_peak
+                and self.off_peak.covers(moment.astimezone(timezone.utc).time()) else self)
 
 # %% ../../nbs/models/01b_prices.ipynb #5fed5e5e
 def load_prices(path: str | Path) -> list[Price]:
     "The rows of a price sheet. Raises UserError that names the file, the row and the field."
     path = Path(path)
-    if not path.is_file(): raise UserError(f"{path} cannot be read as TOML, since it is no file: check the path.")
+    if not path.is_file():
+        raise UserError(f"{path} cannot be read as TOML, since it is no file: check the path.")
     try: sheet = tomllib.loads(path.read_text(encoding="utf-8-sig"), parse_float=Decimal)
-    except (OSError, ValueError, RecursionError) as e: raise UserError(f"{path} cannot be read as TOML ({e}). Correct that line.") from e
-    if others := sorted(sheet.keys() - {"price"}): raise UserError(f"{path} holds {others[0]!r}, which is no price: each row begins with [[price]]. Correct that name.")
+    except (OSError, ValueError, RecursionError) as e:
+        raise UserError(f"{path} cannot be read as TOML ({e}). Correct that line.") from e
+    if others := sorted(sheet.keys() - {"price"}):
+        raise UserError(f"{path} holds {others[0]!r}, which is no price: each row begins with "
+                        "[[price]]. Correct that name.")
     rows = sheet.get("price", [])
-    return [_row(row, path, number) for number, row in enumerate(rows if isinstance(rows, list) else [rows], 1)]
+    return [_row(row, path, number)
+            for number, row in enumerate(rows if isinstance(rows, list) else [rows], 1)]
 
+# %% ../../nbs/models/01b_prices.ipynb #1ce51403
 def _row(row: Any, path: Path, number: int) -> Price:
     try: price = Price.model_validate(row)
-    except ValidationError as e: raise UserError(f"{path}, price {number}, field {first_error(e, 'the row')}. Correct that row.") from e
-    if price.since.tzinfo is None: raise UserError(f"{path}, price {number}, field since: it has no time zone. Write it like 2025-09-05T16:00:00Z.")
+    except ValidationError as e:
+        raise UserError(f"{path}, price {number}, field {first_error(e, 'the row')}. "
+                        "Correct that row.") from e
+    if price.since.tzinfo is None:
+        raise UserError(f"{path}, price {number}, field since: it has no time zone. "
+                        "Write it like 2025-09-05T16:00:00Z.")
     night = price.off_peak
-    if night and (night.start.tzinfo or night.end.tzinfo): raise UserError(f"{path}, price {number}, field off_peak: its times are UTC. Write them without a zone, like 16:30.")
+    if night and (night.start.tzinfo or night.end.tzinfo):
+        raise UserError(f"{path}, price {number}, field off_peak: its times are UTC. "
+                        "Write them without a zone, like 16:30.")
     return price
 
+# %% ../../nbs/models/01b_prices.ipynb #84c0a0c3
 def shipped_prices() -> tuple[Price, ...]:
     "The rows that the package knows."
     # a price says what a reply cost when it was paid for; a new row makes no result stale
@@ -74,8 +91,10 @@ def shipped_prices() -> tuple[Price, ...]:
 @cache
 def _shipped(path: Path) -> tuple[Price, ...]: return tuple(load_prices(path))
 
-def price_of(model: str, moment: datetime | None = None, sheet: tuple[Price, ...] = ()) -> Price | None:
-    "The row in force for a model: the newest that is not later than the moment (the newest of all where none is given), from the user's sheet first; None where there is no row."
+def price_of(model: str, moment: datetime | None = None,
+             sheet: tuple[Price, ...] = ()) -> Price | None:
+    """The row in force for a model: the newest that is not later than the moment (the newest of all
+    where none is given), from the user's sheet first; None where there is no row."""
     for rows in (sheet, shipped_prices()):
         known = sorted((p for p in rows if p.model == model), key=lambda p: p.since)
         in_force = [p for p in known if not moment or p.since <= moment] or known[:1]
@@ -85,7 +104,9 @@ def price_of(model: str, moment: datetime | None = None, sheet: tuple[Price, ...
 # %% ../../nbs/models/01b_prices.ipynb #20d7904e
 MILLION = Decimal(1_000_000)
 
-def cost(rates: Rates, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> Decimal:
+def cost(rates: Rates, prompt_tokens: int, completion_tokens: int,
+         cached_tokens: int = 0) -> Decimal:
     "What so many tokens cost; `cached_tokens` are a part of `prompt_tokens`."
     fresh = prompt_tokens - min(cached_tokens, prompt_tokens)
-    return (fresh * rates.input + min(cached_tokens, prompt_tokens) * rates.cached + completion_tokens * rates.output) / MILLION
+    return (fresh * rates.input + min(cached_tokens, prompt_tokens) * rates.cached
+            + completion_tokens * rates.output) / MILLION

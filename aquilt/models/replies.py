@@ -31,15 +31,20 @@ if TYPE_CHECKING:
 
 # %% ../../nbs/models/02b_replies.ipynb #72345fb7
 def request_body(model: str, prompt: Prompt, sampling: Sampling) -> dict[str, Any]:
-    "The body of a request for a chat completion: all that decides the reply, and nothing (address, key, time limits) that does not."
-    messages = [{"role": "user", "content": prompt.content}] if isinstance(prompt.content, str) else list(prompt.content)
+    """The body of a request for a chat completion: all that decides the reply, and nothing
+    (address, key, time limits) that does not."""
+    messages = ([{"role": "user", "content": prompt.content}] if isinstance(prompt.content, str)
+                else list(prompt.content))
     body = {"model": model, "messages": messages, **asdict(sampling)}
     if not prompt.prefix: return body
-    return body | {"messages": [*messages, {"role": "assistant", "content": prompt.prefix}], "add_generation_prompt": False, "continue_final_message": True}
+    return body | {"messages": [*messages, {"role": "assistant", "content": prompt.prefix}],
+                   "add_generation_prompt": False, "continue_final_message": True}
 
 # %% ../../nbs/models/02b_replies.ipynb #81dfd25a
-def request_bodies(model: str, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[dict[str, Any]]:
-    "One request for each prompt, no two alike: equal prompts after the first get seeds derived from how many came before."
+def request_bodies(model: str, prompts: Sequence[Prompt],
+                   sampling: Sampling) -> Iterator[dict[str, Any]]:
+    """One request for each prompt, no two alike: equal prompts after the first get seeds derived
+    from how many came before."""
     seen = Counter()
     for prompt in prompts:
         body = request_body(model, prompt, sampling)
@@ -53,17 +58,24 @@ def forced_prefix(body: dict[str, Any]) -> str:
     return body["messages"][-1]["content"] if body.get("continue_final_message") else ""
 
 def structured(body: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
-    "The request with the demand that its reply be a JSON object with these keys, all of them text; as it is without keys."
-    schema = {"type": "object", "properties": {key: {"type": "string"} for key in keys}, "required": list(keys), "additionalProperties": False}
-    return body | {"response_format": {"type": "json_schema", "json_schema": {"name": "reply", "strict": True, "schema": schema}}} if keys else body
+    """The request with the demand that its reply be a JSON object with these keys, all of them
+    text; as it is without keys."""
+    schema = {"type": "object", "properties": {key: {"type": "string"} for key in keys},
+              "required": list(keys), "additionalProperties": False}
+    return body | {"response_format": {
+        "type": "json_schema",
+        "json_schema": {"name": "reply", "strict": True, "schema": schema}}} if keys else body
 
 def request_forms(body: dict[str, Any], keys: Sequence[str]) -> dict[str, dict[str, Any]]:
-    "By hash, the forms in which a request may be sent and its reply be stored: held to a schema, where there are keys and no prefix is forced, and plain."
-    return {text_hash(form): form for form in (structured(body, () if forced_prefix(body) else keys), body)}
+    """By hash, the forms in which a request may be sent and its reply be stored: held to a schema,
+    where there are keys and no prefix is forced, and plain."""
+    return {text_hash(form): form
+            for form in (structured(body, () if forced_prefix(body) else keys), body)}
 
 # %% ../../nbs/models/02b_replies.ipynb #42a98321
 class _Message(BaseModel):
-    content: Any = None  # a text, a list of parts, or nothing where a model was cut off while it thought
+    # a text, a list of parts, or nothing where a model was cut off while it thought
+    content: Any = None
     refusal: Any = None  # OpenAI's models write here why they do not answer
 
 class _Choice(BaseModel):
@@ -74,6 +86,7 @@ class Reply(BaseModel):
     "The part of a chat completion that decides whether there is one."
     choices: list[_Choice] = Field(min_length=1)
 
+# %% ../../nbs/models/02b_replies.ipynb #ad26e866
 def _count(counts: Any, name: str) -> int:
     "A number of tokens in a report; 0 where there is none that can be read."
     try: return max(0, int(counts[name]))
@@ -82,82 +95,109 @@ def _count(counts: Any, name: str) -> int:
 def read_tokens(reply: Any) -> Usage:
     "The usage that a reply reports, without a price; what cannot be read counts as 0."
     report = reply.get("usage") if isinstance(reply, dict) else None
-    details = report.get("prompt_tokens_details") if isinstance(report, dict) else None  # OpenAI's and vLLM's way to say what was in the cache; the other is DeepSeek's
-    read, cached = _count(report, "prompt_tokens"), _count(details, "cached_tokens") or _count(report, "prompt_cache_hit_tokens")
+    # OpenAI's and vLLM's way to say what was in the cache; the other is DeepSeek's
+    details = report.get("prompt_tokens_details") if isinstance(report, dict) else None
+    read, cached = (_count(report, "prompt_tokens"),
+                    _count(details, "cached_tokens") or _count(report, "prompt_cache_hit_tokens"))
     return Usage(read, _count(report, "completion_tokens"), 1, min(read, cached))
 
 # %% ../../nbs/models/02b_replies.ipynb #dd0336d1
-ENDS = {word: end for end, words in {"stop": ("eos", "eos_token", "end_turn", "stop_sequence", "tool_calls", "tool_use", "function_call"), "length": ("max_tokens", "model_length")}.items() for word in words}
+ENDS = {word: end for end, words in {
+    "stop": ("eos", "eos_token", "end_turn", "stop_sequence", "tool_calls", "tool_use",
+             "function_call"),
+    "length": ("max_tokens", "model_length")}.items() for word in words}
 
 def part_text(part: Any) -> str:
     "The text of a part of a reply's content; a part that is thinking, or no text at all, has none."
     if isinstance(part, str): return part
-    if not isinstance(part, dict) or part.get("type", "text") not in ("text", "output_text") or part.get("thought"): return ""
+    if (not isinstance(part, dict) or part.get("type", "text") not in ("text", "output_text")
+            or part.get("thought")):
+        return ""
     return part["text"] if isinstance(part.get("text"), str) else ""
 
 # %% ../../nbs/models/02b_replies.ipynb #2c706d5e
 def read_reply(reply: Any, prefix: str = "") -> Completion:
-    "The completion in a reply, its end named as the server named it; raises ValueError that names the field where the reply is not a chat completion."
+    """The completion in a reply, its end named as the server named it; raises ValueError that names
+    the field where the reply is not a chat completion."""
     try: choice = Reply.model_validate(reply).choices[0]
     except ValidationError as e: raise ValueError(first_error(e, "as a whole")) from e
     said, reason = choice.message, (choice.finish_reason or "stop").lower()
-    text = "".join(map(part_text, said.content if isinstance(said.content, list) else [said.content]))
-    if not text and isinstance(said.refusal, str) and said.refusal: text, reason = said.refusal, "refusal"
+    text = "".join(map(part_text, said.content if isinstance(said.content, list)
+                       else [said.content]))
+    if not text and isinstance(said.refusal, str) and said.refusal:
+        text, reason = said.refusal, "refusal"
     return Completion(prefix + text, ENDS.get(reason, reason), read_tokens(reply))
 
 # %% ../../nbs/models/02b_replies.ipynb #00b85008
-BROKEN_OFF = {"insufficient_system_resource", "network_error", "error", "abort"}  # DeepSeek's, Zhipu's, Mistral's and OpenRouter's, vLLM's
+# DeepSeek's, Zhipu's, Mistral's and OpenRouter's, vLLM's
+BROKEN_OFF = {"insufficient_system_resource", "network_error", "error", "abort"}
 
 def no_answer(reply: Any) -> str:
-    "How a reply answers nothing though the next one may: it is empty, or was broken off by the server; nothing where it is an answer."
+    """How a reply answers nothing though the next one may: it is empty, or was broken off by the
+    server; nothing where it is an answer."""
     try: said = read_reply(reply)
     except ValueError: return ""
-    if said.finish_reason in BROKEN_OFF: return f"was broken off by the server ({said.finish_reason})"
+    if said.finish_reason in BROKEN_OFF:
+        return f"was broken off by the server ({said.finish_reason})"
     return "is empty" if said.finish_reason == "stop" and not said.text.strip() else ""
 
 # %% ../../nbs/models/02b_replies.ipynb #2b0c0a02
 def reply_cost(model: str, reply: Any, sheet: tuple[Price, ...] = ()) -> Decimal:
-    "What a stored reply of a model cost, by its own report of tokens and time, and by its `batch` where it came in one; 0 where there is no price or no report."
+    """What a stored reply of a model cost, by its own report of tokens and time, and by its `batch`
+    where it came in one; 0 where there is no price or no report."""
     if not isinstance(reply, dict): return Decimal(0)
     created = reply.get("created")
-    moment = datetime.fromtimestamp(created, timezone.utc) if isinstance(created, int | float) and 0 < created < 1e11 else None
+    moment = (datetime.fromtimestamp(created, timezone.utc)
+              if isinstance(created, int | float) and 0 < created < 1e11 else None)
     price = price_of(model, moment, sheet)
     if not price: return Decimal(0)
     used = read_tokens(reply)
-    return cost(price.at(moment), used.prompt_tokens, used.completion_tokens, used.cached_tokens) * (price.batch if reply.get("batch") else 1)
+    return (cost(price.at(moment), used.prompt_tokens, used.completion_tokens, used.cached_tokens)
+            * (price.batch if reply.get("batch") else 1))
 
 # %% ../../nbs/models/02b_replies.ipynb #a4c3b6e0
 def _stored_row(line: bytes, path: Path, number: int | str) -> dict[str, Any]:
-    "Key, request and reply of a line of a store. Raises UserError that names the file and the line where it is none."
+    """Key, request and reply of a line of a store. Raises UserError that names the file and the
+    line where it is none."""
     try:
         row = json.loads(line)
         if not isinstance(row["request"], dict): raise TypeError("its request is no object")
         return {name: row[name] for name in ("key", "request", "reply")}
     except (ValueError, KeyError, TypeError, RecursionError) as e:
-        raise UserError(f"{path}, line {number}: not a stored reply ({e}). Delete the line; its request is sent again.") from e
+        raise UserError(f"{path}, line {number}: not a stored reply ({e}). Delete the line; "
+                        "its request is sent again.") from e
 
 def private(path: str, flags: int) -> int:
-    "Open a file, as `open` asks its opener to; a new one may be read by its owner alone. Replies are paid for, and may quote a text that is nobody else's business."
+    """Open a file, as `open` asks its opener to; a new one may be read by its owner alone. Replies
+    are paid for, and may quote a text that is nobody else's business."""
     return os.open(path, flags, 0o600)
 
+# %% ../../nbs/models/02b_replies.ipynb #fdd24637
 class ReplyStore:
-    """Replies by request hash in an append-only file of JSON lines; `put` works inside `writing`, `get` also after it. `spent` is what they cost together, by the price sheet.
+    """Replies by request hash in an append-only file of JSON lines; `put` works inside `writing`,
+    `get` also after it. `spent` is what they cost together, by the price sheet.
 
     `places` has the requests that are answered, and `in_vain` the replies that answered nothing."""
 
     def __init__(self, path: str | Path, sheet: tuple[Price, ...] = ()):
-        self.path, self.sheet, self.places, self.in_vain, self.end, self.lines, self.spent = Path(path), sheet, {}, defaultdict(list), 0, 0, Decimal(0)
+        (self.path, self.sheet, self.places, self.in_vain, self.end, self.lines,
+         self.spent) = Path(path), sheet, {}, defaultdict(list), 0, 0, Decimal(0)
 
     @contextmanager
     def writing(self) -> Iterator["ReplyStore"]:
-        "Lock the file, index what is new in it and cut off a torn last line; raises UserError where another process is writing or a line is damaged."
+        """Lock the file, index what is new in it and cut off a torn last line; raises UserError
+        where another process is writing or a line is damaged."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.file = open(self.path, "a+b", opener=private)
-        except OSError as e: raise UserError(f"Cannot write {self.path}: {e.strerror}. Choose a file that you may write to.") from e
+        except OSError as e:
+            raise UserError(f"Cannot write {self.path}: {e.strerror}. Choose a file that you may "
+                            "write to.") from e
         with self.file:
             try: fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as e: raise UserError(f"{self.path} is being written by another process: wait for it, or choose another file.") from e
+            except OSError as e:
+                raise UserError(f"{self.path} is being written by another process: wait for it, "
+                                "or choose another file.") from e
             self._index()
             self.file.truncate(self.end)
             yield self
@@ -192,23 +232,32 @@ class ReplyStore:
         try:
             self.file.write(line)
             self.file.flush()
-        except OSError as e: raise UserError(f"Cannot write {self.path} any further: {e.strerror}. Make room; the replies up to here are kept, and the same command goes on.") from e
+        except OSError as e:
+            raise UserError(f"Cannot write {self.path} any further: {e.strerror}. Make room; the "
+                            "replies up to here are kept, and the same command goes on.") from e
         self._count(key, request, reply, len(line))
 
 # %% ../../nbs/models/02b_replies.ipynb #74331189
 def stores(path: str | Path) -> list[Path]:
-    "The reply stores in a folder and below it, sorted, or the file itself. Raises UserError where there is none."
+    """The reply stores in a folder and below it, sorted, or the file itself. Raises UserError where
+    there is none."""
     path = Path(path)
     found = [path] if path.is_file() else sorted(path.rglob("replies.jsonl"))
-    if not found: raise UserError(f"{path} holds no store of replies: give a file replies.jsonl, or a run directory such as runs/mini.")
+    if not found:
+        raise UserError(f"{path} holds no store of replies: give a file replies.jsonl, or a run "
+                        "directory such as runs/mini.")
     for file in found:
         with file.open("rb") as lines: first = lines.read(1)
-        if file.suffix != ".jsonl" or first not in (b"", b"{"):  # `prune` would cut a file without lines off as torn
-            raise UserError(f"{file}, line 1: not a stored reply. Give a file replies.jsonl, or a run directory such as runs/mini.")
+        # `prune` would cut a file without lines off as torn
+        if file.suffix != ".jsonl" or first not in (b"", b"{"):
+            raise UserError(f"{file}, line 1: not a stored reply. Give a file replies.jsonl, or a "
+                            "run directory such as runs/mini.")
     return found
 
+# %% ../../nbs/models/02b_replies.ipynb #99e307b2
 def stored(path: Path) -> Iterator[dict[str, Any]]:
-    "The rows of a store: key, request and reply. A torn last line is none. Raises UserError that names the file and the line of what is not a stored reply."
+    """The rows of a store: key, request and reply. A torn last line is none. Raises UserError that
+    names the file and the line of what is not a stored reply."""
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.endswith(b"\n"): return
@@ -216,15 +265,18 @@ def stored(path: Path) -> Iterator[dict[str, Any]]:
 
 def stored_cost(path: Path, sheet: tuple[Price, ...] = ()) -> Decimal:
     "What the replies in a store cost together."
-    return sum((reply_cost(row["request"].get("model", ""), row["reply"], sheet) for row in stored(path)), Decimal(0))
+    return sum((reply_cost(row["request"].get("model", ""), row["reply"], sheet)
+                for row in stored(path)), Decimal(0))
 
 def finished(row: dict[str, Any]) -> bool:
     "Whether a stored reply came to its end, rather than to the token limit."
     try: return read_reply(row["reply"]).finish_reason != "length"
     except ValueError: return False
 
+# %% ../../nbs/models/02b_replies.ipynb #f6050436
 def list_replies(path: str | Path, sheet: tuple[Price, ...] = ()) -> "pandas.DataFrame":
-    "One row per store and model: replies, those cut off, those that answered nothing, tokens and cost. Raises UserError where there is no store."
+    """One row per store and model: replies, those cut off, those that answered nothing, tokens and
+    cost. Raises UserError where there is no store."""
     import pandas
     used, cut_off, in_vain, spent = defaultdict(Usage), Counter(), Counter(), Counter()
     for file in stores(path):
@@ -235,17 +287,26 @@ def list_replies(path: str | Path, sheet: tuple[Price, ...] = ()) -> "pandas.Dat
             in_vain[key] += bool(no_answer(row["reply"]))
             spent[key] += reply_cost(key[1], row["reply"], sheet)
     if not used: raise UserError(f"{path}: the stores are empty.")
-    return pandas.DataFrame([{"store": key[0], "model": key[1], "replies": u.requests, "cut off": cut_off[key], "no answer": in_vain[key], "prompt_tokens": u.prompt_tokens, "completion_tokens": u.completion_tokens,
-                              "cached_tokens": u.cached_tokens, "cost": spent[key]} for key, u in sorted(used.items())])
+    return pandas.DataFrame([
+        {"store": key[0], "model": key[1], "replies": u.requests, "cut off": cut_off[key],
+         "no answer": in_vain[key], "prompt_tokens": u.prompt_tokens,
+         "completion_tokens": u.completion_tokens, "cached_tokens": u.cached_tokens,
+         "cost": spent[key]} for key, u in sorted(used.items())])
 
+# %% ../../nbs/models/02b_replies.ipynb #a48b3d3c
 def export_replies(path: str | Path, out: str | Path) -> int:
-    "Write the replies of all stores as JSON Lines: model, messages, text, finish_reason. Returns their number. Raises UserError where `out` cannot be written."
+    """Write the replies of all stores as JSON Lines: model, messages, text, finish_reason. Returns
+    their number. Raises UserError where `out` cannot be written."""
     def plain(row: dict[str, Any]) -> dict[str, Any]:
         try: said, asked = read_reply(row["reply"]), row["request"]["messages"]
-        except (ValueError, KeyError) as e: raise UserError(f"{path}, the reply of key {row['key']}: not a chat completion ({e}). Delete its line; its request is sent again.") from e
-        return {"model": row["request"].get("model", ""), "messages": asked, "text": said.text, "finish_reason": said.finish_reason}
+        except (ValueError, KeyError) as e:
+            raise UserError(f"{path}, the reply of key {row['key']}: not a chat completion ({e}). "
+                            "Delete its line; its request is sent again.") from e
+        return {"model": row["request"].get("model", ""), "messages": asked, "text": said.text,
+                "finish_reason": said.finish_reason}
     return _write_lines(Path(out), (plain(row) for file in stores(path) for row in stored(file)))
 
+# %% ../../nbs/models/02b_replies.ipynb #80bc7c9d
 def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     "Write rows as JSON Lines, whole or not at all; returns how many."
     number = 0
@@ -255,15 +316,23 @@ def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     write_text(path, lines())
     return number
 
-def prune_replies(path: str | Path, model: str = "", cut_off: bool = False, passing: bool = False) -> int:
-    """Remove a model's replies, or of all models, or the model's, those that were `cut_off` and those that answered nothing (`passing`); their requests are then sent again. Returns their number.
+# %% ../../nbs/models/02b_replies.ipynb #0debc2dd
+def prune_replies(path: str | Path, model: str = "", cut_off: bool = False,
+                  passing: bool = False) -> int:
+    """Remove a model's replies, or of all models, or the model's, those that were `cut_off` and
+    those that answered nothing (`passing`); their requests are then sent again. Returns their
+    number.
 
     Raises UserError where none is asked for."""
-    if not (model or cut_off or passing): raise UserError("Say which replies go: those of a --model, those --cut-off at the token limit, or the --passing ones, empty or broken off by the server.")
+    if not (model or cut_off or passing):
+        raise UserError("Say which replies go: those of a --model, those --cut-off at the token "
+                        "limit, or the --passing ones, empty or broken off by the server.")
     def goes(row: dict[str, Any]) -> bool:
         told = cut_off and not finished(row) or passing and bool(no_answer(row["reply"]))
         return model in ("", row["request"].get("model")) and (told or not (cut_off or passing))
     removed = 0
     for file in stores(path):
-        with ReplyStore(file).writing() as store: removed += store.lines - _write_lines(file, (row for row in stored(file) if not goes(row)))  # nobody else writes meanwhile
+        with ReplyStore(file).writing() as store:  # nobody else writes meanwhile
+            removed += store.lines - _write_lines(file, (row for row in stored(file)
+                                                         if not goes(row)))
     return removed

@@ -57,8 +57,8 @@ def check_whole(model: str | Path, found: dict[str, Any]) -> None:
     for kind, words in faults.items():
         if not found[kind]: continue
         first, *more = sorted(key if isinstance(key, str) else key[0] for key in found[kind])
-        raise UserError(f"The model {model} {words} {first}{f' and {len(more)} more' * bool(more)}. "
-                        "Its weights are damaged, or config.json is another model's: copy its "
+        raise UserError(f"The model {model} {words} {first}{f' and {len(more)} more' * bool(more)}"
+                        ". Its weights are damaged, or config.json is another model's: copy its "
                         "folder again.")
 
 # %% ../../nbs/models/01c_weights.ipynb #5732c775
@@ -76,6 +76,7 @@ def load_net(model: str | Path, dtype: Any, **how: Any) -> Any:
     check_finite(f"The model {model}", net.named_parameters(), "copy its folder again.")
     return net
 
+# %% ../../nbs/models/01c_weights.ipynb #4a7c7c4a
 def load_model(model: str | Path, device: str, dtype: Any = None) -> tuple[Any, Any]:
     """The network and its tokenizer, from a local folder or the hub;
     raises UserError where they cannot be read."""
