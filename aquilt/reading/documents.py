@@ -30,13 +30,17 @@ from .readers import separator
 # %% ../../nbs/reading/30c_documents.ipynb #59ebab2d
 @dataclass(frozen=True)
 class Document:
-    "A text, the file or dataset it is from, its name within that, and the character of the whole at which it begins (large text files come in pieces)."
+    """A text, the file or dataset it is from, its name within that, and the character of the whole
+    at which it begins (large text files come in pieces)."""
     text: str
     source: str
     name: str
     start: int = 0
 
-CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2060\ufeff\ufdd0-\ufdef\ufffe\uffff\ud800-\udfff]")  # with invisible marks, non-characters, half surrogates
+# %% ../../nbs/reading/30c_documents.ipynb #97a64528
+# with invisible marks, non-characters, half surrogates
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2060\ufeff\ufdd0-\ufdef\ufffe\uffff"
+                     "\ud800-\udfff]")
 LINE_END = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 
 STACK = 30  # marks on one character, the most that Unicode's stream-safe form lets stand together
@@ -47,16 +51,21 @@ def _stacked() -> re.Pattern:
     return re.compile(f"([{marks}]{{{STACK}}})(?=[{marks}])")
 
 def normal(text: str) -> str:
-    "The text in Unicode's composed form, lines ended by newline, without control and invisible characters. Doing it twice changes nothing."
+    """The text in Unicode's composed form, lines ended by newline, without control and invisible
+    characters. Doing it twice changes nothing."""
     if not text.isprintable(): text = CONTROL.sub("", LINE_END.sub("\n", text))
-    return text if text.isascii() else unicodedata.normalize("NFC", _stacked().sub("\\1\u034f", text))
+    return (text if text.isascii()
+            else unicodedata.normalize("NFC", _stacked().sub("\\1\u034f", text)))
 
 # %% ../../nbs/reading/30c_documents.ipynb #f4d0c6fc
 LIMIT = 1 << 26  # bytes or characters that one line or document may have: 64 MiB
-SWELL, FREE = 200, 1 << 27  # a file may unpack to so many times its size, once it is over so many bytes
+# a file may unpack to so many times its size, once it is over so many bytes
+SWELL, FREE = 200, 1 << 27
 
+# %% ../../nbs/reading/30c_documents.ipynb #0b0d1f3f
 class _Counted(io.RawIOBase):
-    "A file's bytes, unpacked where its name ends in .gz; raises UserError where it is cut short, damaged or a bomb."
+    """A file's bytes, unpacked where its name ends in .gz; raises UserError where it is cut short,
+    damaged or a bomb."""
     def __init__(self, path: Path):
         self.path, self.read_so_far, self.most = path, 0, max(FREE, SWELL * path.stat().st_size)
         self.inner = gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")
@@ -65,33 +74,49 @@ class _Counted(io.RawIOBase):
 
     def readinto(self, buffer) -> int:
         try: n = self.inner.readinto(buffer)
-        except EOFError as e: raise UserError(f"{self.path} is cut short: its compressed data ends too early. Copy or download it again.") from e
-        except (gzip.BadGzipFile, zlib.error) as e: raise UserError(f"{self.path} is not a sound gzip file ({e}): download it again, or take the ending .gz away if it is not compressed.") from e
-        except OSError as e: raise UserError(f"{self.path} cannot be read to its end ({e.strerror or e}): copy it again.") from e
+        except EOFError as e:
+            raise UserError(f"{self.path} is cut short: its compressed data ends too early. Copy "
+                            "or download it again.") from e
+        except (gzip.BadGzipFile, zlib.error) as e:
+            raise UserError(f"{self.path} is not a sound gzip file ({e}): download it again, or "
+                            "take the ending .gz away if it is not compressed.") from e
+        except OSError as e:
+            raise UserError(f"{self.path} cannot be read to its end ({e.strerror or e}): copy it "
+                            "again.") from e
         self.read_so_far += n
         if self.read_so_far > self.most:
-            raise UserError(f"{self.path} unpacks to more than {self.most >> 20} MiB, over {SWELL} times its size, as a zip bomb does: unpack it yourself if you trust it.")
+            raise UserError(f"{self.path} unpacks to more than {self.most >> 20} MiB, over {SWELL} "
+                            "times its size, as a zip bomb does: unpack it yourself if you trust "
+                            "it.")
         return n
 
     def position(self) -> int:
         "How many bytes of the file itself have been read."
-        return self.inner.fileobj.tell() if isinstance(self.inner, gzip.GzipFile) else self.inner.tell()
+        return (self.inner.fileobj.tell() if isinstance(self.inner, gzip.GzipFile)
+                else self.inner.tell())
 
     def close(self) -> None:
         self.inner.close()
         super().close()
 
+# %% ../../nbs/reading/30c_documents.ipynb #1146ba56
 @contextmanager
 def open_bytes(path: Path) -> Iterator[io.BufferedReader]:
-    "The file's bytes, unpacked where its name ends in .gz. Raises UserError where it cannot be opened; its reads do where it is damaged."
+    """The file's bytes, unpacked where its name ends in .gz. Raises UserError where it cannot be
+    opened; its reads do where it is damaged."""
     try: raw = _Counted(path)
-    except FileNotFoundError as e: raise UserError(f"{path} does not exist: check the path.") from e
-    except OSError as e: raise UserError(f"{path} cannot be opened ({e.strerror or e}): check its kind and your permission.") from e
+    except FileNotFoundError as e:
+        raise UserError(f"{path} does not exist: check the path.") from e
+    except OSError as e:
+        raise UserError(f"{path} cannot be opened ({e.strerror or e}): check its kind and your "
+                        "permission.") from e
     with io.BufferedReader(raw, 1 << 20) as stream: yield stream
 
 # %% ../../nbs/reading/30c_documents.ipynb #48e071da
-def blocks_of(stream: io.BufferedReader, size: int = 1 << 20) -> Iterator[tuple[list[bytes] | None, int]]:
-    "Lists of lines without their ends, and the number of the first; or None for a line above LIMIT, which is passed over without being held."
+def blocks_of(stream: io.BufferedReader,
+              size: int = 1 << 20) -> Iterator[tuple[list[bytes] | None, int]]:
+    """Lists of lines without their ends, and the number of the first; or None for a line above
+    LIMIT, which is passed over without being held."""
     held, number, skipping = b"", 1, False
     while block := stream.read(size):
         head, found, tail = block.rpartition(b"\n")
@@ -102,7 +127,8 @@ def blocks_of(stream: io.BufferedReader, size: int = 1 << 20) -> Iterator[tuple[
             continue
         if skipping:
             yield None, number
-            head, skipping, number = head.partition(b"\n")[2] if b"\n" in head else b"", False, number + 1
+            head, skipping, number = (head.partition(b"\n")[2] if b"\n" in head else b"", False,
+                                      number + 1)
             if not head: held = tail; continue
         lines = (held + head).split(b"\n")
         yield lines, number
@@ -110,39 +136,58 @@ def blocks_of(stream: io.BufferedReader, size: int = 1 << 20) -> Iterator[tuple[
     if skipping: yield None, number
     elif held: yield [held], number
 
+# %% ../../nbs/reading/30c_documents.ipynb #9efb2522
 def lines_of(stream: io.BufferedReader) -> Iterator[tuple[int, bytes | None]]:
     "Lines with their numbers, or None for a line above LIMIT."
-    for lines, first in blocks_of(stream): yield from [(first, None)] if lines is None else enumerate(lines, first)
+    for lines, first in blocks_of(stream):
+        yield from [(first, None)] if lines is None else enumerate(lines, first)
 
 # %% ../../nbs/reading/30c_documents.ipynb #0767c150
-MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe\x00\x00", "utf-32"), (b"\x00\x00\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
-MAGIC = {b"%PDF": "PDF", b"PK\x03\x04": "ZIP, or an office document", b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"\x1f\x8b": "gzip", b"\x7fELF": "program", b"PAR1": "Parquet"}
+MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe\x00\x00", "utf-32"),
+         (b"\x00\x00\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+MAGIC = {b"%PDF": "PDF", b"PK\x03\x04": "ZIP, or an office document", b"\x89PNG": "PNG",
+         b"\xff\xd8\xff": "JPEG", b"\x1f\x8b": "gzip", b"\x7fELF": "program", b"PAR1": "Parquet"}
 
+# %% ../../nbs/reading/30c_documents.ipynb #38d5f5ce
 def encoding_of(path: Path, encoding: str = "") -> str:
-    "The encoding to read the file's text in: the one asked for, a byte order mark's, or UTF-8. Raises UserError where the file is binary or the encoding has no such name."
+    """The encoding to read the file's text in: the one asked for, a byte order mark's, or UTF-8.
+    Raises UserError where the file is binary or the encoding has no such name."""
     with open_bytes(path) as stream: head = stream.read(1 << 16)
     if encoding:
         try: "".encode(encoding)
-        except LookupError as e: raise UserError(f"Unknown encoding {encoding!r} for {path}: name one that Python knows, like utf-8 or gb18030.") from e
+        except LookupError as e:
+            raise UserError(f"Unknown encoding {encoding!r} for {path}: name one that Python "
+                            "knows, like utf-8 or gb18030.") from e
     kind = next((kind for magic, kind in MAGIC.items() if head.startswith(magic)), "")
     marked = next((name for mark, name in MARKS if head.startswith(mark)), "")
     wide = marked or encoding.lower().replace("_", "-").startswith(("utf-16", "utf-32"))
-    if kind or not wide and (b"\0" in head or len(re.findall(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f]", head)) * 20 > len(head)):
-        raise UserError(f"{path} is a binary file{f' ({kind})' if kind else ''}, not text: give it the ending of its true format, or leave it out.")
+    if kind or not wide and (
+            b"\0" in head
+            or len(re.findall(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f]", head)) * 20 > len(head)):
+        raise UserError(f"{path} is a binary file{f' ({kind})' if kind else ''}, not text: give it "
+                        "the ending of its true format, or leave it out.")
     return encoding or marked or "utf-8"
 
+# %% ../../nbs/reading/30c_documents.ipynb #a206b4d2
 def _wrong_encoding(path: Path, encoding: str) -> UserError:
     import charset_normalizer
-    with open_bytes(path) as stream: best = charset_normalizer.from_bytes(stream.read(1 << 18)).best()
-    hint = f"; it may be {best.encoding}" if best and best.encoding not in ("utf_8", encoding) else ""
-    return UserError(f"{path} is not {encoding} text{hint}: save it as UTF-8, or name its encoding with --encoding.")
+    with open_bytes(path) as stream:
+        best = charset_normalizer.from_bytes(stream.read(1 << 18)).best()
+    hint = (f"; it may be {best.encoding}" if best and best.encoding not in ("utf_8", encoding)
+            else "")
+    return UserError(f"{path} is not {encoding} text{hint}: save it as UTF-8, or name its encoding "
+                     "with --encoding.")
 
 @contextmanager
-def open_text(path: Path, encoding: str = "", newline: str | None = None) -> Iterator[io.TextIOWrapper]:
-    "The file's text. Raises UserError where it is binary or in another encoding, also in the midst of reading."
+def open_text(path: Path, encoding: str = "",
+              newline: str | None = None) -> Iterator[io.TextIOWrapper]:
+    """The file's text. Raises UserError where it is binary or in another encoding, also in the
+    midst of reading."""
     name = encoding_of(path, encoding)
     try:
-        with open_bytes(path) as stream, io.TextIOWrapper(stream, encoding=name, newline=newline) as text: yield text
+        with (open_bytes(path) as stream,
+              io.TextIOWrapper(stream, encoding=name, newline=newline) as text):
+            yield text
     except UnicodeError as e: raise _wrong_encoding(path, name) from e
 
 # %% ../../nbs/reading/30c_documents.ipynb #810e68b1
@@ -154,7 +199,9 @@ def _read_text(path: Path, column: str, encoding: str) -> Iterator[Document]:
         while block := stream.read(PIECE):
             held += block
             cut = held.rfind("\n\n") + 2 if "\n\n" in held else held.rfind("\n") + 1
-            if len(held) > LIMIT and not cut: raise UserError(f"{path} has a line of more than {LIMIT >> 20} million characters: break its lines at paragraphs.")
+            if len(held) > LIMIT and not cut:
+                raise UserError(f"{path} has a line of more than {LIMIT >> 20} million characters: "
+                                "break its lines at paragraphs.")
             if len(held) < PIECE or not cut: continue
             text, held = normal(held[:cut]), held[cut:]
             yield Document(text, str(path), path.name, start)
@@ -163,67 +210,102 @@ def _read_text(path: Path, column: str, encoding: str) -> Iterator[Document]:
 
 # %% ../../nbs/reading/30c_documents.ipynb #1640a72f
 def _row(path: Path, name: str, text: object, column: str) -> Document | Drop:
-    if not isinstance(text, str): return Drop(stage="documents", reason=f"no text in {column!r}", raw=f"{path}, {name}")
-    if len(text) > LIMIT: return Drop(stage="documents", reason=f"longer than {LIMIT >> 20} MiB: cut it up", raw=f"{path}, {name}")
+    if not isinstance(text, str):
+        return Drop(stage="documents", reason=f"no text in {column!r}", raw=f"{path}, {name}")
+    if len(text) > LIMIT:
+        return Drop(stage="documents", reason=f"longer than {LIMIT >> 20} MiB: cut it up",
+                    raw=f"{path}, {name}")
     return Document(normal(text), str(path), name)
 
+# %% ../../nbs/reading/30c_documents.ipynb #8b31a66a
 def _read_jsonl(path: Path, column: str, encoding: str) -> Iterator[Document | Drop]:
     from pydantic_core import from_json
     name = encoding_of(path, encoding)
     with open_bytes(path) as stream:
-        if name.startswith(("utf-16", "utf-32")): raise UserError(f"{path} is {name}, and JSON Lines are UTF-8: save it as UTF-8.")
+        if name.startswith(("utf-16", "utf-32")):
+            raise UserError(f"{path} is {name}, and JSON Lines are UTF-8: save it as UTF-8.")
         for number, line in lines_of(stream):
             where = f"line {number}"
-            if line is None: yield Drop(stage="documents", reason=f"a line longer than {LIMIT >> 20} MiB: cut it up", raw=f"{path}, {where}")
+            if line is None:
+                yield Drop(stage="documents",
+                           reason=f"a line longer than {LIMIT >> 20} MiB: cut it up",
+                           raw=f"{path}, {where}")
             elif line.strip():
-                try: row = from_json(line.removeprefix(b"\xef\xbb\xbf") if name.lower().startswith("utf") else line.decode(name))
-                except ValueError as e: yield Drop(stage="documents", reason="not JSON: restore the line or delete it", raw=f"{path}, {where}: {e}")
-                else: yield _row(path, where, row.get(column) if isinstance(row, dict) else None, column)
+                try:
+                    row = from_json(line.removeprefix(b"\xef\xbb\xbf")
+                                    if name.lower().startswith("utf") else line.decode(name))
+                except ValueError as e:
+                    yield Drop(stage="documents", reason="not JSON: restore the line or delete it",
+                               raw=f"{path}, {where}: {e}")
+                else:
+                    yield _row(path, where, row.get(column) if isinstance(row, dict) else None,
+                               column)
 
 # %% ../../nbs/reading/30c_documents.ipynb #6389bc7d
 def _bounded_lines(stream: io.TextIOWrapper, path: Path) -> Iterator[str]:
     while line := stream.readline(LIMIT):
-        if len(line) == LIMIT: raise UserError(f"{path} has a line of more than {LIMIT >> 20} million characters: break it up, or check that it is CSV.")
+        if len(line) == LIMIT:
+            raise UserError(f"{path} has a line of more than {LIMIT >> 20} million characters: "
+                            "break it up, or check that it is CSV.")
         yield line
 
 def _column_of(path: Path, columns: Sequence[str], column: str) -> str:
     if column in columns: return column
-    raise UserError(f"{path} has no column {column!r}: name one of {', '.join(map(str, columns)) or 'its columns, of which it has none'} with --column.")
+    raise UserError(f"{path} has no column {column!r}: name one of "
+                    f"{', '.join(map(str, columns)) or 'its columns, of which it has none'} "
+                    "with --column.")
 
-EXCEL = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # a first line by which Excel is told the separator
+# a first line by which Excel is told the separator
+EXCEL = re.compile(r"sep=(.)\s*", re.IGNORECASE)
 
+# %% ../../nbs/reading/30c_documents.ipynb #66591b9f
 def _read_csv(path: Path, column: str, encoding: str) -> Iterator[Document | Drop]:
     csv.field_size_limit(LIMIT)
     with open_text(path, encoding, newline="") as stream:
         lines = _bounded_lines(stream, path)
         first = next(lines, "")
         told = EXCEL.fullmatch(first)
-        rows = csv.reader(lines if told else chain([first], lines), delimiter=told[1] if told else separator(first, column), strict=True)
+        rows = csv.reader(lines if told else chain([first], lines),
+                          delimiter=told[1] if told else separator(first, column), strict=True)
         try:
             header = [name.strip() for name in next(rows, [])]
             at = header.index(_column_of(path, header, column))
             for number, row in enumerate(filter(None, rows), 1):
-                if any(row[len(header):]): yield Drop(stage="documents", reason="more fields than the header has: put those that hold a separator in quotes", raw=f"{path}, row {number}: {row}")
-                else: yield _row(path, f"row {number}", row[at] if at < len(row) else None, column)
-        except csv.Error as e: raise UserError(f"{path} is not sound CSV near line {rows.line_num} ({e}): write it again with quoted fields.") from e
+                if any(row[len(header):]):
+                    yield Drop(stage="documents",
+                               reason="more fields than the header has: put those that hold a "
+                                      "separator in quotes", raw=f"{path}, row {number}: {row}")
+                else:
+                    yield _row(path, f"row {number}", row[at] if at < len(row) else None, column)
+        except csv.Error as e:
+            raise UserError(f"{path} is not sound CSV near line {rows.line_num} ({e}): write it "
+                            "again with quoted fields.") from e
 
+# %% ../../nbs/reading/30c_documents.ipynb #f1b85027
 def _read_parquet(path: Path, column: str, encoding: str) -> Iterator[Document | Drop]:
     import pyarrow.parquet
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             name, number = _column_of(path, file.schema_arrow.names, column), 0
             for batch in file.iter_batches(batch_size=256, columns=[name]):
-                for number, text in enumerate(batch.column(0).to_pylist(), number + 1): yield _row(path, f"row {number}", text, column)
+                for number, text in enumerate(batch.column(0).to_pylist(), number + 1):
+                    yield _row(path, f"row {number}", text, column)
     except (OSError, ValueError, pyarrow.ArrowException) as e:
-        raise UserError(f"{path} cannot be read as Parquet ({str(e).splitlines()[0][:100]}): write or download it again.") from e
+        raise UserError(f"{path} cannot be read as Parquet ({str(e).splitlines()[0][:100]}): write "
+                        "or download it again.") from e
 
 # %% ../../nbs/reading/30c_documents.ipynb #ea40b28b
-BLOCKS = frozenset("""address article aside blockquote body br caption center dd details dialog div dl dt fieldset figcaption figure footer form h1 h2 h3 h4 h5 h6 header hgroup hr
-                      legend li main menu ol optgroup option p pre search section summary table tbody tfoot thead tr ul button select textarea""".split())  # shown as blocks or boxes
+# shown as blocks or boxes
+BLOCKS = frozenset("""\
+address article aside blockquote body br caption center dd details dialog div dl dt fieldset \
+figcaption figure footer form h1 h2 h3 h4 h5 h6 header hgroup hr
+                      legend li main menu ol optgroup option p pre search section summary table \
+tbody tfoot thead tr ul button select textarea""".split())
 UNREAD = frozenset("script style template noscript nav title".split())
 BREAK, CELL = "\x1e", "\x1f"  # the ends of a line and of a cell, as no page writes them
 POWER = re.compile(r"[-+\u2212]?\d+")
 
+# %% ../../nbs/reading/30c_documents.ipynb #51c73417
 def _strings(soup: Any) -> Iterator[str]:
     "The strings of a page in order, with marks where a block or a table's cell begins and ends."
     from bs4.element import CData, NavigableString, Tag
@@ -232,23 +314,32 @@ def _strings(soup: Any) -> Iterator[str]:
         node = waiting.pop()
         if isinstance(node, Tag):
             mark = BREAK if node.name in BLOCKS else CELL if node.name in ("td", "th") else ""
-            if node.name == "sup" and POWER.fullmatch("".join(text for text in node.contents if isinstance(text, str))): yield "^"
+            if node.name == "sup" and POWER.fullmatch(
+                    "".join(text for text in node.contents if isinstance(text, str))):
+                yield "^"
             if node.name not in UNREAD: waiting += [mark, *reversed(node.contents), mark]
-        elif type(node) in (str, NavigableString, CData): yield node  # others are comments and the like
+        # others are comments and the like
+        elif type(node) in (str, NavigableString, CData): yield node
 
+# %% ../../nbs/reading/30c_documents.ipynb #0c7e5111
 def _read_html(path: Path, column: str, encoding: str) -> Iterator[Document]:
     from bs4 import BeautifulSoup
     with open_bytes(path) as stream: content = stream.read(LIMIT + 1)
     if len(content) > LIMIT: raise UserError(f"{path} is larger than {LIMIT >> 20} MiB: split it.")
-    if encoding or b"\0" in content[:1 << 16] or any(map(content.startswith, MAGIC)): encoding = encoding_of(path, encoding)
+    if encoding or b"\0" in content[:1 << 16] or any(map(content.startswith, MAGIC)):
+        encoding = encoding_of(path, encoding)
     soup = BeautifulSoup(content, "html.parser", from_encoding=encoding or None)
-    if soup.contains_replacement_characters and "\ufffd".encode() not in content: raise _wrong_encoding(path, soup.original_encoding or "utf-8")
-    lines = ([" ".join(cell.split()) for cell in line.split(CELL)] for line in "".join(_strings(soup)).split(BREAK))
-    yield Document(normal("\n".join("\t".join(filter(None, cells)) for cells in lines if any(cells))), str(path), path.name)
+    if soup.contains_replacement_characters and "\ufffd".encode() not in content:
+        raise _wrong_encoding(path, soup.original_encoding or "utf-8")
+    lines = ([" ".join(cell.split()) for cell in line.split(CELL)]
+             for line in "".join(_strings(soup)).split(BREAK))
+    yield Document(normal("\n".join("\t".join(filter(None, cells)) for cells in lines
+                                    if any(cells))), str(path), path.name)
 
 # %% ../../nbs/reading/30c_documents.ipynb #6e02b823
 BROKEN = re.compile(r"([^\W_]+(?:-[^\W_]+)*)[-\u2010]\n+([^\W_]+)")
-COMPOUND = frozenset("all cross ex half high ill long low mid multi non post pre self semi short so well".split())
+COMPOUND = frozenset("all cross ex half high ill long low mid multi non post pre self semi short "
+                     "so well".split())
 
 def _rejoined(text: str) -> str:
     "The text of a PDF with the words whole again that were broken at a line's end."
@@ -256,12 +347,15 @@ def _rejoined(text: str) -> str:
     known = set(re.findall(r"[^\W_]+(?:-[^\W_]+)*", BROKEN.sub(" ", text).lower()))
     def whole(m: re.Match) -> str:
         first, rest = m[1].lower(), m[2].lower()
-        if rest in ("and", "or", "to", "und", "et"): return f"{m[1]}- {m[2]}"  # "first- and second-hand"
+        # "first- and second-hand"
+        if rest in ("and", "or", "to", "und", "et"): return f"{m[1]}- {m[2]}"
         if f"{first}-{rest}" in known or not m[2][0].islower(): return f"{m[1]}-{m[2]}"
         if first + rest in known: return m[1] + m[2]
-        return f"{m[1]}-{m[2]}" if first in COMPOUND or "-" in first or {first, rest} <= known else m[1] + m[2]
+        return (f"{m[1]}-{m[2]}" if first in COMPOUND or "-" in first or {first, rest} <= known
+                else m[1] + m[2])
     return BROKEN.sub(whole, text)
 
+# %% ../../nbs/reading/30c_documents.ipynb #4b8abfad
 def _ranges(numbers: Sequence[int]) -> str:
     "Numbers in order as `1, 3-5`."
     starts = [n for n in numbers if n - 1 not in numbers]
@@ -277,55 +371,79 @@ def _is_scan(page: Any, text: str) -> bool:
     objects = (page.get("/Resources") or {}).get("/XObject") or {}
     return not text or any(objects[name].get("/Subtype") == "/Image" for name in objects)
 
+# %% ../../nbs/reading/30c_documents.ipynb #2e006d95
 def _read_pdf(path: Path, column: str, encoding: str) -> Iterator[Document | Drop]:
     import logging
     import pypdf
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # it reports every oddity that it mends
     with path.open("rb") as stream:
         reader = pypdf.PdfReader(stream)
-        if reader.is_encrypted and not reader.decrypt(""): raise UserError(f"{path} is locked by a password: save it without one.")
+        if reader.is_encrypted and not reader.decrypt(""):
+            raise UserError(f"{path} is locked by a password: save it without one.")
         text, scans, size = [], [], 0
         for number, page in enumerate(reader.pages, 1):
             text.append(page.extract_text().strip())
             if _is_scan(page, text[-1]): scans.append(number)
-            if (size := size + len(text[-1])) > LIMIT: raise UserError(f"{path} holds more than {LIMIT >> 20} million characters: split it.")
-    if len(scans) == len(text): raise UserError(f"{path} is a PDF without text, as a scan is: run text recognition (OCR) on it first.")
-    if scans: yield Drop(stage="documents", reason="pages without text, blank or scanned: run text recognition (OCR) on them", raw=f"{path}, pages {_ranges(scans)} of {len(text)}")
+            if (size := size + len(text[-1])) > LIMIT:
+                raise UserError(f"{path} holds more than {LIMIT >> 20} million characters: split "
+                                "it.")
+    if len(scans) == len(text):
+        raise UserError(f"{path} is a PDF without text, as a scan is: run text recognition (OCR) "
+                        "on it first.")
+    if scans:
+        yield Drop(stage="documents",
+                   reason="pages without text, blank or scanned: run text recognition (OCR) on "
+                          "them", raw=f"{path}, pages {_ranges(scans)} of {len(text)}")
     yield Document(normal(_rejoined("\n\n".join(text))), str(path), path.name)
 
 # %% ../../nbs/reading/30c_documents.ipynb #e024022e
-DELETED = frozenset("del moveFrom pPr rPr sdtPr instrText delText Fallback rt".split())  # what is no text, or its second copy
+# what is no text, or its second copy
+DELETED = frozenset("del moveFrom pPr rPr sdtPr instrText delText Fallback rt".split())
 CHARACTERS = {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
-BEFORE = {"den": "/", "sup": "^", "sub": "_"}  # in a formula: what stands under or beside another part
+# in a formula: what stands under or beside another part
+BEFORE = {"den": "/", "sup": "^", "sub": "_"}
 
-def _kind(node: Any) -> str: return node.tag.rpartition("}")[2] if isinstance(node.tag, str) else ""
+def _kind(node: Any) -> str:
+    return node.tag.rpartition("}")[2] if isinstance(node.tag, str) else ""
 
+# %% ../../nbs/reading/30c_documents.ipynb #d302dbad
 def _paragraph(node: Any, notes: dict[tuple[str, str], Any], after: list[str]) -> str:
-    "The characters below a node of Word's XML. Notes and text boxes, whose lines are no part of it, are added to `after`."
+    """The characters below a node of Word's XML. Notes and text boxes, whose lines are no part of
+    it, are added to `after`."""
     kind = _kind(node)
     if kind in DELETED: return ""
     if kind == "t": return node.text or ""
-    if kind == "sym": return chr(int(next(value for name, value in node.attrib.items() if name.endswith("}char")), 16))
-    if kind in ("footnoteReference", "endnoteReference"): after += _blocks(notes.get((kind[:-9], _id(node)), ()), notes)
+    if kind == "sym":
+        return chr(int(next(value for name, value in node.attrib.items()
+                            if name.endswith("}char")), 16))
+    if kind in ("footnoteReference", "endnoteReference"):
+        after += _blocks(notes.get((kind[:-9], _id(node)), ()), notes)
     elif kind == "txbxContent": after += _blocks(node, notes)
     else:
         inner = "".join(_paragraph(child, notes, after) for child in node)
         if kind in BEFORE: return BEFORE[kind] + (inner if len(inner) == 1 else f"({inner})")
-        return CHARACTERS.get(kind, "") + ("^" if kind == "r" and POWER.fullmatch(inner) and _raised(node) else "") + inner
+        return CHARACTERS.get(kind, "") + (
+            "^" if kind == "r" and POWER.fullmatch(inner) and _raised(node) else "") + inner
     return ""
 
-def _raised(run: Any) -> bool: return any(_kind(one) == "vertAlign" and "superscript" in one.attrib.values() for one in run.iter())
+# %% ../../nbs/reading/30c_documents.ipynb #3ce76bee
+def _raised(run: Any) -> bool:
+    return any(_kind(one) == "vertAlign" and "superscript" in one.attrib.values()
+               for one in run.iter())
 
-def _id(node: Any) -> str: return next((value for name, value in node.attrib.items() if name.endswith("}id")), "")
+def _id(node: Any) -> str:
+    return next((value for name, value in node.attrib.items() if name.endswith("}id")), "")
 
 # %% ../../nbs/reading/30c_documents.ipynb #404ffebd
 def _cells(row: Any, notes: dict[tuple[str, str], Any]) -> Iterator[str]:
     for child in row:
         if _kind(child) == "tc": yield "\n".join(_blocks(child, notes))
-        elif _kind(child) not in DELETED: yield from _cells(child, notes)  # a control around a cell
+        # a control around a cell
+        elif _kind(child) not in DELETED: yield from _cells(child, notes)
 
 def _blocks(node: Any, notes: dict[tuple[str, str], Any]) -> Iterator[str]:
-    "The paragraphs and the rows of tables below a node of Word's XML, in whatever controls they stand."
+    """The paragraphs and the rows of tables below a node of Word's XML, in whatever controls they
+    stand."""
     for child in node:
         after: list[str] = []
         if _kind(child) == "p": yield _paragraph(child, notes, after)
@@ -333,90 +451,134 @@ def _blocks(node: Any, notes: dict[tuple[str, str], Any]) -> Iterator[str]:
         elif _kind(child) not in DELETED: yield from _blocks(child, notes)
         yield from after
 
+# %% ../../nbs/reading/30c_documents.ipynb #e0226ad1
 def _read_docx(path: Path, column: str, encoding: str) -> Iterator[Document]:
     import zipfile
     import docx
-    with zipfile.ZipFile(path) as archive: size = sum(member.file_size for member in archive.infolist())
-    if size > max(FREE, SWELL * path.stat().st_size): raise UserError(f"{path} unpacks to {size >> 20} MiB, over {SWELL} times its size, as a zip bomb does: leave it out.")
+    with zipfile.ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > max(FREE, SWELL * path.stat().st_size):
+        raise UserError(f"{path} unpacks to {size >> 20} MiB, over {SWELL} times its size, as a "
+                        "zip bomb does: leave it out.")
     document = docx.Document(str(path))
-    parts = [docx.oxml.parse_xml(r.target_part.blob) for r in document.part.rels.values() if r.reltype.endswith(("/footnotes", "/endnotes"))]
+    parts = [docx.oxml.parse_xml(r.target_part.blob) for r in document.part.rels.values()
+             if r.reltype.endswith(("/footnotes", "/endnotes"))]
     notes = {(_kind(note), _id(note)): note for part in parts for note in part}
     yield Document(normal("\n".join(_blocks(document.element.body, notes))), str(path), path.name)
 
 # %% ../../nbs/reading/30c_documents.ipynb #15cb4a3b
-READERS = {".txt": _read_text, ".md": _read_text, ".jsonl": _read_jsonl, ".csv": _read_csv, ".tsv": _read_csv, ".parquet": _read_parquet,
-           ".html": _read_html, ".htm": _read_html, ".pdf": _read_pdf, ".docx": _read_docx}
+READERS = {".txt": _read_text, ".md": _read_text, ".jsonl": _read_jsonl, ".csv": _read_csv,
+           ".tsv": _read_csv, ".parquet": _read_parquet, ".html": _read_html, ".htm": _read_html,
+           ".pdf": _read_pdf, ".docx": _read_docx}
 WHOLE = {_read_html: "HTML", _read_pdf: "PDF", _read_docx: "Word"}
 
-def read_file(path: str | Path, column: str = "text", encoding: str = "") -> Iterator[Document | Drop]:
-    "The documents of one file, and ledger rows for its rows without text. Raises UserError, before the first document, where the file cannot be read to its end."
+# %% ../../nbs/reading/30c_documents.ipynb #de855358
+def read_file(path: str | Path, column: str = "text",
+              encoding: str = "") -> Iterator[Document | Drop]:
+    """The documents of one file, and ledger rows for its rows without text. Raises UserError,
+    before the first document, where the file cannot be read to its end."""
     path = Path(path)
     packed = path.suffix.lower() == ".gz"
     read = READERS.get(Path(path.stem).suffix.lower() if packed else path.suffix.lower())
     if not path.exists(): raise UserError(f"{path} does not exist: check the path.")
-    if not path.is_file(): raise UserError(f"{path} is no file but a folder, a pipe or a device, which cannot be read twice: copy what it gives into a file.")
+    if not path.is_file():
+        raise UserError(f"{path} is no file but a folder, a pipe or a device, which cannot be read "
+                        "twice: copy what it gives into a file.")
     if not read or packed and read in (_read_parquet, _read_pdf, _read_docx):
-        raise UserError(f"{path} has an ending that is not read: convert it to one of {', '.join(READERS)}, or unpack it.")
+        raise UserError(f"{path} has an ending that is not read: convert it to one of "
+                        f"{', '.join(READERS)}, or unpack it.")
     if read in WHOLE:
         try: yield from list(read(path, column, encoding))
         except UserError: raise
-        except OSError as e: raise UserError(f"{path} cannot be opened ({e.strerror or e}): check its kind and your permission.") from e
+        except OSError as e:
+            raise UserError(f"{path} cannot be opened ({e.strerror or e}): check its kind and your "
+                            "permission.") from e
         except Exception as e:
             what = f"{type(e).__name__}: {' '.join(str(e).split())[:80]}"
-            raise UserError(f"{path} cannot be read as {WHOLE[read]} ({what}): open and save it again in its program.") from e
+            raise UserError(f"{path} cannot be read as {WHOLE[read]} ({what}): open and save it "
+                            "again in its program.") from e
         return
     if packed or read is not _read_jsonl:
         for _ in read(path, column, encoding): pass
     yield from read(path, column, encoding)
 
 # %% ../../nbs/reading/30c_documents.ipynb #7cfd8db7
-def read_hub(name: str, column: str = "text", subset: str = "", split: str = "train") -> Iterator[Document | Drop]:
-    "The rows of a dataset `OWNER/NAME@REVISION` of the hub. Raises UserError where it has no revision, is not to be reached, is gated, or has no such column."
+def read_hub(name: str, column: str = "text", subset: str = "",
+             split: str = "train") -> Iterator[Document | Drop]:
+    """The rows of a dataset `OWNER/NAME@REVISION` of the hub. Raises UserError where it has no
+    revision, is not to be reached, is gated, or has no such column."""
     repo, _, revision = name.partition("@")
-    if not repo or not revision: raise UserError(f"hub:{name} names no revision: write hub:{repo or 'OWNER/NAME'}@REVISION, best with a commit.")
+    if not repo or not revision:
+        raise UserError(f"hub:{name} names no revision: write hub:{repo or 'OWNER/NAME'}@REVISION, "
+                        "best with a commit.")
     try:
         import datasets
-        rows = datasets.load_dataset(repo, subset or None, split=split, revision=revision, streaming=True)
+        rows = datasets.load_dataset(repo, subset or None, split=split, revision=revision,
+                                     streaming=True)
         if rows.column_names: _column_of(Path(f"hub:{name}"), rows.column_names, column)
         for number, row in enumerate(rows, 1):
-            if column not in row: raise UserError(f"hub:{name} has no column {column!r}: name one of {', '.join(row)} with --column.")
+            if column not in row:
+                raise UserError(f"hub:{name} has no column {column!r}: name one of "
+                                f"{', '.join(row)} with --column.")
             yield _row(Path(f"hub:{name}"), f"row {number}", row[column], column)
     except UserError: raise
     except Exception as e: raise UserError(_hub_sentence(name, e)) from e
 
+# %% ../../nbs/reading/30c_documents.ipynb #8c9e74a0
 def _hub_sentence(name: str, error: BaseException) -> str:
     kinds, words = causes(error)
-    if "GatedRepoError" in kinds or "gated" in words: return f"hub:{name} is gated: accept its terms on its page, and set HF_TOKEN to a token of yours."
-    if "RevisionNotFoundError" in kinds: return f"hub:{name} has no such revision: look its commits up on its page."
-    if kinds & {"OfflineModeIsEnabled", "ConnectionError", "ConnectTimeout", "ConnectError", "TimeoutException", "NetworkError", "LocalEntryNotFoundError"}:
-        return f"hub:{name} cannot be fetched, because the hub cannot be reached: check the network and HF_HUB_OFFLINE, or give a downloaded file."
-    if kinds & {"RepositoryNotFoundError", "DatasetNotFoundError"}: return f"hub:{name} is not found: check its name and revision, and set HF_TOKEN if it is private."
-    return f"hub:{name} cannot be read ({words[:150]}): check its name, --subset and --split, or give a downloaded file."
+    if "GatedRepoError" in kinds or "gated" in words:
+        return (f"hub:{name} is gated: accept its terms on its page, and set HF_TOKEN to a token "
+                "of yours.")
+    if "RevisionNotFoundError" in kinds:
+        return f"hub:{name} has no such revision: look its commits up on its page."
+    if kinds & {"OfflineModeIsEnabled", "ConnectionError", "ConnectTimeout", "ConnectError",
+                "TimeoutException", "NetworkError", "LocalEntryNotFoundError"}:
+        return (f"hub:{name} cannot be fetched, because the hub cannot be reached: check the "
+                "network and HF_HUB_OFFLINE, or give a downloaded file.")
+    if kinds & {"RepositoryNotFoundError", "DatasetNotFoundError"}:
+        return (f"hub:{name} is not found: check its name and revision, and set HF_TOKEN if it is "
+                "private.")
+    return (f"hub:{name} cannot be read ({words[:150]}): check its name, --subset and --split, or "
+            "give a downloaded file.")
 
 # %% ../../nbs/reading/30c_documents.ipynb #63a5e48d
 def files_of(path: str | Path, skip: Sequence[Path] = ()) -> Iterator[Path]:
-    "The file itself, or the files under a folder in the order of their names, without hidden ones and `skip`."
+    """The file itself, or the files under a folder in the order of their names, without hidden ones
+    and `skip`."""
     path, left_out = Path(path), {os.path.realpath(p) for p in skip}
     if not path.is_dir(): yield path
     for folder, folders, names in os.walk(path) if path.is_dir() else ():
         folders[:] = sorted(f for f in folders if not f.startswith("."))
-        yield from (p for n in sorted(names) if not n.startswith(".") and os.path.realpath(p := Path(folder, n)) not in left_out)
+        yield from (p for n in sorted(names) if not n.startswith(".")
+                    and os.path.realpath(p := Path(folder, n)) not in left_out)
 
-def read_documents(paths: Sequence[str | Path], column: str = "text", encoding: str = "", subset: str = "", split: str = "train",
+# %% ../../nbs/reading/30c_documents.ipynb #a3f31102
+def read_documents(paths: Sequence[str | Path], column: str = "text", encoding: str = "",
+                   subset: str = "", split: str = "train",
                    skip: Sequence[Path] = ()) -> Iterator[Document | Drop]:
-    "The documents of files, folders and hub datasets (`hub:OWNER/NAME@REVISION`). A file that cannot be read is a `Drop` whose reason is the sentence, and the others go on."
+    """The documents of files, folders and hub datasets (`hub:OWNER/NAME@REVISION`). A file that
+    cannot be read is a `Drop` whose reason is the sentence, and the others go on."""
     for given in paths:
         hub = str(given).removeprefix("hub:") if str(given).startswith("hub:") else ""
         for path in [given] if hub else files_of(given, skip):
-            try: yield from read_hub(hub, column, subset, split) if hub else read_file(path, column, encoding)
+            try:
+                yield from (read_hub(hub, column, subset, split) if hub
+                            else read_file(path, column, encoding))
             except UserError as e: yield Drop(stage="files", reason=str(e), raw=str(path))
 
-def passage_again(record: Record, column: str = "text", encoding: str = "", subset: str = "", split: str = "train") -> str:
-    "The characters at a passage's span, read again from its file. Raises UserError where the file no longer has them."
+# %% ../../nbs/reading/30c_documents.ipynb #6a02be3a
+def passage_again(record: Record, column: str = "text", encoding: str = "", subset: str = "",
+                  split: str = "train") -> str:
+    """The characters at a passage's span, read again from its file. Raises UserError where the file
+    no longer has them."""
     start, end = record.span or (0, 0)
     text = ""
     hub = record.source.removeprefix("hub:") if record.source.startswith("hub:") else ""
-    for d in read_hub(hub, column, subset, split) if hub else read_file(record.source, column, encoding):
-        if isinstance(d, Document) and d.name == record.document and d.start < end: text += d.text[max(0, start - d.start):end - d.start]
+    for d in (read_hub(hub, column, subset, split) if hub
+              else read_file(record.source, column, encoding)):
+        if isinstance(d, Document) and d.name == record.document and d.start < end:
+            text += d.text[max(0, start - d.start):end - d.start]
     if len(text) == end - start: return text
-    raise UserError(f"{record.source} no longer has characters {start} to {end} of {record.document}: cut the passages again.")
+    raise UserError(f"{record.source} no longer has characters {start} to {end} of "
+                    f"{record.document}: cut the passages again.")

@@ -26,47 +26,66 @@ Row = dict[str, Any]
 def read_json(path: Path) -> Any:
     "The JSON value that is the whole file. Raises UserError that names it."
     try: return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as e: raise UserError(f"{path} is not JSON in UTF-8 ({e}). Get the file again, or save it as UTF-8.") from e
+    except (ValueError, RecursionError) as e:
+        raise UserError(f"{path} is not JSON in UTF-8 ({e}). Get the file again, or save it as "
+                        "UTF-8.") from e
 
+# %% ../../nbs/reading/30a_readers.ipynb #41d188c5
 def lines(path: Path) -> Iterator[Row]:
-    "JSON Lines. Labels in a parallel file NAME-labels.lst (Social IQa) become the field `label`. Raises UserError where there are not as many labels as rows."
+    """JSON Lines. Labels in a parallel file NAME-labels.lst (Social IQa) become the field `label`.
+    Raises UserError where there are not as many labels as rows."""
     labels = path.with_name(path.stem + "-labels.lst")
-    rows = [row for _, row in read_lines(path)] if labels.is_file() else (row for _, row in read_lines(path))
+    rows = ([row for _, row in read_lines(path)] if labels.is_file()
+            else (row for _, row in read_lines(path)))
     if not labels.is_file(): yield from rows
     else:
         known = labels.read_text(encoding="utf-8-sig").split()
-        if len(known) != len(rows): raise UserError(f"{labels} has {len(known)} labels for the {len(rows)} rows of {path.name}: get both files again.")
+        if len(known) != len(rows):
+            raise UserError(f"{labels} has {len(known)} labels for the {len(rows)} rows of "
+                            f"{path.name}: get both files again.")
         yield from (row | {"label": label} for row, label in zip(rows, known))
 
+# %% ../../nbs/reading/30a_readers.ipynb #6c0da59b
 def items(path: Path) -> Iterator[Row]:
-    "A JSON list, itself or under `data` or `dataset`; a string in it is a row with the field `text`."
+    """A JSON list, itself or under `data` or `dataset`; a string in it is a row with the field
+    `text`."""
     whole = read_json(path)
     if isinstance(whole, dict): whole = whole["data"] if "data" in whole else whole["dataset"]
-    if not isinstance(whole, list): raise TypeError(f"a list is expected, not {type(whole).__name__}")
+    if not isinstance(whole, list):
+        raise TypeError(f"a list is expected, not {type(whole).__name__}")
     yield from ({"text": item} if isinstance(item, str) else item for item in whole)
 
 # %% ../../nbs/reading/30a_readers.ipynb #bb7e8a5d
 def separator(header: str, column: str = "") -> str:
-    "What parts a table's columns: of comma, tab and semicolon the one by which `column` has a name of its own in the first line, or else the one that makes the most names."
+    """What parts a table's columns: of comma, tab and semicolon the one by which `column` has a
+    name of its own in the first line, or else the one that makes the most names."""
     def named(mark: str) -> tuple[bool, int]:
         names = [name.strip() for name in next(csv.reader([header], delimiter=mark), [])]
         return column in names, len(names)
     return max(",\t;", key=named)
 
+# %% ../../nbs/reading/30a_readers.ipynb #f70a7de8
 def table(path: Path, columns: list[str] | None = None) -> Iterator[Row]:
-    "A table separated by commas, tabs or semicolons whose first line names its columns, unless `columns` does. Raises UserError for a line with more cells than columns."
+    """A table separated by commas, tabs or semicolons whose first line names its columns, unless
+    `columns` does. Raises UserError for a line with more cells than columns."""
     csv.field_size_limit(2**31 - 1)  # a cell may hold a whole contract
     with path.open(encoding="utf-8-sig", newline="") as file:
         first = file.readline()
         file.seek(0)
         start = 0 if columns else 1
-        for number, row in enumerate(csv.DictReader(file, columns, delimiter=separator(first)), start):
-            if None in row: raise UserError(f"{path}, row {number}: it has more cells than the table has columns. Put cells that hold the separator in quotes.")
+        for number, row in enumerate(csv.DictReader(file, columns, delimiter=separator(first)),
+                                     start):
+            if None in row:
+                raise UserError(f"{path}, row {number}: it has more cells than the table has "
+                                "columns. Put cells that hold the separator in quotes.")
             yield row
 
+# %% ../../nbs/reading/30a_readers.ipynb #1110f986
 def literals(path: Path) -> Iterator[Row]:
     "A table with cells that are Python dictionaries or lists."
-    for row in table(path): yield {name: ast.literal_eval(cell) if cell and cell[0] in "{[" else cell for name, cell in row.items()}
+    for row in table(path):
+        yield {name: ast.literal_eval(cell) if cell and cell[0] in "{[" else cell
+               for name, cell in row.items()}
 
 def rows_of_parquet(path: Path) -> Iterator[Row]:
     "Parquet, as the hub stores it, read in batches."
@@ -80,112 +99,153 @@ LISTED = {"query_id": "id", "query_text": "question"}  # names in CMRC2018's lis
 def squad(path: Path) -> Iterator[Row]:
     "SQuAD's nesting, 1.1 or 2.0, or the list form of CMRC2018: a row for each question."
     whole = read_json(path)
-    articles = [{"paragraphs": [article], "title": article.get("title", "")} for article in whole] if isinstance(whole, list) else whole["data"]
+    articles = ([{"paragraphs": [article], "title": article.get("title", "")} for article in whole]
+                if isinstance(whole, list) else whole["data"])
     for article in articles:
         outer = {name: value for name, value in article.items() if name != "paragraphs"}
         for paragraph in article["paragraphs"]:
-            around = outer | {name.removesuffix("_text"): value for name, value in paragraph.items() if name != "qas"}
-            for asked in paragraph["qas"] or [{}]: yield around | {LISTED.get(name, name): value for name, value in asked.items()}
+            around = outer | {name.removesuffix("_text"): value
+                              for name, value in paragraph.items() if name != "qas"}
+            for asked in paragraph["qas"] or [{}]:
+                yield around | {LISTED.get(name, name): value for name, value in asked.items()}
 
+# %% ../../nbs/reading/30a_readers.ipynb #82c8ffdb
 def cail(path: Path) -> Iterator[Row]:
-    "CAIL2019: reading comprehension in SQuAD's nesting (.json), or the similar-case triplets (.txt), whose three texts become three rows."
+    """CAIL2019: reading comprehension in SQuAD's nesting (.json), or the similar-case triplets
+    (.txt), whose three texts become three rows."""
     if path.suffix == ".json": yield from squad(path)
     else: yield from ({"context": row[name]} for row in lines(path) for name in "ABC")
 
 # %% ../../nbs/reading/30a_readers.ipynb #50aa0b5e
 def triples(path: Path) -> Iterator[Row]:
     "C3 and DREAM: [[line, ...], [{question, choice, answer}, ...], id], a row for each document."
-    for documents, questions, name in read_json(path): yield {"documents": documents, "questions": questions, "document_id": name}
+    for documents, questions, name in read_json(path):
+        yield {"documents": documents, "questions": questions, "document_id": name}
 
 def race(path: Path) -> Iterator[Row]:
     "RACE: one article with parallel lists, a row for each question."
     whole = read_json(path)
-    for question, options, answer in zip(whole["questions"], whole["options"], whole["answers"], strict=True):
-        yield {"example_id": whole["id"], "article": whole["article"], "question": question, "options": options, "answer": answer}
+    for question, options, answer in zip(whole["questions"], whole["options"], whole["answers"],
+                                         strict=True):
+        yield {"example_id": whole["id"], "article": whole["article"], "question": question,
+               "options": options, "answer": answer}
 
+# %% ../../nbs/reading/30a_readers.ipynb #9aa4b974
 def pubmedqa(path: Path) -> Iterator[Row]:
     "PubMedQA by PubMed id, with, without, or nothing but the final decision."
     for pubid, value in read_json(path).items():
         if isinstance(value, str): yield {"pubid": pubid, "final_decision": value}
         else:
-            known = {name.lower(): value[name] for name in ("LONG_ANSWER", "final_decision") if name in value}
-            yield {"pubid": pubid, "question": value["QUESTION"], "context": {"contexts": value["CONTEXTS"]}} | known
+            known = {name.lower(): value[name] for name in ("LONG_ANSWER", "final_decision")
+                     if name in value}
+            yield {"pubid": pubid, "question": value["QUESTION"],
+                   "context": {"contexts": value["CONTEXTS"]}} | known
 
+# %% ../../nbs/reading/30a_readers.ipynb #44dc8576
 def webqa(path: Path) -> Iterator[Row]:
     "WebQA: a row for each evidence of a question; `no_answer` is no answer."
     for name, value in read_json(path).items():
         for key, found in value["evidences"].items():
             answers = [answer for answer in found["answer"] if answer != "no_answer"]
-            yield {"id": key, "question_id": name, "question": value["question"], "context": found["evidence"], "answer": answers}
+            yield {"id": key, "question_id": name, "question": value["question"],
+                   "context": found["evidence"], "answer": answers}
 
 # %% ../../nbs/reading/30a_readers.ipynb #803a364f
 def dureader(path: Path) -> Iterator[Row]:
     "DuReader 2.0 search and zhidao: a row for each page, one of which carries the question."
     for row in lines(path):
         pages, located = row["documents"], row.get("answer_docs") or []
-        chosen = located[0] if located else next((i for i, page in enumerate(pages) if page.get("is_selected")), 0)
+        chosen = located[0] if located else next((i for i, page in enumerate(pages)
+                                                  if page.get("is_selected")), 0)
         for i, page in enumerate(pages):
-            asked = {"question": row["question"], "answers": row.get("answers", []), "question_type": row.get("question_type")} if i == chosen else {}
-            yield {"document": f"{row['question_id']}/{i}", "context": "\n".join(page["paragraphs"])} | asked
+            asked = {"question": row["question"], "answers": row.get("answers", []),
+                     "question_type": row.get("question_type")} if i == chosen else {}
+            yield {"document": f"{row['question_id']}/{i}",
+                   "context": "\n".join(page["paragraphs"])} | asked
 
+# %% ../../nbs/reading/30a_readers.ipynb #b48c53ae
 def covid(path: Path) -> Iterator[Row]:
-    "Covid19QA: questions with the text of their document, from *context*.csv in the same folder where there is one; that file itself; or JSON Lines, joined already."
+    """Covid19QA: questions with the text of their document, from *context*.csv in the same folder
+    where there is one; that file itself; or JSON Lines, joined already."""
     if path.suffix == ".jsonl": return (yield from lines(path))
     if "context" in path.name: return (yield from table(path))
-    documents = {row["docid"]: row["text"] for row in chain.from_iterable(map(table, sorted(path.parent.glob("*context*.csv"))))}
-    for row in table(path): yield row | ({"text": documents[row["docid"]]} if row.get("docid") in documents else {})
+    documents = {row["docid"]: row["text"] for row in chain.from_iterable(
+        map(table, sorted(path.parent.glob("*context*.csv"))))}
+    for row in table(path):
+        yield row | ({"text": documents[row["docid"]]} if row.get("docid") in documents else {})
 
 # %% ../../nbs/reading/30a_readers.ipynb #e606158a
 def quail(path: Path) -> Iterator[Row]:
     "QuAIL, XML or JSON Lines: a row for each question; the right option by its position."
     if path.suffix != ".xml": return (yield from lines(path))
     try: texts = xml.etree.ElementTree.parse(path).findall("text")
-    except xml.etree.ElementTree.ParseError as e: raise UserError(f"{path} is not XML ({e}). Get the file again.") from e
+    except xml.etree.ElementTree.ParseError as e:
+        raise UserError(f"{path} is not XML ({e}). Get the file again.") from e
     for text in texts:
-        around = {"context_id": text.attrib["id"], "domain": text.attrib["domain"], "context": text.findtext("text_body").strip()}
+        around = {"context_id": text.attrib["id"], "domain": text.attrib["domain"],
+                  "context": text.findtext("text_body").strip()}
         for asked in text.find("questions"):
             options = asked.findall("a")
             right = next((i for i, a in enumerate(options) if a.get("correct") == "True"), -1)
-            yield around | {"id": f"{around['context_id']}_{asked.attrib['id']}", "question_type": asked.attrib["type"], "question": asked.text.strip(),
-                            "answers": [a.text.strip() for a in options], "correct_answer_id": right}
+            yield around | {"id": f"{around['context_id']}_{asked.attrib['id']}",
+                            "question_type": asked.attrib["type"], "question": asked.text.strip(),
+                            "answers": [a.text.strip() for a in options],
+                            "correct_answer_id": right}
 
+# %% ../../nbs/reading/30a_readers.ipynb #f23e3bb3
 def lcsts(path: Path) -> Iterator[Row]:
-    "LCSTS's pseudo-XML, all three parts. Raises UserError where the file ends inside a document or holds something else."
+    """LCSTS's pseudo-XML, all three parts. Raises UserError where the file ends inside a document
+    or holds something else."""
     block, number = "", 0
     with path.open(encoding="utf-8-sig") as file:
         for line in file:
             block += line
             if "</doc>" not in line: continue
-            number, fields = number + 1, dict(re.findall(r"<(human_label|summary|short_text)>\s*(.*?)\s*</\1>", block, re.DOTALL))
+            number, fields = number + 1, dict(re.findall(
+                r"<(human_label|summary|short_text)>\s*(.*?)\s*</\1>", block, re.DOTALL))
             if not {"summary", "short_text"} <= fields.keys():
-                raise UserError(f"{path}, document {number}: it has no <summary> or no <short_text>. Get the file again.")
+                raise UserError(f"{path}, document {number}: it has no <summary> or no "
+                                "<short_text>. Get the file again.")
             name, block = re.search(r"<doc id=\"?(\d*)", block), ""
             yield {"id": name[1] if name else "", "text": fields.pop("short_text")} | fields
     if block.strip():
-        raise UserError(f"{path} ends inside a document, after {number} whole ones: it was cut off, or it is no file of LCSTS. Get it again.")
+        raise UserError(f"{path} ends inside a document, after {number} whole ones: it was cut "
+                        "off, or it is no file of LCSTS. Get it again.")
 
 # %% ../../nbs/reading/30a_readers.ipynb #22da5380
 def text_lines(path: Path) -> Iterator[Row]:
     "A text in each line that is not blank."
-    with path.open(encoding="utf-8-sig") as file: yield from ({"text": line.rstrip("\n")} for line in file if line.strip())
+    with path.open(encoding="utf-8-sig") as file:
+        yield from ({"text": line.rstrip("\n")} for line in file if line.strip())
 
 def whole_text(path: Path) -> Iterator[Row]:
     "The whole file as one text."
     yield {"text": path.read_text(encoding="utf-8-sig"), "document": path.name}
 
 # %% ../../nbs/reading/30a_readers.ipynb #f9c95c2b
-READERS: dict[str, Callable[[Path], Iterator[Row]]] = {reader.__name__: reader for reader in (
-    lines, items, table, literals, squad, cail, triples, race, pubmedqa, webqa, dureader, covid, quail, lcsts, text_lines, whole_text)}
+READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
+    reader.__name__: reader for reader in (lines, items, table, literals, squad, cail, triples,
+                                           race, pubmedqa, webqa, dureader, covid, quail, lcsts,
+                                           text_lines, whole_text)}
 
+# %% ../../nbs/reading/30a_readers.ipynb #0a5de732
 def read_rows(path: str | Path, reader: str) -> Iterator[Row]:
-    "The rows of a native file by the reader of that name; .parquet needs none. Raises UserError that names the file, how far reading came, and what to do."
+    """The rows of a native file by the reader of that name; .parquet needs none. Raises UserError
+    that names the file, how far reading came, and what to do."""
     path, number = Path(path), 0
-    if reader not in READERS: raise UserError(f"There is no reader {reader!r}: choose one of {', '.join(READERS)}, or add a function to READERS.")
+    if reader not in READERS:
+        raise UserError(f"There is no reader {reader!r}: choose one of {', '.join(READERS)}, or "
+                        "add a function to READERS.")
     if not path.is_file(): raise UserError(f"{path} does not exist as a file: check the path.")
     try:
-        for number, row in enumerate((rows_of_parquet if path.suffix == ".parquet" else READERS[reader])(path), 1):
-            if not isinstance(row, dict): raise TypeError(f"a row is fields by name, not {type(row).__name__}")
+        for number, row in enumerate((rows_of_parquet if path.suffix == ".parquet"
+                                      else READERS[reader])(path), 1):
+            if not isinstance(row, dict):
+                raise TypeError(f"a row is fields by name, not {type(row).__name__}")
             yield row
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, SyntaxError, csv.Error) as e:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, SyntaxError,
+            csv.Error) as e:
         problem = f"there is no {e}" if isinstance(e, KeyError) else e
-        raise UserError(f"{path} is no file for the reader {reader} (after row {number}: {problem}). Check that it is the dataset's own file, whole and in UTF-8.") from e
+        raise UserError(f"{path} is no file for the reader {reader} (after row {number}: "
+                        f"{problem}). Check that it is the dataset's own file, whole and in "
+                        "UTF-8.") from e

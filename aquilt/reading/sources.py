@@ -18,12 +18,14 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ..foundations.core import LANGS, TASKS, Drop, Record, UserError, causes, package_file, reconcile, text_hash
+from ..foundations.core import (LANGS, TASKS, Drop, Record, UserError, causes, package_file,
+                                     reconcile, text_hash)
 from .readers import READERS, Row, read_rows
 
 # %% ../../nbs/reading/30b_sources.ipynb #7ca7c28a
 class Source(BaseModel):
-    "One dataset: where it is, what its fields are called, what is odd about it. The head of aquilt/data/sources.toml says what each field means."
+    """One dataset: where it is, what its fields are called, what is odd about it. The head of
+    aquilt/data/sources.toml says what each field means."""
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str
     lang: Literal[LANGS]
@@ -57,35 +59,52 @@ class Source(BaseModel):
 
     @model_validator(mode="after")
     def _whole(self) -> "Source":
-        labeled, choosing = "labeled" in self.roles, self.answers in ("letter", "index", "number", "option")
+        labeled, choosing = "labeled" in self.roles, self.answers in ("letter", "index", "number",
+                                                                      "option")
         wrong = {
-            "hub: without a repository there, say under `get` how the files are had": not self.hub and not self.get,
-            "revision: a repository needs one, a branch or a commit": bool(self.hub) and not self.revision,
+            "hub: without a repository there, say under `get` how the files are had":
+                not self.hub and not self.get,
+            "revision: a repository needs one, a branch or a commit":
+                bool(self.hub) and not self.revision,
             "splits: a repository needs at least one": bool(self.hub) and not self.splits,
-            "text: a source of passages names the fields that hold them": not self.text and self.roles != ["benchmark"],
+            "text: a source of passages names the fields that hold them":
+                not self.text and self.roles != ["benchmark"],
             "task: a labeled source names that of its pairs": labeled and not self.task,
-            "answer: a source with a task names the field that holds it": bool(self.task) and not self.answer,
-            "question: all tasks but text_summarization need the fields that hold it": self.task not in ("", "text_summarization") and not self.question,
-            "options: single_choice names the fields that hold them, and answers are letter, index, number or option":
+            "answer: a source with a task names the field that holds it":
+                bool(self.task) and not self.answer,
+            "question: all tasks but text_summarization need the fields that hold it":
+                self.task not in ("", "text_summarization") and not self.question,
+            "options: single_choice names the fields that hold them, and answers are letter, "
+            "index, number or option":
                 len({self.task == "single_choice", choosing, bool(self.options)}) > 1,
-            "labels: answers that are labels need their translation": (self.answers == "label") != bool(self.labels)}
-        if first := next((sentence for sentence, holds in wrong.items() if holds), ""): raise ValueError(first)
+            "labels: answers that are labels need their translation":
+                (self.answers == "label") != bool(self.labels)}
+        if first := next((sentence for sentence, holds in wrong.items() if holds), ""):
+            raise ValueError(first)
         return self
 
 # %% ../../nbs/reading/30b_sources.ipynb #6bfe01f0
 def load_registry(path: str | Path) -> dict[str, Source]:
-    "The sources of a TOML file by name. Raises UserError that names the file, the source and the field."
+    """The sources of a TOML file by name. Raises UserError that names the file, the source and the
+    field."""
     path, known = Path(path), {}
     try: tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as e: raise UserError(f"{path} cannot be read as TOML ({e}). Correct that line.") from e
+    except (OSError, ValueError) as e:
+        raise UserError(f"{path} cannot be read as TOML ({e}). Correct that line.") from e
     for name, fields in tables.items():
-        try: known[name] = Source.model_validate({"name": name} | (fields if isinstance(fields, dict) else {"a source is a table": fields}))
+        try:
+            known[name] = Source.model_validate(
+                {"name": name} | (fields if isinstance(fields, dict)
+                                  else {"a source is a table": fields}))
         except ValidationError as e:
             first = e.errors()[0]
-            field, said = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
-            raise UserError(f"{path}, source {name}, {f'field {field}: ' if field else 'field '}{said}. Correct that row.") from e
+            field, said = ".".join(map(str, first["loc"])), first["msg"].removeprefix(
+                "Value error, ")
+            raise UserError(f"{path}, source {name}, {f'field {field}: ' if field else 'field '}"
+                            f"{said}. Correct that row.") from e
     return known
 
+# %% ../../nbs/reading/30b_sources.ipynb #3f567c07
 def registry() -> dict[str, Source]:
     "The sources that the package knows, by name."
     return _registry(package_file("data/sources.toml"))
@@ -94,9 +113,12 @@ def registry() -> dict[str, Source]:
 def _registry(path: Path) -> dict[str, Source]: return load_registry(path)
 
 def list_sources(role: str = "", lang: str = "") -> list[Source]:
-    "The sources of a role (unlabeled, labeled, benchmark, passages) and a language; all where these are empty."
-    return [s for s in registry().values() if (not role or role in s.roles) and (not lang or s.lang == lang)]
+    """The sources of a role (unlabeled, labeled, benchmark, passages) and a language; all where
+    these are empty."""
+    return [s for s in registry().values()
+            if (not role or role in s.roles) and (not lang or s.lang == lang)]
 
+# %% ../../nbs/reading/30b_sources.ipynb #c9cd1f9e
 def as_test(source: Source) -> Source:
     "The source as its test set: what `tests` names is read instead."
     return source.model_copy(update=source.tests)
@@ -104,7 +126,9 @@ def as_test(source: Source) -> Source:
 def find_source(name: str) -> Source:
     "The source of that name, whatever its case. Raises UserError that lists the names."
     found = {key.lower(): source for key, source in registry().items()}.get(name.lower())
-    if found is None: raise UserError(f"There is no source {name!r}: choose one of {', '.join(registry())}, or add a table to sources.toml.")
+    if found is None:
+        raise UserError(f"There is no source {name!r}: choose one of {', '.join(registry())}, or "
+                        "add a table to sources.toml.")
     return found
 
 # %% ../../nbs/reading/30b_sources.ipynb #56903eda
@@ -123,7 +147,8 @@ def _words(value: Any) -> list[str]:
     if isinstance(value, list | tuple): return [word for part in value for word in _words(part)]
     raise TypeError(f"words are expected, not {type(value).__name__}")
 
-def _fields(row: Row, names: list[str]) -> list[str]: return [word for name in names for word in _words(_look(row, name))]
+def _fields(row: Row, names: list[str]) -> list[str]:
+    return [word for name in names for word in _words(_look(row, name))]
 
 # %% ../../nbs/reading/30b_sources.ipynb #a18622db
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -133,50 +158,67 @@ def _options(row: Row, source: Source) -> list[str]:
     found = [word.strip() for word in _fields(row, source.options)]
     while found and not found[-1]: found.pop()
     marked = [MARK.match(option) for option in found]
-    if found and all(m and m[1] == letter for m, letter in zip(marked, LETTERS)): found = [option[m.end():] for option, m in zip(found, marked)]
+    if found and all(m and m[1] == letter for m, letter in zip(marked, LETTERS)):
+        found = [option[m.end():] for option, m in zip(found, marked)]
     return found
 
+# %% ../../nbs/reading/30b_sources.ipynb #408075a1
 def _answer(given: list[str], text: str, options: list[str], source: Source) -> str:
     present = [word for word in given if word.strip()]
     if source.answers == "text":
         if 2 * len(present) < len(given) or not present: return ""
-        if source.all_answers: return {"en": ", ", "zh": "、"}[source.lang].join(dict.fromkeys(present))
+        if source.all_answers:
+            return {"en": ", ", "zh": "、"}[source.lang].join(dict.fromkeys(present))
         return next((word for word in present if word in text), present[0])
     first = present[0].strip() if present else ""
     if source.answers == "label": return "" if first == "-1" else source.labels.get(first, first)
-    if source.answers == "option": return LETTERS[options.index(first)] if first in options else first
+    if source.answers == "option":
+        return LETTERS[options.index(first)] if first in options else first
     if source.answers == "letter" or not re.fullmatch(r"-?\d+", first): return first
     place = int(first) - (source.answers == "number")
     return LETTERS[place] if 0 <= place < len(options) else "" if place == -1 else first
 
 # %% ../../nbs/reading/30b_sources.ipynb #2f43456b
-FORMS = {("natural_language_inference", "en"): "Is this statement true? {}", ("natural_language_inference", "zh"): "判断是否如此：{}",
+FORMS = {("natural_language_inference", "en"): "Is this statement true? {}",
+         ("natural_language_inference", "zh"): "判断是否如此：{}",
          ("text_summarization", "en"): "Summarize: {}", ("text_summarization", "zh"): "请概括：{}"}
 
 def _asked(row: Row, source: Source) -> list[Row]:
     "The row once for each of its questions, with that question's fields."
     several = _look(row, source.each) if source.each else None
-    if isinstance(several, dict): several = [dict(zip(several, values)) for values in zip(*several.values(), strict=True)]
+    if isinstance(several, dict):
+        several = [dict(zip(several, values)) for values in zip(*several.values(), strict=True)]
     return [row | one for one in several] if several else [row]
 
+# %% ../../nbs/reading/30b_sources.ipynb #53acde99
 def to_records(row: Row, source: Source) -> Iterator[Record]:
-    "The records of a row: one, or one for each of its questions, which is empty where the row is a passage alone. Raises TypeError or ValueError for another shape."
+    """The records of a row: one, or one for each of its questions, which is empty where the row is
+    a passage alone. Raises TypeError or ValueError for another shape."""
     for asked in _asked(row, source):
-        text, options = source.join.join(word for word in _fields(asked, source.text) if word), _options(asked, source)
-        question, given = source.join.join(_fields(asked, source.question)), _words(_look(asked, source.answer))
+        text, options = (source.join.join(word for word in _fields(asked, source.text) if word),
+                         _options(asked, source))
+        question, given = (source.join.join(_fields(asked, source.question)),
+                           _words(_look(asked, source.answer)))
         if not (text or question.strip() or given):
-            raise ValueError(f"none of its fields {', '.join(filter(None, [*source.text, *source.question, source.answer]))} is there")
+            raise ValueError(
+                "none of its fields "
+                f"{', '.join(filter(None, [*source.text, *source.question, source.answer]))} "
+                "is there")
         answer = _answer(given, text, options, source)
         if source.task == "text_summarization" and given: question = text
-        if question.strip() and options: question = "\n".join([question, *map("{}. {}".format, LETTERS, options)])
-        elif question.strip() and not source.verbatim: question = FORMS.get((source.task, source.lang), "{}").format(question)
+        if question.strip() and options:
+            question = "\n".join([question, *map("{}. {}".format, LETTERS, options)])
+        elif question.strip() and not source.verbatim:
+            question = FORMS.get((source.task, source.lang), "{}").format(question)
         name = "".join(_words(_look(row, source.document))[:1]) if source.document else ""
-        yield Record(text=text, task=source.task if question or answer else "", lang=source.lang, question=question, answer=answer, source=source.name,
+        yield Record(text=text, task=source.task if question or answer else "", lang=source.lang,
+                     question=question, answer=answer, source=source.name,
                      document=name or text_hash(text), span=(0, len(text)))
 
 # %% ../../nbs/reading/30b_sources.ipynb #30b0a002
 class Item(NamedTuple):
-    "A question of a test set: its record, and apart from that the question without options, the options, and all answers that are accepted."
+    """A question of a test set: its record, and apart from that the question without options, the
+    options, and all answers that are accepted."""
     record: Record
     question: str
     options: list[str]
@@ -186,83 +228,121 @@ def to_items(row: Row, source: Source) -> Iterator[Item]:
     "The items of a row, one for each record. Raises what `to_records` raises."
     for record, asked in zip(to_records(row, source), _asked(row, source)):
         given = dict.fromkeys(_words(_look(asked, source.answer)))
-        yield Item(record, source.join.join(_fields(asked, source.question)), _options(asked, source), [answer for answer in given if answer.strip()])
+        yield Item(record, source.join.join(_fields(asked, source.question)),
+                   _options(asked, source), [answer for answer in given if answer.strip()])
 
 # %% ../../nbs/reading/30b_sources.ipynb #185921a2
 def _wanted(file: Path, folder: Path, source: Source) -> bool:
-    "Whether a file of a repository's clone is of the source's splits and configs: CONFIG/SPLIT-00000-of-00001.parquet, or data/SPLIT-..."
+    """Whether a file of a repository's clone is of the source's splits and configs:
+    CONFIG/SPLIT-00000-of-00001.parquet, or data/SPLIT-..."""
     if not re.search(r"-\d{5}-of-\d{5}", file.name): return True
     config = "" if file.parent == folder else file.parent.name
-    return file.name.split("-")[0] in source.splits and (config in ("", "data", "default") or not source.configs or config in source.configs)
+    return file.name.split("-")[0] in source.splits and (
+        config in ("", "data", "default") or not source.configs or config in source.configs)
 
+# %% ../../nbs/reading/30b_sources.ipynb #9daa9392
 def source_files(source: Source, path: str | Path) -> list[Path]:
-    "The files for training of a source in a folder and below it, sorted, or the file itself. Raises UserError where there is none."
+    """The files for training of a source in a folder and below it, sorted, or the file itself.
+    Raises UserError where there is none."""
     path = Path(path)
     if path.is_file(): return [path]
-    if not path.is_dir(): raise UserError(f"{path} does not exist: check the path. {source.name} is had so: {source.get or source.hub}.")
-    found = sorted({file for pattern in (*source.files, "*.parquet") for file in path.rglob(pattern) if file.is_file() and _wanted(file, path, source)})
-    if not found: raise UserError(f"{path} holds no file of {source.name} ({', '.join(source.files)}): give the file itself, or get it: {source.get or source.hub}.")
+    if not path.is_dir():
+        raise UserError(f"{path} does not exist: check the path. {source.name} is had so: "
+                        f"{source.get or source.hub}.")
+    found = sorted({file for pattern in (*source.files, "*.parquet")
+                    for file in path.rglob(pattern)
+                    if file.is_file() and _wanted(file, path, source)})
+    if not found:
+        raise UserError(f"{path} holds no file of {source.name} ({', '.join(source.files)}): give "
+                        f"the file itself, or get it: {source.get or source.hub}.")
     return found
 
-def read_source(source: Source, where: str | Path | Iterable[Row], form: Callable[[Row, Source], Iterator[Any]] = to_records) -> Iterator[Any]:
-    "The records of a source, or its rows in another form, from a native file, a folder of them, or rows as the hub has them. Raises UserError that names file, row and field."
-    if isinstance(where, str | Path): parts = ((str(file), read_rows(file, source.reader)) for file in source_files(source, where))
+# %% ../../nbs/reading/30b_sources.ipynb #77e46320
+def read_source(source: Source, where: str | Path | Iterable[Row],
+                form: Callable[[Row, Source], Iterator[Any]] = to_records) -> Iterator[Any]:
+    """The records of a source, or its rows in another form, from a native file, a folder of them,
+    or rows as the hub has them. Raises UserError that names file, row and field."""
+    if isinstance(where, str | Path):
+        parts = ((str(file), read_rows(file, source.reader))
+                 for file in source_files(source, where))
     else: parts = iter([(f"The rows of {source.name}", where)])
     for name, rows in parts:
         for number, row in enumerate(rows, 1):
             try: records = list(form(row, source))
             except (TypeError, ValueError, AttributeError) as e:
-                raise UserError(f"{name}, row {number}: not a row of {source.name} ({e}). Check that it is that dataset, or correct its table in sources.toml.") from e
+                raise UserError(f"{name}, row {number}: not a row of {source.name} ({e}). Check "
+                                "that it is that dataset, or correct its table in "
+                                "sources.toml.") from e
             yield from records
 
 # %% ../../nbs/reading/30b_sources.ipynb #96d5435a
 @cache
 def _commit(hub: str, revision: str) -> str:
-    "The commit that a revision stands for, asked once: what is read and what a result names are the same."
+    """The commit that a revision stands for, asked once: what is read and what a result names are
+    the same."""
     from huggingface_hub import HfApi
     return HfApi().dataset_info(hub, revision=revision).sha
 
 def pin(source: Source) -> Source:
-    "The source with its revision resolved to a commit of the hub. Raises UserError as `hub_rows` does."
+    """The source with its revision resolved to a commit of the hub. Raises UserError as `hub_rows`
+    does."""
     if re.fullmatch(r"[0-9a-f]{40}", source.revision): return source
     _on_hub(source)
     try: return source.model_copy(update={"revision": _commit(source.hub, source.revision)})
     except Exception as e: raise UserError(_hub_problem(source, e)) from e
 
-def hub_rows(source: Source, splits: Iterable[str] = (), clone: str | Path | None = None) -> Iterator[Row]:
-    "The rows of a source's splits from the hub at a commit, or from a clone. Raises UserError for a hub out of reach, a dataset with conditions, an unknown split."
+# %% ../../nbs/reading/30b_sources.ipynb #f7cdeef5
+def hub_rows(source: Source, splits: Iterable[str] = (),
+             clone: str | Path | None = None) -> Iterator[Row]:
+    """The rows of a source's splits from the hub at a commit, or from a clone. Raises UserError for
+    a hub out of reach, a dataset with conditions, an unknown split."""
     _on_hub(source)
     pinned = source if clone else pin(source)
     converted = source.revision.startswith("refs/convert/")
     for config in source.configs or ["default" if converted else None]:
         for split in splits or source.splits:
-            which = {"data_files": {split: f"{config}/{split}/*.parquet"}} if converted else {"name": config}
+            which = ({"data_files": {split: f"{config}/{split}/*.parquet"}} if converted
+                     else {"name": config})
             try:
                 import datasets
-                rows = datasets.load_dataset(str(clone or source.hub), split=split, **which, **({} if clone else {"revision": pinned.revision}))
-            except Exception as e: raise UserError(_hub_problem(source, e, f"{config or ''} {split}")) from e
+                rows = datasets.load_dataset(str(clone or source.hub), split=split, **which,
+                                             **({} if clone else {"revision": pinned.revision}))
+            except Exception as e:
+                raise UserError(_hub_problem(source, e, f"{config or ''} {split}")) from e
             yield from rows
 
+# %% ../../nbs/reading/30b_sources.ipynb #c2ed0c3b
 def _on_hub(source: Source) -> None:
-    if not source.hub: raise UserError(f"{source.name} is not on the hub: get its files ({source.get}) and give their folder.")
+    if not source.hub:
+        raise UserError(f"{source.name} is not on the hub: get its files ({source.get}) and give "
+                        "their folder.")
 
 # %% ../../nbs/reading/30b_sources.ipynb #41cfe95a
 def _hub_problem(source: Source, error: Exception, part: str = "") -> str:
-    page, files = f"huggingface.co/datasets/{source.hub}", f"or get its files ({source.get}) and give their folder"
+    page, files = (f"huggingface.co/datasets/{source.hub}",
+                   f"or get its files ({source.get}) and give their folder")
     named, said = causes(error)
     if "GatedRepoError" in named or "is a gated dataset" in said:
-        return f"{source.name} asks for agreement to its conditions: accept them at {page}, set HF_TOKEN to your token, {files}."
+        return (f"{source.name} asks for agreement to its conditions: accept them at {page}, set "
+                f"HF_TOKEN to your token, {files}.")
     if named & {"RepositoryNotFoundError", "RevisionNotFoundError"}:
-        return f"{source.name} is not at {page}, revision {source.revision}, or not open to you: correct its table in sources.toml, set HF_TOKEN, {files}."
+        return (f"{source.name} is not at {page}, revision {source.revision}, or not open to you: "
+                f"correct its table in sources.toml, set HF_TOKEN, {files}.")
     if "scripts are no longer supported" in said:
-        return f"{page} at revision {source.revision} holds a loading script, which is not run: write revision = \"refs/convert/parquet\" in sources.toml, {files}."
-    if named & {"ConnectionError", "OfflineModeIsEnabled", "TransportError", "LocalEntryNotFoundError", "TimeoutError", "HfHubHTTPError"}:
-        return f"The hub cannot be reached for {source.name} ({said[:200]}): connect, unset HF_HUB_OFFLINE, name a mirror in HF_ENDPOINT, {files}."
+        return (f"{page} at revision {source.revision} holds a loading script, which is not run: "
+                f"write revision = \"refs/convert/parquet\" in sources.toml, {files}.")
+    if named & {"ConnectionError", "OfflineModeIsEnabled", "TransportError",
+                "LocalEntryNotFoundError", "TimeoutError", "HfHubHTTPError"}:
+        return (f"The hub cannot be reached for {source.name} ({said[:200]}): connect, unset "
+                f"HF_HUB_OFFLINE, name a mirror in HF_ENDPOINT, {files}.")
     wanted = part.strip() or "what was asked for"
-    return f"{page} at revision {source.revision} does not give {wanted} ({said[:300]}): correct configs and splits of {source.name} in sources.toml, {files}."
+    return (f"{page} at revision {source.revision} does not give {wanted} ({said[:300]}): correct "
+            f"configs and splits of {source.name} in sources.toml, {files}.")
 
+# %% ../../nbs/reading/30b_sources.ipynb #19021e89
 def open_source(name: str, where: str | Path | Iterable[Row] | None = None) -> Iterator[Record]:
-    "The records of a source: from its files or rows where these are given, else from the hub. Raises UserError that says what to do."
+    """The records of a source: from its files or rows where these are given, else from the hub.
+    Raises UserError that says what to do."""
     source = find_source(name)
     return read_source(source, hub_rows(source) if where is None else where)
 
@@ -272,7 +352,8 @@ def bare(record: Record) -> Record:
     return record.with_(task="", question="", answer="")
 
 def sample(records: Iterable[Record], n: int, seed: int) -> list[Record]:
-    "The `n` records of smallest hash, by seed, text, question and answer: a uniform sample of the distinct ones, in the order of their hashes."
+    """The `n` records of smallest hash, by seed, text, question and answer: a uniform sample of the
+    distinct ones, in the order of their hashes."""
     held: dict[int, Record] = {}
     heap: list[int] = []  # the largest hash first, as a negative number
     for r in records:
@@ -286,11 +367,14 @@ def sample(records: Iterable[Record], n: int, seed: int) -> list[Record]:
 # %% ../../nbs/reading/30b_sources.ipynb #c1552c89
 PAIR_TASKS = ("extractive_qa", "natural_language_inference", "single_choice", "text_summarization")
 
-def pairs(source: Source, records: Iterable[Record], stage: str = "labeled") -> tuple[list[Record], list[Drop]]:
-    "The records that are whole question-answer pairs, and the ledger of the others. Raises UserError for a source that is not one of the labeled ones."
+def pairs(source: Source, records: Iterable[Record],
+          stage: str = "labeled") -> tuple[list[Record], list[Drop]]:
+    """The records that are whole question-answer pairs, and the ledger of the others. Raises
+    UserError for a source that is not one of the labeled ones."""
     if "labeled" not in source.roles or source.task not in PAIR_TASKS:
         names = ", ".join(s.name for s in list_sources("labeled"))
-        raise UserError(f"{source.name} is no labeled source: choose one of {names}, or give it that role and one of the tasks {', '.join(PAIR_TASKS)}.")
+        raise UserError(f"{source.name} is no labeled source: choose one of {names}, or give it "
+                        f"that role and one of the tasks {', '.join(PAIR_TASKS)}.")
     kept, drops, seen, entered = [], [], set(), 0
     for entered, r in enumerate(records, 1):
         key = text_hash(r.text, r.question, r.answer)
@@ -300,11 +384,16 @@ def pairs(source: Source, records: Iterable[Record], stage: str = "labeled") -> 
     reconcile(stage, entered, kept, drops)
     return kept, drops
 
+# %% ../../nbs/reading/30b_sources.ipynb #a99e06b8
 def _flaw(r: Record, source: Source) -> str:
     if not r.text.strip(): return "no passage"
     if not r.question.strip(): return "no question"
     if not r.answer.strip(): return "no answer"
-    if r.task == "natural_language_inference" and r.answer not in source.labels.values(): return "unknown label"
-    if r.task == "single_choice" and not re.search(rf"^{re.escape(r.answer)}\. ", r.question, re.MULTILINE): return "answer is no option"
+    if r.task == "natural_language_inference" and r.answer not in source.labels.values():
+        return "unknown label"
+    if r.task == "single_choice" and not re.search(rf"^{re.escape(r.answer)}\. ", r.question,
+                                                   re.MULTILINE):
+        return "answer is no option"
     parts = re.split(", |、", r.answer) if source.all_answers else [r.answer]
-    return "answer not in passage" if source.spans and not all(part in r.text for part in parts) else ""
+    return ("answer not in passage"
+            if source.spans and not all(part in r.text for part in parts) else "")
