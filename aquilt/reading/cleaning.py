@@ -22,8 +22,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from ..foundations.core import (LANGS, Drop, Record, UserError, beside, check_output, model_line,
-                                     parquet_schema, read_lines, reconcile, whole_file)
+from ..foundations.core import (LANGS, Drop, Record, UserError, beside, check_output,
+                                     model_line, parquet_schema, read_lines, reconcile, whole_file)
 from .documents import Document, blocks_of, normal, open_bytes, read_documents
 from .passages import LEADER, cut, token_counter
 
@@ -36,16 +36,20 @@ class Rules:
     "What a text must be to stay."
     least: int = 20  # characters, of which a Chinese one counts twice
     langs: tuple[str, ...] = LANGS  # languages that stay
-    near: float = 0.8  # estimated Jaccard similarity from which two texts are near duplicates; 0: they are not looked for
+    # estimated Jaccard similarity from which two texts are near duplicates; 0: they are not looked
+    # for
+    near: float = 0.8
     window: int = 200_000  # of the texts kept last, at least so many are compared with
 
 # %% ../../nbs/reading/30e_cleaning.ipynb #50771843
 SAMPLE = 200
 HAN = re.compile("[\u3400-\u9fff]")
-NATIVE = {"ja": re.compile("[\u3040-\u30ff]"), "ko": re.compile("[\u1100-\u11ff\uac00-\ud7af]")}  # what a text in the language cannot do without
+# what a text in the language cannot do without
+NATIVE = {"ja": re.compile("[\u3040-\u30ff]"), "ko": re.compile("[\u1100-\u11ff\uac00-\ud7af]")}
 
 def language(text: str, unsure: str = "en") -> str:
-    "The language of a text by CLD2, as `en`, `zh`, `de`, ...; where CLD2 is not sure, `zh` if a tenth of it is Chinese characters, else `unsure`."
+    """The language of a text by CLD2, as `en`, `zh`, `de`, ...; where CLD2 is not sure, `zh` if a
+    tenth of it is Chinese characters, else `unsure`."""
     import pycld2
     try: sure, _, found = pycld2.detect(text[:SAMPLE])
     except pycld2.error: sure, found = False, ()
@@ -62,26 +66,37 @@ def too_short(text: str, least: int) -> bool:
 # %% ../../nbs/reading/30e_cleaning.ipynb #7256f6a7
 GLYPH = re.compile(r"/[A-Za-z]{1,5}\d[\dA-F]{0,4}(?!\w)|/\.notdef|\(cid:\d+\)")
 PRIVATE = re.compile("[\ue000-\uf8ff]")
-AFTER = "\u00a0-\u00bf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"  # what the later bytes of a character in UTF-8 are in Latin-1 and Windows-1252
-MISREAD = re.compile(f"[ÂÃ][{AFTER}]|â€|â„¢|â‚¬|ï»¿|ï¿½|[ã-è](?![»”’…])[{AFTER}]{{2}}|\ufffd|锟斤拷|烫烫烫|屯屯屯")
+# what the later bytes of a character in UTF-8 are in Latin-1 and Windows-1252
+AFTER = "\u00a0-\u00bf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"
+MISREAD = re.compile(f"[ÂÃ][{AFTER}]|â€|â„¢|â‚¬|ï»¿|ï¿½|[ã-è](?![»”’…])[{AFTER}]{{2}}"
+                     "|\ufffd|锟斤拷|烫烫烫|屯屯屯")
 UPPER = re.compile("[\u00a1-\u00ff]")
 DOTS = re.compile(r"[.·…‥] ?[.·…‥]")
 
+# %% ../../nbs/reading/30e_cleaning.ipynb #e1cdb024
 def _read_as_gbk(text: str) -> bool:
-    "Whether Chinese characters are what UTF-8 looks like when it is read as GBK: they turn into Chinese again."
+    """Whether Chinese characters are what UTF-8 looks like when it is read as GBK: they turn into
+    Chinese again."""
     raw = re.sub("[\\x00-\\x7f]", "", text[:SAMPLE]).encode("gb18030", "ignore")
     return len(HAN.findall(raw.decode("utf-8", "ignore"))) * 6 > len(raw) > 8
 
 def garbled(text: str) -> str:
-    "The reason why a string is no text: glyph codes, an encoding misread, a table of contents; or nothing."
+    """The reason why a string is no text: glyph codes, an encoding misread, a table of contents; or
+    nothing."""
     size = len(text) - text.count(" ")
-    if sum(map(len, GLYPH.findall(text))) * 5 > size or not text.isascii() and len(PRIVATE.findall(text)) * 10 > size: return "glyph codes of a PDF without a code table"
-    if not text.isascii() and (len(MISREAD.findall(text)) * 300 > size or len(UPPER.findall(text)) * 5 > size * 2 or _read_as_gbk(text)): return "read in a wrong encoding"
+    if (sum(map(len, GLYPH.findall(text))) * 5 > size
+            or not text.isascii() and len(PRIVATE.findall(text)) * 10 > size):
+        return "glyph codes of a PDF without a code table"
+    if not text.isascii() and (len(MISREAD.findall(text)) * 300 > size
+                               or len(UPPER.findall(text)) * 5 > size * 2 or _read_as_gbk(text)):
+        return "read in a wrong encoding"
     entries = len(LEADER.findall(text)) if text.count("\n") and DOTS.search(text) else 0
     return "a table of contents" if entries > 2 and entries * 2 > text.strip().count("\n") else ""
 
 # %% ../../nbs/reading/30e_cleaning.ipynb #405f6c67
-SLOTS, BANDS = 60, 10  # 10 bands of 6: a pair of similarity 0.8 is found with probability 1 - (1 - 0.8**6)**10 = 0.95, one of 0.9 with 0.9995
+# 10 bands of 6: a pair of similarity 0.8 is found with probability 1 - (1 - 0.8**6)**10 = 0.95, one
+# of 0.9 with 0.9995
+SLOTS, BANDS = 60, 10
 
 def shingles(texts: Sequence[str]) -> Iterator[list[bytes]]:
     "For each text the 16 bytes from the beginning of each of its words and Chinese characters."
@@ -90,26 +105,37 @@ def shingles(texts: Sequence[str]) -> Iterator[list[bytes]]:
     gap = b" " * 16
     a = numpy.frombuffer(gap + gap.join(held) + gap, numpy.uint8)
     starts = numpy.flatnonzero(((a[:-16] <= 32) & (a[1:-15] > 32)) | (a[1:-15] >= 0xE3)) + 1
-    windows = numpy.lib.stride_tricks.as_strided(a, (len(a) - 15, 16), (1, 1))[starts].view("S16").ravel().tolist()
+    windows = numpy.lib.stride_tricks.as_strided(
+        a, (len(a) - 15, 16), (1, 1))[starts].view("S16").ravel().tolist()
     ends = numpy.searchsorted(starts, numpy.cumsum([len(h) + 16 for h in held])).tolist()
     for begin, end in zip([0, *ends], ends): yield windows[begin:end]
 
+# %% ../../nbs/reading/30e_cleaning.ipynb #32d62f72
 def minhashes(texts: Sequence[str]) -> list:
     "A `rensa.RMinHash` of each text."
     from rensa import RMinHash
-    few = (texts[i:i + 200] for i in range(0, len(texts), 200))  # the shingles of more do not fit into a processor's cache
+    # the shingles of more do not fit into a processor's cache
+    few = (texts[i:i + 200] for i in range(0, len(texts), 200))
     return [one for part in few for one in RMinHash.from_token_sets(list(shingles(part)), SLOTS, 1)]
 
 # %% ../../nbs/reading/30e_cleaning.ipynb #51b83d3d
 FIGURE = re.compile(r"\d+(?:[.,:/-]\d+)*")
-LETTER = re.compile(r"[A-HJ-Z](?<=[a-z] [A-Z])\b|[IVXLC]{2,}\b")  # class B, part II; not A mill, nor I
-CHINESE_FACT = re.compile(r"[A-Z](?=[\u3400-\u9fff])|[甲乙丙丁](?=[级类等种])|第[〇零一二三四五六七八九十百千]+|[〇零一二三四五六七八九十百千万亿两]+(?=[条款项章节元年月日级类倍天])")
-NUMERALS = frozenset("""two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety
-                        hundred thousand million first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth twentieth""".split())
+# class B, part II; not A mill, nor I
+LETTER = re.compile(r"[A-HJ-Z](?<=[a-z] [A-Z])\b|[IVXLC]{2,}\b")
+CHINESE_FACT = re.compile(r"[A-Z](?=[\u3400-\u9fff])|[甲乙丙丁](?=[级类等种])"
+                          r"|第[〇零一二三四五六七八九十百千]+"
+                          r"|[〇零一二三四五六七八九十百千万亿两]+(?=[条款项章节元年月日级类倍天])")
+NUMERALS = frozenset(("two three four five six seven eight nine ten eleven twelve thirteen "
+                      "fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty "
+                      """forty fifty sixty seventy eighty ninety
+                        hundred thousand million first second third fourth fifth sixth """
+                      "seventh eighth ninth tenth eleventh twelfth twentieth").split())
 
 def facts(text: str) -> str:
-    "The numbers, letters and numerals of a text in order of the alphabet: what two versions of one text share."
-    found = FIGURE.findall(text) + LETTER.findall(text) + [word for word in re.findall("[a-z]+", text.lower()) if word in NUMERALS]
+    """The numbers, letters and numerals of a text in order of the alphabet: what two versions of
+    one text share."""
+    found = FIGURE.findall(text) + LETTER.findall(text) + [
+        word for word in re.findall("[a-z]+", text.lower()) if word in NUMERALS]
     return " ".join(sorted(found if text.isascii() else found + CHINESE_FACT.findall(text)))
 
 # %% ../../nbs/reading/30e_cleaning.ipynb #e607626a
@@ -124,10 +150,12 @@ class Nearest:
         self.halves = [(RMinHashLSH(self.near, SLOTS, BANDS), []), *self.halves[:1]]
 
     def like(self, minhash: Any, facts: str = "") -> str:
-        "The name of a kept text with the same facts that is as similar as `near` or more, or nothing. Of the candidates, the hundred that were kept last are compared."
+        """The name of a kept text with the same facts that is as similar as `near` or more, or
+        nothing. Of the candidates, the hundred that were kept last are compared."""
         for index, kept in self.halves:
             for key in sorted(index.query(minhash), reverse=True)[:100]:
-                if kept[key][2] == facts and kept[key][0].jaccard(minhash) >= self.near: return kept[key][1]
+                if kept[key][2] == facts and kept[key][0].jaccard(minhash) >= self.near:
+                    return kept[key][1]
         return ""
 
     def add(self, minhash: Any, name: str, facts: str = "") -> None:
@@ -136,8 +164,10 @@ class Nearest:
         index.insert(len(kept), minhash)
         kept.append((minhash, name, facts))
 
+# %% ../../nbs/reading/30e_cleaning.ipynb #c7693c89
 class Exact:
-    "Which texts have been seen, by 64 bits of each: the newest in a set, the others in a sorted array."
+    """Which texts have been seen, by 64 bits of each: the newest in a set, the others in a sorted
+    array."""
     def __init__(self, recent: int = 500_000):
         import numpy
         self.most, self.recent, self.older = recent, set(), numpy.empty(0, numpy.int64)
@@ -154,29 +184,42 @@ class Exact:
             found.append(was or key in self.recent)
             self.recent.add(key)
         if len(self.recent) > self.most:
-            self.older = numpy.sort(numpy.concatenate([self.older, numpy.fromiter(self.recent, numpy.int64)]), kind="stable")
+            self.older = numpy.sort(numpy.concatenate([
+                self.older, numpy.fromiter(self.recent, numpy.int64)]), kind="stable")
             self.recent.clear()
         return found
 
 # %% ../../nbs/reading/30e_cleaning.ipynb #b0bd5cfc
 def _normal_batch(texts: Sequence[str]) -> list[str]:
     import numpy
-    plain = numpy.frombuffer("\n".join([text for text in texts if text.isascii()]).encode(), numpy.uint8)
+    plain = numpy.frombuffer("\n".join([text for text in texts if text.isascii()]).encode(),
+                             numpy.uint8)
     clean = not ((plain < 32) & (plain != 10) & (plain != 9) | (plain == 127)).any()
     return [text if clean and text.isascii() else normal(text) for text in texts]
 
+# %% ../../nbs/reading/30e_cleaning.ipynb #9274958a
 def examine(texts: Sequence[str], rules: Rules) -> tuple[list[str], list[str], list[str], list]:
-    "Of each text by itself: the cleaned form, the reason why it goes (empty: it stays), its language, and its MinHash and facts if it stays and near duplicates are looked for."
+    """Of each text by itself: the cleaned form, the reason why it goes (empty: it stays), its
+    language, and its MinHash and facts if it stays and near duplicates are looked for."""
     texts = _normal_batch(texts)
-    reasons = ["empty" if not text or text.isspace() else "too short" if too_short(text, rules.least) else garbled(text) for text in texts]
-    langs = ["" if reason else language(text, rules.langs[0]) for text, reason in zip(texts, reasons)] if rules.langs else [""] * len(texts)
-    if rules.langs: reasons = [reason or ("" if lang in rules.langs else f"language {lang}") for reason, lang in zip(reasons, langs)]
+    reasons = ["empty" if not text or text.isspace()
+               else "too short" if too_short(text, rules.least) else garbled(text)
+               for text in texts]
+    langs = (["" if reason else language(text, rules.langs[0])
+              for text, reason in zip(texts, reasons)] if rules.langs else [""] * len(texts))
+    if rules.langs:
+        reasons = [reason or ("" if lang in rules.langs else f"language {lang}")
+                   for reason, lang in zip(reasons, langs)]
     stay = [text for text, reason in zip(texts, reasons) if not reason] if rules.near else []
     hashes = zip(minhashes(stay) if stay else (), map(facts, stay))
-    return texts, reasons, langs, [None if reason or not rules.near else next(hashes) for reason in reasons]
+    return texts, reasons, langs, [None if reason or not rules.near else next(hashes)
+                                   for reason in reasons]
 
-def in_order(function: Callable[[Any], Any], items: Iterable[tuple[Any, Any]], workers: int) -> Iterator[tuple[Any, Any]]:
-    "For each item (argument, payload), in order: the payload and the function's value, by so many processes; few items are held at once."
+# %% ../../nbs/reading/30e_cleaning.ipynb #3291a54f
+def in_order(function: Callable[[Any], Any], items: Iterable[tuple[Any, Any]],
+             workers: int) -> Iterator[tuple[Any, Any]]:
+    """For each item (argument, payload), in order: the payload and the function's value, by so many
+    processes; few items are held at once."""
     if workers < 2:
         yield from ((payload, function(argument)) for argument, payload in items)
         return
@@ -191,38 +234,53 @@ def in_order(function: Callable[[Any], Any], items: Iterable[tuple[Any, Any]], w
 
 # %% ../../nbs/reading/30e_cleaning.ipynb #41b84177
 class Verdict(NamedTuple):
-    "What became of a text: its cleaned form, the reason why it goes (empty: it stays), its language, and the name of the text that it nearly repeats."
+    """What became of a text: its cleaned form, the reason why it goes (empty: it stays), its
+    language, and the name of the text that it nearly repeats."""
     text: str
     reason: str
     lang: str = ""
     like: str = ""
 
-def clean_batches(batches: Iterable[tuple[list[str], Any]], rules: Rules = Rules(), workers: int = 0,
-                  name: Callable[[Any, int], str] = lambda payload, i: str(i)) -> Iterator[tuple[Any, list[Verdict]]]:
-    "For each batch (texts, payload), in order: the payload and the verdicts. Duplicates are those of earlier texts of the stream; `name(payload, i)` names a text."
+# %% ../../nbs/reading/30e_cleaning.ipynb #ffc7258d
+def clean_batches(batches: Iterable[tuple[list[str], Any]], rules: Rules = Rules(),
+                  workers: int = 0,
+                  name: Callable[[Any, int], str] = lambda payload, i: str(i),
+                  ) -> Iterator[tuple[Any, list[Verdict]]]:
+    """For each batch (texts, payload), in order: the payload and the verdicts. Duplicates are those
+    of earlier texts of the stream; `name(payload, i)` names a text."""
     exact, nearest = Exact(), Nearest(rules.near, rules.window) if rules.near else None
-    for payload, (texts, reasons, langs, hashes) in in_order(partial(examine, rules=rules), batches, workers):
+    for payload, (texts, reasons, langs, hashes) in in_order(partial(examine, rules=rules), batches,
+                                                             workers):
         likes = [""] * len(texts)
-        stay = [i for i, reason in enumerate(reasons) if not reason] if any(reasons) else range(len(reasons))
+        stay = ([i for i, reason in enumerate(reasons) if not reason] if any(reasons)
+                else range(len(reasons)))
         for i, seen in zip(stay, exact.seen([texts[i] for i in stay])):
             if seen: reasons[i] = "repeated"
-            elif nearest and (like := nearest.like(*hashes[i])): reasons[i], likes[i] = "nearly repeated", like
+            elif nearest and (like := nearest.like(*hashes[i])):
+                reasons[i], likes[i] = "nearly repeated", like
             elif nearest: nearest.add(hashes[i][0], name(payload, i), hashes[i][1])
         yield payload, list(map(Verdict, texts, reasons, langs, likes))
 
 # %% ../../nbs/reading/30e_cleaning.ipynb #30e5c1ea
-def clean_records(records: Iterable[Record], rules: Rules = Rules(), workers: int = 0) -> Iterator[tuple[Record, Verdict]]:
+def clean_records(records: Iterable[Record], rules: Rules = Rules(),
+                  workers: int = 0) -> Iterator[tuple[Record, Verdict]]:
     "Each passage, in order, in the language that was found, and its verdict."
     stream = iter(records)
-    batches = (([r.text for r in batch], batch) for batch in iter(lambda: list(islice(stream, 1000)), []))
-    judged = clean_batches(batches, rules, workers, lambda batch, i: f"{batch[i].source} {batch[i].document} {batch[i].span}")
-    for record, verdict in chain.from_iterable(zip(*pair) for pair in judged): yield record.with_(lang=verdict.lang or record.lang), verdict
+    batches = (([r.text for r in batch], batch)
+               for batch in iter(lambda: list(islice(stream, 1000)), []))
+    judged = clean_batches(
+        batches, rules, workers,
+        lambda batch, i: f"{batch[i].source} {batch[i].document} {batch[i].span}")
+    for record, verdict in chain.from_iterable(zip(*pair) for pair in judged):
+        yield record.with_(lang=verdict.lang or record.lang), verdict
 
 # %% ../../nbs/reading/30e_cleaning.ipynb #9d0794b7
 class Writer:
-    "Writes kept lines or records to `out`, and drops to `ledger`, as they come, and counts them; `files` are the two, open."
+    """Writes kept lines or records to `out`, and drops to `ledger`, as they come, and counts them;
+    `files` are the two, open."""
     def __init__(self, out: Path, ledger: Path, files: Sequence[BinaryIO]):
-        self.out, self.ledger, self.files, self.tabular = out, ledger, files, out.suffix == ".parquet"
+        self.out, self.ledger, self.files, self.tabular = (
+            out, ledger, files, out.suffix == ".parquet")
         self.entered, self.kept, self.reasons, self.rows, self.parquet = 0, 0, Counter(), [], None
 
     def keep_all(self, lines: Sequence[bytes]) -> None:
@@ -245,17 +303,21 @@ class Writer:
         import pyarrow.parquet
         schema = parquet_schema()
         self.parquet = self.parquet or pyarrow.parquet.ParquetWriter(self.files[0], schema)
-        self.parquet.write_table(pyarrow.Table.from_pylist([row | {"span": row["span"] and list(row["span"])} for row in self.rows], schema))
+        self.parquet.write_table(pyarrow.Table.from_pylist(
+            [row | {"span": row["span"] and list(row["span"])} for row in self.rows], schema))
         self.rows = []
 
     def counts(self, stage: str) -> dict:
         "The reconciled counts of what came in."
-        return reconcile(stage, self.entered, range(self.kept), [drop for reason, n in self.reasons.items() for drop in [Drop(stage=stage, reason=reason)] * n])
+        return reconcile(stage, self.entered, range(self.kept),
+                         [drop for reason, n in self.reasons.items()
+                          for drop in [Drop(stage=stage, reason=reason)] * n])
 
+# %% ../../nbs/reading/30e_cleaning.ipynb #d6ac48cc
 @contextmanager
 def writing(out: str | Path, ledger: str | Path | None = None) -> Iterator[Writer]:
-    """A Writer whose files, `out` and `ledger` (else the one beside it), appear whole at the end, or not at all.
-    Raises UserError where they cannot be written, or another process writes them."""
+    """A Writer whose files, `out` and `ledger` (else the one beside it), appear whole at the end,
+    or not at all. Raises UserError where they cannot be written, or another process writes them."""
     out, ledger = Path(out), Path(ledger or beside(out))
     with whole_file(out) as kept, whole_file(ledger) as dropped:
         writer = Writer(out, ledger, (kept, dropped))
@@ -264,8 +326,10 @@ def writing(out: str | Path, ledger: str | Path | None = None) -> Iterator[Write
         if writer.parquet: writer.parquet.close()
 
 # %% ../../nbs/reading/30e_cleaning.ipynb #94fe99d1
-def _block_texts(lines: list[bytes], first: int, column: str, bad: Callable[[str, int], None]) -> tuple[list[str], list[bytes], list[int]]:
-    "The texts of a block's lines, their lines and numbers; `bad(reason, number)` is told of the lines without text."
+def _block_texts(lines: list[bytes], first: int, column: str,
+                 bad: Callable[[str, int], None]) -> tuple[list[str], list[bytes], list[int]]:
+    """The texts of a block's lines, their lines and numbers; `bad(reason, number)` is told of the
+    lines without text."""
     from pydantic_core import from_json
     try:
         texts = [from_json(line, cache_strings="none")[column] for line in lines]
@@ -282,13 +346,17 @@ def _block_texts(lines: list[bytes], first: int, column: str, bad: Callable[[str
             else: bad(f"no text in {column!r}", number)
     return tuple(map(list, zip(*good))) if good else ([], [], [])
 
-def clean_file(path: str | Path, out: str | Path, rules: Rules = Rules(), column: str = "text", workers: int = 0, progress: bool = True) -> dict:
-    "Clean a JSON Lines file (.gz too) of any size into another, with a ledger beside it. Returns the counts. Raises UserError where a file cannot be read or written."
+# %% ../../nbs/reading/30e_cleaning.ipynb #c94da189
+def clean_file(path: str | Path, out: str | Path, rules: Rules = Rules(), column: str = "text",
+               workers: int = 0, progress: bool = True) -> dict:
+    """Clean a JSON Lines file (.gz too) of any size into another, with a ledger beside it. Returns
+    the counts. Raises UserError where a file cannot be read or written."""
     from tqdm import tqdm
     path, out = Path(path), Path(out)
     check_output(out, [path])
     with (open_bytes(path) as stream, writing(out) as writer,
-          tqdm(total=path.stat().st_size, unit="B", unit_scale=True, desc=path.name, disable=None if progress else True) as bar):
+          tqdm(total=path.stat().st_size, unit="B", unit_scale=True, desc=path.name,
+               disable=None if progress else True) as bar):
         def bad(reason: str, number: int) -> None:
             writer.entered += 1
             writer.drop(Drop(stage="clean", reason=reason, raw=f"{path}, line {number}"))
@@ -299,25 +367,33 @@ def clean_file(path: str | Path, out: str | Path, rules: Rules = Rules(), column
                     texts, lines, numbers = _block_texts(lines, first, column, bad)
                     writer.entered += len(texts)
                     if texts: yield texts, (texts, lines, numbers)
-        for (texts, lines, numbers), verdicts in clean_batches(batches(), rules, workers, lambda payload, i: f"line {payload[2][i]}"):
+        for (texts, lines, numbers), verdicts in clean_batches(
+                batches(), rules, workers, lambda payload, i: f"line {payload[2][i]}"):
             kept = []
             for v, text, line in zip(verdicts, texts, lines):
-                if v.reason: writer.drop(Drop(stage="clean", reason=v.reason, raw=f"{text}{f' [like {v.like}]' if v.like else ''}"))
+                if v.reason:
+                    writer.drop(Drop(stage="clean", reason=v.reason,
+                                     raw=f"{text}{f' [like {v.like}]' if v.like else ''}"))
                 elif v.text is text or v.text == text: kept.append(line)
-                else: kept.append(json.dumps(json.loads(line.decode("utf-8-sig")) | {column: v.text}, ensure_ascii=False).encode())
+                else:
+                    kept.append(json.dumps(json.loads(line.decode("utf-8-sig")) | {column: v.text},
+                                           ensure_ascii=False).encode())
             writer.keep_all(kept)
             bar.update(stream.raw.position() - bar.n)
         return writer.counts("clean")
 
 # %% ../../nbs/reading/30e_cleaning.ipynb #92b35b05
-GRAM, SHORTEST = 13, 5  # tokens in a row that two texts share by chance never; items below the shortest are not looked for
-DELIBERATE = {"squadqa": "deliberate: the contexts of SquadQA's test are its unlabeled text (section 4.2), and its questions are asked without them"}
+# tokens in a row that two texts share by chance never; items below the shortest are not looked for
+GRAM, SHORTEST = 13, 5
+DELIBERATE = {"squadqa": "deliberate: the contexts of SquadQA's test are its unlabeled text "
+                         "(section 4.2), and its questions are asked without them"}
 TOKEN = re.compile("[\u3400-\u9fff]|[^\\W_\u3400-\u9fff]+")
 
 def tokens(text: str) -> list[str]:
     "Words in lower case and Chinese characters, without punctuation."
     return TOKEN.findall(unicodedata.normalize("NFKC", text).lower())
 
+# %% ../../nbs/reading/30e_cleaning.ipynb #9b5493d6
 class Overlap:
     "What passages share with the test items of benchmarks: {name: texts of its items}."
     def __init__(self, tests: dict[str, Sequence[str]]):
@@ -338,7 +414,8 @@ class Overlap:
     def of(self, text: str) -> list[str]:
         "The benchmarks whose items a passage overlaps with; the table counts it."
         words = tokens(text)
-        hit = set().union(*(self.grams.get(hash(tuple(words[i:i + n])), ()) for n in self.lengths for i in range(len(words) - n + 1)))
+        hit = set().union(*(self.grams.get(hash(tuple(words[i:i + n])), ())
+                            for n in self.lengths for i in range(len(words) - n + 1)))
         if not hit: return []
         joined, names = f" {' '.join(words)} ", {self.items[i][0] for i in hit}
         self.shared |= hit
@@ -347,37 +424,50 @@ class Overlap:
         return sorted(names)
 
     def table(self) -> "pandas.DataFrame":
-        "One row per benchmark: its items, those too short to tell, those that share tokens in a row with a passage, those that stand in one whole, the passages, and an explanation."
+        """One row per benchmark: its items, those too short to tell, those that share tokens in a
+        row with a passage, those that stand in one whole, the passages, and an explanation."""
         import pandas
-        by_name = [Counter(self.items[i][0] for i in chosen) for chosen in (range(len(self.items)), self.shared, self.whole)]
-        return pandas.DataFrame([{"benchmark": n, "items": by_name[0][n] + self.unread[n], "too short": self.unread[n], f"{GRAM}-gram": by_name[1][n],
-                                  "exact": by_name[2][n], "passages": self.passages[n], "note": DELIBERATE.get(n, "") if self.passages[n] else ""} for n in self.names])
+        by_name = [Counter(self.items[i][0] for i in chosen)
+                   for chosen in (range(len(self.items)), self.shared, self.whole)]
+        return pandas.DataFrame([
+            {"benchmark": n, "items": by_name[0][n] + self.unread[n], "too short": self.unread[n],
+             f"{GRAM}-gram": by_name[1][n], "exact": by_name[2][n], "passages": self.passages[n],
+             "note": DELIBERATE.get(n, "") if self.passages[n] else ""} for n in self.names])
 
 # %% ../../nbs/reading/30e_cleaning.ipynb #c4c58c04
 def read_tests(path: str | Path) -> dict[str, list[str]]:
-    "Test items from JSON Lines with the fields `benchmark` and `text`. Raises UserError that names file, line and field."
+    """Test items from JSON Lines with the fields `benchmark` and `text`. Raises UserError that
+    names file, line and field."""
     tests: dict[str, list[str]] = {}
     for number, row in read_lines(path):
         for field in ("benchmark", "text"):
             if isinstance(row, dict) and isinstance(row.get(field), str): continue
-            raise UserError(f"{path}, line {number}, field {field}: missing or no text. Give each line a benchmark and a text.")
+            raise UserError(f"{path}, line {number}, field {field}: missing or no text. Give each "
+                            "line a benchmark and a text.")
         tests.setdefault(row["benchmark"], []).append(row["text"])
     return tests
 
 # %% ../../nbs/reading/30e_cleaning.ipynb #a632647b
-def make_corpus(paths: Sequence[str | Path], out: str | Path, model: str | Path, budget: int = 256, overlap: int = 0, rules: Rules = Rules(),
-                tests: dict[str, Sequence[str]] | None = None, remove: bool = False, column: str = "text", encoding: str = "", subset: str = "",
-                split: str = "train", workers: int = 0, progress: bool = True) -> dict:
-    """Text of one's own, in files, folders or hub datasets, as passages in `out` (.jsonl or .parquet) with a ledger `out.dropped.jsonl`.
-    Returns counts, a table of overlap with `tests` (None without), and a sentence for each file that could not be read. Raises UserError where nothing is left."""
+def make_corpus(paths: Sequence[str | Path], out: str | Path, model: str | Path, budget: int = 256,
+                overlap: int = 0, rules: Rules = Rules(),
+                tests: dict[str, Sequence[str]] | None = None, remove: bool = False,
+                column: str = "text", encoding: str = "", subset: str = "", split: str = "train",
+                workers: int = 0, progress: bool = True) -> dict:
+    """Text of one's own, in files, folders or hub datasets, as passages in `out` (.jsonl or
+    .parquet) with a ledger `out.dropped.jsonl`. Returns counts, a table of overlap with `tests`
+    (None without), and a sentence for each file that could not be read. Raises UserError where
+    nothing is left."""
     from tqdm import tqdm
     check_output(out, paths)
     out, count, found = Path(out), token_counter(model), Overlap(tests) if tests else None
     problems: list[str] = []
-    cut(Document("", "", ""), budget, count, overlap)  # refuses numbers that do not go together before anything is read
-    with writing(out) as writer, tqdm(unit=" passages", desc="corpus", disable=None if progress else True) as bar:
+    # refuses numbers that do not go together before anything is read
+    cut(Document("", "", ""), budget, count, overlap)
+    with (writing(out) as writer,
+          tqdm(unit=" passages", desc="corpus", disable=None if progress else True) as bar):
         def passages() -> Iterator[Record]:
-            for d in read_documents(paths, column, encoding, subset, split, skip=(writer.out, writer.ledger)):
+            for d in read_documents(paths, column, encoding, subset, split,
+                                    skip=(writer.out, writer.ledger)):
                 if isinstance(d, Drop):
                     if d.stage == "files": problems.append(d.reason)
                     writer.entered += 1
@@ -387,18 +477,26 @@ def make_corpus(paths: Sequence[str | Path], out: str | Path, model: str | Path,
                     yield from records
                 else:
                     writer.entered += 1
-                    writer.drop(Drop(stage="documents", reason="empty", raw=f"{d.source}, {d.name}"))
+                    writer.drop(Drop(stage="documents", reason="empty",
+                                     raw=f"{d.source}, {d.name}"))
         for record, v in clean_records(passages(), rules, workers):
             names = found.of(v.text) if found and not v.reason else []
-            if not rules.langs: record = record.with_(lang=language(v.text))  # any language stays, and is not taken for English
-            reason = v.reason or (f"overlaps with the test items of {', '.join(names)}" if names and remove else "")
-            if reason: writer.drop(Drop(stage="cleaning", reason=reason, raw=f"like {v.like}" if v.like else "", record=record))
+            # any language stays, and is not taken for English
+            if not rules.langs: record = record.with_(lang=language(v.text))
+            reason = v.reason or (f"overlaps with the test items of {', '.join(names)}"
+                                  if names and remove else "")
+            if reason:
+                writer.drop(Drop(stage="cleaning", reason=reason,
+                                 raw=f"like {v.like}" if v.like else "", record=record))
             else: writer.keep(record)
             bar.update()
         if not writer.kept: raise UserError(problems[0] if problems else _nothing(paths, writer))
         counts = writer.counts("corpus")
     return {"counts": counts, "overlap": found.table() if found else None, "problems": problems}
 
+# %% ../../nbs/reading/30e_cleaning.ipynb #dbbf32a2
 def _nothing(paths: Sequence[str | Path], writer: Writer) -> str:
-    why = ", ".join(f"{reason}: {n}" for reason, n in writer.reasons.most_common(3)) or "no file in it"
-    return f"{', '.join(map(str, paths))}: no passage is left ({why}). Give other text, or milder rules."
+    why = ", ".join(f"{reason}: {n}"
+                    for reason, n in writer.reasons.most_common(3)) or "no file in it"
+    return (f"{', '.join(map(str, paths))}: no passage is left ({why}). Give other text, or milder "
+            "rules.")

@@ -14,13 +14,15 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
-from ..foundations.core import Drop, Record, UserError, read_records, text_hash, write_records, write_text
+from ..foundations.core import (Drop, Record, UserError, read_records, text_hash,
+                                     write_records, write_text)
 from ..foundations.profiles import Profile
 from ..models.engines import model_path
 from .cleaning import Rules, clean_records
 from .documents import Document, normal
 from .passages import cut, token_counter
-from .sources import Source, bare, hub_rows, list_sources, pin, read_source, sample, to_records
+from .sources import (Source, bare, hub_rows, list_sources, pin, read_source, sample,
+                                    to_records)
 
 # %% ../../nbs/reading/30f_origins.ipynb #49b36e1b
 def native_folder(source: Source) -> Path | None:
@@ -28,7 +30,8 @@ def native_folder(source: Source) -> Path | None:
     None."""
     given = os.environ.get("AQUILT_SOURCES", "")
     if given and not Path(given).is_dir():
-        raise UserError(f"{given} does not exist as a folder: give --sources the folder that holds one for each source.")
+        raise UserError(f"{given} does not exist as a folder: give --sources the folder that holds "
+                        "one for each source.")
     return folder if given and (folder := Path(given, source.name)).exists() else None
 
 def inventory(folder: Path) -> list[tuple[str, int]]:
@@ -37,12 +40,15 @@ def inventory(folder: Path) -> list[tuple[str, int]]:
     files = [folder] if folder.is_file() else [path for path in folder.rglob("*") if path.is_file()]
     return sorted((path.relative_to(folder).as_posix(), path.stat().st_size) for path in files)
 
+# %% ../../nbs/reading/30f_origins.ipynb #e3a00e5a
 def place(source: Source) -> str:
     """Where a source's rows come from: its folder, with a hash of the names and sizes of what lies
     in it, or a repository of the hub with its revision."""
     folder = native_folder(source)
-    return f"{folder} {text_hash(inventory(folder))}" if folder else f"{source.hub}@{source.revision}"
+    return (f"{folder} {text_hash(inventory(folder))}" if folder
+            else f"{source.hub}@{source.revision}")
 
+# %% ../../nbs/reading/30f_origins.ipynb #c3b4bd6f
 def settled(source: Source) -> tuple[Source, str]:
     """The source with its revision resolved to a commit, and where its rows are from: a folder, or
     that commit of the hub. Raises UserError as `pin` does."""
@@ -61,15 +67,18 @@ def open_rows(source: Source, form: Callable[[dict, Source],
 # %% ../../nbs/reading/30f_origins.ipynb #f9e46316
 def sampled(source: Source, n: int, seed: int, cache: Path,
             labeled: bool = False) -> tuple[list[Record], str]:
-    """A uniform sample of `n` distinct passages of a source, or of its rows with question and answer, and where they are from: a folder, or a commit of the hub.
+    """A uniform sample of `n` distinct passages of a source, or of its rows with question and
+    answer, and where they are from: a folder, or a commit of the hub.
 
     Both are kept in the folder `cache`, so that a stopped run reads nothing twice."""
-    path = cache / f"{source.name}-{text_hash(source.model_dump(), place(source), n, seed, labeled)}.jsonl"
+    path = cache / (f"{source.name}-"
+                    f"{text_hash(source.model_dump(), place(source), n, seed, labeled)}.jsonl")
     if not path.exists():
         pinned, origin = settled(source)
         found = sample(open_rows(pinned) if labeled else map(bare, open_rows(pinned)), n, seed)
         if not any(r.text.strip() for r in found):
-            raise UserError(f"No row of {source.name} in {origin} holds a passage: get all of its files ({source.get}).")
+            raise UserError(f"No row of {source.name} in {origin} holds a passage: get all of its "
+                            f"files ({source.get}).")
         write_text(path.with_suffix(".origin"), origin)
         write_records(path, found)
     return read_records(path), path.with_suffix(".origin").read_text(encoding="utf-8")
@@ -77,7 +86,8 @@ def sampled(source: Source, n: int, seed: int, cache: Path,
 # %% ../../nbs/reading/30f_origins.ipynb #d85d1500
 def from_each(chosen: Sequence[Source], n: int, seed: int, cache: Path,
               labeled: bool = False) -> tuple[dict[str, list[Record]], dict]:
-    """The sample of each source, and `origins` of these and `missing`, why the others have none, for the result.
+    """The sample of each source, and `origins` of these and `missing`, why the others have none,
+    for the result.
 
     Raises UserError where a source cannot be read, unless AQUILT_PARTIAL is set and another can."""
     found, origins, missing = {}, {}, {}
@@ -86,7 +96,9 @@ def from_each(chosen: Sequence[Source], n: int, seed: int, cache: Path,
         except UserError as e: missing[source.name] = str(e)
     if missing and (not found or not os.environ.get("AQUILT_PARTIAL")):
         first = next(iter(missing.values()))
-        raise UserError(f"{len(missing)} of {len(chosen)} sources cannot be read ({', '.join(missing)}); the first: {first} To go on without them: --partial.")
+        raise UserError(f"{len(missing)} of {len(chosen)} sources cannot be read "
+                        f"({', '.join(missing)}); the first: {first} To go on without them: "
+                        "--partial.")
     return found, {"origins": origins, "missing": missing}
 
 # %% ../../nbs/reading/30f_origins.ipynb #2b77f410

@@ -19,29 +19,45 @@ from ..foundations.core import Record, UserError
 from .documents import Document
 
 # %% ../../nbs/reading/30d_passages.ipynb #112dce57
-LEADER = re.compile(r"(?<![.·…‥])(?<![.·…‥] )(?:[.·…‥] ?){4,}+ *(?:\d+|[ivxlc]+)(?=[ \t]*(?:\n|$))|…{2,}+ *\d+(?=[ \t]*(?:\n|$))")  # dots that lead to a page number
+# dots that lead to a page number
+LEADER = re.compile(r"(?<![.·…‥])(?<![.·…‥] )(?:[.·…‥] ?){4,}+ *(?:\d+|[ivxlc]+)(?=[ \t]*(?:\n|$))"
+                    r"|…{2,}+ *\d+(?=[ \t]*(?:\n|$))")
 CLOSERS = "\"'”’」』）》】〉〕)]}»"
-PAIRS = {"(": ")", "[": "]", "{": "}", "“": "”", "「": "」", "『": "』", "（": "）", "《": "》", "【": "】", "〈": "〉", "〔": "〕", "«": "»"}
-END = re.compile(rf"(?P<blank>\n[ \t\u3000]*\n\s*)|(?P<leader>{LEADER.pattern})|(?P<wide>(?:[。！？]|……|…(?=[\u3400-\u9fff]))+[。！？…{re.escape(CLOSERS)}]*)"
-                 rf"|(?P<latin>(?<![.!?])[.!?]+[{re.escape(CLOSERS)}]*)(?=\s|$|[\u3400-\u9fff])|(?P<tight>(?<=[a-z][a-z])[.?!])(?=[A-Z][a-z]* )")
-SHORT = frozenset("""dr mr mrs ms prof st mt jr sr vs etc al fig figs eq eqs no nos vol pp p ed eds cf ca approx dept est inc ltd co corp gen col lt sgt capt rev hon gov sen rep pres
-                     jan feb mar apr jun jul aug sep sept oct nov dec e.g i.e u.s u.k u.n a.m p.m ph.d b.c a.d sec ch art ref refs tab resp incl""".split())
+PAIRS = {"(": ")", "[": "]", "{": "}", "“": "”", "「": "」", "『": "』", "（": "）", "《": "》",
+         "【": "】", "〈": "〉", "〔": "〕", "«": "»"}
+END = re.compile(rf"(?P<blank>\n[ \t\u3000]*\n\s*)|(?P<leader>{LEADER.pattern})"
+                 r"|(?P<wide>(?:[。！？]|……|…(?=[\u3400-\u9fff]))+"
+                 rf"[。！？…{re.escape(CLOSERS)}]*)"
+                 rf"|(?P<latin>(?<![.!?])[.!?]+[{re.escape(CLOSERS)}]*)(?=\s|$|[\u3400-\u9fff])"
+                 r"|(?P<tight>(?<=[a-z][a-z])[.?!])(?=[A-Z][a-z]* )")
+SHORT = frozenset(("dr mr mrs ms prof st mt jr sr vs etc al fig figs eq eqs no nos vol pp p ed "
+                   "eds cf ca approx dept est inc ltd co corp gen col lt sgt capt rev hon gov "
+                   """sen rep pres
+                     jan feb mar apr jun jul aug sep sept oct nov dec e.g i.e u.s u.k u.n """
+                   "a.m p.m ph.d b.c a.d sec ch art ref refs tab resp incl").split())
+
+# %% ../../nbs/reading/30d_passages.ipynb #080fd369
 WORD_BEFORE = re.compile(r"[A-Za-z][A-Za-z.]*$")
 
 def _abbreviated(text: str, stop: int) -> bool:
-    "Whether the full stop at `stop` belongs to an abbreviation or an initial rather than to a sentence's end."
+    """Whether the full stop at `stop` belongs to an abbreviation or an initial rather than to a
+    sentence's end."""
     if text[stop] != "." or text[stop:stop + 2] == "..": return False
     word = WORD_BEFORE.search(text, max(0, stop - 12), stop)
     after = text[stop + 1:stop + 40].lstrip()
     if after[:1].islower(): return True  # no sentence begins small
-    if not word: return bool(re.search(r"(?:^|\n)\s*\d{1,3}$", text[max(0, stop - 8):stop])) and text[stop + 1:stop + 2] == " "  # "3. Results"
+    if not word:  # "3. Results"
+        return (bool(re.search(r"(?:^|\n)\s*\d{1,3}$", text[max(0, stop - 8):stop]))
+                and text[stop + 1:stop + 2] == " ")
     return word[0].lower() in SHORT or len(word[0]) == 1 and word[0].isupper() and word[0] != "I"
 
 # %% ../../nbs/reading/30d_passages.ipynb #97485ae1
 LONGEST, ENDLESS = 2000, 8000
 BRACKETS = ")]}）》】〉〕»"
-MARK = re.compile("[" + re.escape("".join([*PAIRS, *PAIRS.values()])) + "]|(?<![\\w\"])\"(?=\\S)|(?<=\\S)\"(?!\\w)|\n[ \\t\\u3000]*\n")
+MARK = re.compile("[" + re.escape("".join([*PAIRS, *PAIRS.values()])) +
+                  "]|(?<![\\w\"])\"(?=\\S)|(?<=\\S)\"(?!\\w)|\n[ \\t\\u3000]*\n")
 
+# %% ../../nbs/reading/30d_passages.ipynb #81ef2cd1
 def _inside(text: str) -> list[tuple[int, int]]:
     "The outermost stretches between quotes or brackets, without their closing mark."
     found, open_at = [], []
@@ -50,7 +66,8 @@ def _inside(text: str) -> list[tuple[int, int]]:
         while open_at and m.start() - open_at[0][1] > LONGEST: open_at.pop(0)
         if mark[0] == "\n": open_at = []
         elif mark == '"' and any(was == '"' for was, _ in open_at) or mark in PAIRS.values():
-            opener = next((i for i in range(len(open_at) - 1, -1, -1) if PAIRS.get(open_at[i][0], '"') == mark), None)
+            opener = next((i for i in range(len(open_at) - 1, -1, -1)
+                           if PAIRS.get(open_at[i][0], '"') == mark), None)
             if opener is None: continue
             at = open_at[opener][1]
             del open_at[opener:]
@@ -59,29 +76,37 @@ def _inside(text: str) -> list[tuple[int, int]]:
         else: open_at.append((mark, m.start()))
     return found
 
+# %% ../../nbs/reading/30d_passages.ipynb #b52bd0d2
 def _ends(text: str) -> list[int]:
     pairs = _inside(text)
     starts, ends = [a for a, _ in pairs], []
     for m in END.finditer(text):
         if m["latin"] and _abbreviated(text, m.start()): continue
-        if m["tight"] and re.search(r"[/@.:]|^www", text[max(0, m.start() - 40):m.start()].split()[-1]): continue
+        if m["tight"] and re.search(r"[/@.:]|^www",
+                                    text[max(0, m.start() - 40):m.start()].split()[-1]): continue
         i = bisect_right(starts, m.start()) - 1
         if not m["blank"] and i >= 0 and m.end() <= pairs[i][1]: continue
-        if i >= 0 and m.start() < pairs[i][1] < m.end() and _goes_on(text, m, pairs[i], ends[-1] if ends else 0): continue
+        if (i >= 0 and m.start() < pairs[i][1] < m.end()
+                and _goes_on(text, m, pairs[i], ends[-1] if ends else 0)): continue
         ends.append(m.end())
     return ends
 
 def _goes_on(text: str, m: re.Match, pair: tuple[int, int], begin: int) -> bool:
-    "Whether a sentence goes on after a mark that closes a quotation or bracket: in small letters, or because the bracket opened within it."
-    return bool(m["latin"]) and text[m.end():m.end() + 40].lstrip(" ")[:1].islower() or text[pair[1]] in BRACKETS and text[begin:pair[0]].strip() != ""
+    """Whether a sentence goes on after a mark that closes a quotation or bracket: in small letters,
+    or because the bracket opened within it."""
+    return (bool(m["latin"]) and text[m.end():m.end() + 40].lstrip(" ")[:1].islower()
+            or text[pair[1]] in BRACKETS and text[begin:pair[0]].strip() != "")
 
 # %% ../../nbs/reading/30d_passages.ipynb #cf274ad7
 def sentences(text: str) -> list[tuple[int, int]]:
-    "The spans of a text's sentences, which together hold all of it but white space. What has no end for `ENDLESS` characters is cut at a line's end, or else at a blank."
+    """The spans of a text's sentences, which together hold all of it but white space. What has no
+    end for `ENDLESS` characters is cut at a line's end, or else at a blank."""
     spans, start = [], 0
     for end in [*_ends(text), len(text)]:
         while end - start > ENDLESS:
-            middle = (text.rfind("\n", start + 1, start + ENDLESS) if "\n" in text[start + 1:start + ENDLESS] else text.rfind(" ", start, start + ENDLESS)) + 1
+            middle = (text.rfind("\n", start + 1, start + ENDLESS)
+                      if "\n" in text[start + 1:start + ENDLESS]
+                      else text.rfind(" ", start, start + ENDLESS)) + 1
             middle = middle if middle > start else start + ENDLESS
             spans.append((start, middle))
             start = middle
@@ -89,12 +114,15 @@ def sentences(text: str) -> list[tuple[int, int]]:
         start = end
     return _trimmed(text, spans)
 
+# %% ../../nbs/reading/30d_passages.ipynb #6d0ad50a
 def _trimmed(text: str, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    return [(a + len(p) - len(p.lstrip()), b - len(p) + len(p.rstrip())) for a, b in spans if (p := text[a:b]).strip()]
+    return [(a + len(p) - len(p.lstrip()), b - len(p) + len(p.rstrip()))
+            for a, b in spans if (p := text[a:b]).strip()]
 
 # %% ../../nbs/reading/30d_passages.ipynb #a2a620fb
 def token_counter(model: str | Path) -> Callable[[Sequence[str]], list[int]]:
-    "A function from texts to their numbers of tokens by the tokenizer of a model folder (or a hub name). Raises UserError where there is none."
+    """A function from texts to their numbers of tokens by the tokenizer of a model folder (or a hub
+    name). Raises UserError where there is none."""
     file = Path(model) / "tokenizer.json"
     try:
         if file.is_file():
@@ -102,14 +130,22 @@ def token_counter(model: str | Path) -> Callable[[Sequence[str]], list[int]]:
             fast = Tokenizer.from_file(str(file))
             fast.no_truncation()
             fast.no_padding()  # which would count the longest text for each
-            return lambda texts: list(map(len, fast.encode_batch_fast(list(texts), add_special_tokens=False)))
+            return lambda texts: list(map(len, fast.encode_batch_fast(list(texts),
+                                                                      add_special_tokens=False)))
         from transformers import AutoTokenizer
         slow = AutoTokenizer.from_pretrained(str(model))
-        return lambda texts: [len(ids) for ids in slow(list(texts), add_special_tokens=False)["input_ids"]] if texts else []
-    except Exception as e: raise UserError(f"{model} holds no tokenizer that can be read ({' '.join(str(e).split())[:100]}): name the folder of the student's model.") from e
+        return lambda texts: [len(ids) for ids in slow(
+            list(texts), add_special_tokens=False)["input_ids"]] if texts else []
+    except Exception as e:
+        raise UserError(f"{model} holds no tokenizer that can be read "
+                        f"({' '.join(str(e).split())[:100]}): name the folder of the student's "
+                        "model.") from e
 
 # %% ../../nbs/reading/30d_passages.ipynb #6d5c1213
-HEADING = re.compile(r"#{1,6} .*|={3,}|-{3,}|\*\*[^*]+\*\*|.*[:：]|(?:\d+(?:\.\d+)+\.?|(?i:chapter|section|part|article|appendix) [\dIVXLC]+|第[〇零一二三四五六七八九十百千\d]+[章节篇编])[^.。!?！？]{0,80}")
+HEADING = re.compile(
+    r"#{1,6} .*|={3,}|-{3,}|\*\*[^*]+\*\*|.*[:：]"
+    r"|(?:\d+(?:\.\d+)+\.?|(?i:chapter|section|part|article|appendix) [\dIVXLC]+"
+    r"|第[〇零一二三四五六七八九十百千\d]+[章节篇编])[^.。!?！？]{0,80}")
 LONGEST_LINE = 200  # characters of a line that may be a heading
 
 def _leads(text: str, end: int) -> bool:
@@ -119,12 +155,14 @@ def _leads(text: str, end: int) -> bool:
 
 # %% ../../nbs/reading/30d_passages.ipynb #28cce0fd
 class Piece(NamedTuple):
-    "A stretch of a text and about how many tokens it has. Pieces follow each other without a gap; white space at their ends counts."
+    """A stretch of a text and about how many tokens it has. Pieces follow each other without a gap;
+    white space at their ends counts."""
     start: int
     end: int
     size: int
 
-SOFTER = (re.compile(r"\n(?=[ \t]*(?:[^\n:：.。!?！？,，;；]{1,30}[:：]|[-*•] |\d{1,3}[.)] ))"), re.compile(r"(?<=[;；])|(?<=,)(?=\s)|(?<=[，、])|(?=\n)"), re.compile(r"(?<=\S)(?=\s)"),
+SOFTER = (re.compile(r"\n(?=[ \t]*(?:[^\n:：.。!?！？,，;；]{1,30}[:：]|[-*•] |\d{1,3}[.)] ))"),
+          re.compile(r"(?<=[;；])|(?<=,)(?=\s)|(?<=[，、])|(?=\n)"), re.compile(r"(?<=\S)(?=\s)"),
           re.compile(r".{16}", re.DOTALL), re.compile(r"(?<=.)(?=.)", re.DOTALL))
 WORDS = 2  # up to this one, the levels cut between words
 ENDS = 2  # tokens by which a stretch may differ at its two ends when it is counted alone
@@ -132,44 +170,62 @@ ENDS = 2  # tokens by which a stretch may differ at its two ends when it is coun
 def _sized(text: str, marks: Sequence[int], count: Callable) -> list[Piece]:
     return list(map(Piece, marks, marks[1:], count([text[a:b] for a, b in zip(marks, marks[1:])])))
 
+# %% ../../nbs/reading/30d_passages.ipynb #9c71670a
 def _pieces(text: str, whole: Piece, budget: int, count: Callable, level: int = 0) -> list[Piece]:
     "A piece in as many as the budget asks for, each as long as it can be."
-    if whole.size <= budget - ENDS or whole.size <= budget + ENDS and count([text[whole.start:whole.end].strip()])[0] <= budget: return [whole]
+    if (whole.size <= budget - ENDS
+            or whole.size <= budget + ENDS
+            and count([text[whole.start:whole.end].strip()])[0] <= budget): return [whole]
     cuts: list[int] = []
     while not cuts and level < len(SOFTER):
-        cuts = [m.end() for m in SOFTER[level].finditer(text, whole.start, whole.end) if whole.start < m.end() < whole.end and (level > WORDS or not _leads(text, m.end()))]
+        cuts = [m.end() for m in SOFTER[level].finditer(text, whole.start, whole.end)
+                if whole.start < m.end() < whole.end
+                and (level > WORDS or not _leads(text, m.end()))]
         level += 1
     if not cuts: return [whole]
-    small = [p for part in _sized(text, [whole.start, *cuts, whole.end], count) for p in _pieces(text, part, budget, count, level)]
-    return [Piece(small[i].start, small[j - 1].end, sum(p.size for p in small[i:j])) for i, j in _packed(text, small, budget, 0, count)]
+    small = [p for part in _sized(text, [whole.start, *cuts, whole.end], count)
+             for p in _pieces(text, part, budget, count, level)]
+    return [Piece(small[i].start, small[j - 1].end, sum(p.size for p in small[i:j]))
+            for i, j in _packed(text, small, budget, 0, count)]
 
 # %% ../../nbs/reading/30d_passages.ipynb #87a063f8
-def _packed(text: str, pieces: Sequence[Piece], budget: int, overlap: int, count: Callable) -> list[tuple[int, int]]:
-    "Runs i to j of pieces, each within the budget as a whole, or a single one; every run begins where the last one ended, or before by up to `overlap` tokens."
+def _packed(text: str, pieces: Sequence[Piece], budget: int, overlap: int,
+            count: Callable) -> list[tuple[int, int]]:
+    """Runs i to j of pieces, each within the budget as a whole, or a single one; every run begins
+    where the last one ended, or before by up to `overlap` tokens."""
     sums = [0, *accumulate(p.size for p in pieces)]
     loose = [0, *accumulate(text[p.end:p.end + 1] != " " for p in pieces)]
     runs, i = [], 0
     while i < len(pieces):
         j = max(i + 1, bisect_right(sums, sums[i] + budget) - 1)
-        def close(j: int) -> bool: return abs(sums[j] - sums[i] - budget) <= ENDS + loose[j - 1] - loose[i]
+        def close(j: int) -> bool:
+            return abs(sums[j] - sums[i] - budget) <= ENDS + loose[j - 1] - loose[i]
         @cache
-        def fits(j: int) -> bool: return count([text[pieces[i].start:pieces[j - 1].end].strip()])[0] <= budget
+        def fits(j: int) -> bool:
+            return count([text[pieces[i].start:pieces[j - 1].end].strip()])[0] <= budget
         while j > i + 1 and close(j) and not fits(j): j -= 1
         while j < len(pieces) and close(j + 1) and fits(j + 1): j += 1
-        if runs and j <= runs[-1][1]: i = runs[-1][1]; continue  # the overlap leaves no room for anything new
+        # the overlap leaves no room for anything new
+        if runs and j <= runs[-1][1]: i = runs[-1][1]; continue
         runs.append((i, j))
         i = max(i + 1, bisect_left(sums, sums[j] - overlap)) if j < len(pieces) else j
     return runs
 
 # %% ../../nbs/reading/30d_passages.ipynb #7cdad56d
-def cut(document: Document, budget: int, count: Callable[[Sequence[str]], list[int]], overlap: int = 0, lang: str = "en") -> list[Record]:
-    "The document's passages: whole sentences of at most `budget` tokens, each beginning with up to `overlap` tokens of the one before. Raises UserError for impossible numbers."
+def cut(document: Document, budget: int, count: Callable[[Sequence[str]], list[int]],
+        overlap: int = 0, lang: str = "en") -> list[Record]:
+    """The document's passages: whole sentences of at most `budget` tokens, each beginning with up
+    to `overlap` tokens of the one before. Raises UserError for impossible numbers."""
     if budget < 1 or not 0 <= overlap < budget:
-        raise UserError(f"A passage of {budget} tokens with {overlap} tokens of overlap cannot be: give a budget above 0 and an overlap below it.")
+        raise UserError(f"A passage of {budget} tokens with {overlap} tokens of overlap cannot be: "
+                        "give a budget above 0 and an overlap below it.")
     text, spans = document.text, sentences(document.text)
     if not spans: return []
     starts = [a for (_, before), (a, _) in zip(spans, spans[1:]) if not _leads(text, before)]
     marks = [spans[0][0], *(a - (text[a - 1] == " ") for a in starts), spans[-1][1]]
-    pieces = [p for piece in _sized(text, marks, count) for p in _pieces(text, piece, budget, count)]
-    found = _trimmed(text, [(pieces[i].start, pieces[j - 1].end) for i, j in _packed(text, pieces, budget, overlap, count)])
-    return [Record(text=text[a:b], lang=lang, source=document.source, document=document.name, span=(document.start + a, document.start + b)) for a, b in found]
+    pieces = [p for piece in _sized(text, marks, count)
+              for p in _pieces(text, piece, budget, count)]
+    found = _trimmed(text, [(pieces[i].start, pieces[j - 1].end)
+                            for i, j in _packed(text, pieces, budget, overlap, count)])
+    return [Record(text=text[a:b], lang=lang, source=document.source, document=document.name,
+                   span=(document.start + a, document.start + b)) for a, b in found]

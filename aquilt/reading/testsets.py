@@ -17,9 +17,14 @@ from .readers import read_json
 from .sources import Item, Source, bare, to_items
 
 # %% ../../nbs/reading/30g_testsets.ipynb #40b00006
-SUBJECTS = {"middle_school_geography": "初中地理", "high_school_geography": "高中地理", "middle_school_history": "初中历史", "high_school_history": "高中历史", "modern_chinese_history": "近代史纲要",
-            "ideological_and_moral_cultivation": "思想道德修养与法律基础", "marxism": "马克思主义基本原理", "mao_zedong_thought": "毛泽东思想和中国特色社会主义理论体系概论"}
+SUBJECTS = {"middle_school_geography": "初中地理", "high_school_geography": "高中地理",
+            "middle_school_history": "初中历史", "high_school_history": "高中历史",
+            "modern_chinese_history": "近代史纲要",
+            "ideological_and_moral_cultivation": "思想道德修养与法律基础",
+            "marxism": "马克思主义基本原理",
+            "mao_zedong_thought": "毛泽东思想和中国特色社会主义理论体系概论"}
 
+# %% ../../nbs/reading/30g_testsets.ipynb #ffc8df4f
 def test_item(name: str, item: Item, subject: str = "") -> dict:
     """An item of a benchmark's test as `evaluate` wants it: prompt, references (none where the
     answer cannot be right) and, for C-Eval, options by letter. Raises UserError where these are not
@@ -33,11 +38,13 @@ def test_item(name: str, item: Item, subject: str = "") -> dict:
                                             question=item.question), "references": references}
     if name != "ceval": return {"prompt": item.question, "references": references}
     if len(item.options) != 4:
-        raise UserError(f"C-Eval, {subject}: the question {item.question[:60]!r} has {len(item.options)} options instead of four. Get its file again.")
+        raise UserError(f"C-Eval, {subject}: the question {item.question[:60]!r} has "
+                        f"{len(item.options)} options instead of four. Get its file again.")
     options = dict(zip("ABCD", item.options))
     return {"prompt": evaluation_prompt(name, "zh", subject=subject, question=item.question,
                                         **options), "references": references, "options": options}
 
+# %% ../../nbs/reading/30g_testsets.ipynb #189ad125
 ALLOWED = {"ceval": ("A", "B", "C", "D"), "pubmedqa": ("yes", "no", "maybe")}
 
 def _references(name: str, item: Item) -> list[str]:
@@ -82,6 +89,7 @@ def _parts(name: str, source: Source) -> Iterator[tuple[Source, str]]:
                                                "files": [f"test/{config}_test.csv"]}),
                                                SUBJECTS[config]) for config in source.configs)
 
+# %% ../../nbs/reading/30g_testsets.ipynb #ef910399
 def real_items(name: str, source: Source) -> list[dict]:
     """All items of a benchmark's test set, whose source is given as `as_test` makes it. Raises
     UserError where it cannot be read, a part of it is empty, or answers are missing."""
@@ -90,10 +98,13 @@ def real_items(name: str, source: Source) -> list[dict]:
         rows = list(open_rows(part, to_items))
         if name == "pubmedqa": rows = listed(rows, source)
         if not rows:
-            raise UserError(f"{source.name}{f', {subject}' if subject else ''}: no test item was found. Get its test set ({source.get}).")
+            raise UserError(f"{source.name}{f', {subject}' if subject else ''}: no test item was "
+                            f"found. Get its test set ({source.get}).")
         items += [test_item(name, item, subject) for item in rows]
     if without := sum(not item["references"] for item in items):
-        raise UserError(f"{without} of the {len(items)} test items of {source.name} have no answer, or none that can be given: get its edition with answers ({source.get}).")
+        raise UserError(f"{without} of the {len(items)} test items of {source.name} have no "
+                        "answer, or none that can be given: get its edition with answers "
+                        f"({source.get}).")
     return items
 
 # %% ../../nbs/reading/30g_testsets.ipynb #40b0000d
@@ -120,9 +131,11 @@ def real_instructions(name: str, source: Source) -> tuple[tuple[str, str], ...]:
         return tuple((f"请将以下{kind}翻译成中文：", f"请将以下{kind}翻译成英文：") for kind in TRANSLATED)
     said = next(open_rows(source, _instruction), "")
     if not said:
-        raise UserError(f"The test of {source.name} has no instruction: get its files again ({source.get}).")
+        raise UserError(f"The test of {source.name} has no instruction: get its files again "
+                        f"({source.get}).")
     return ((said, said),)
 
+# %% ../../nbs/reading/30g_testsets.ipynb #d99bf9a4
 def essay_prompt(record: Record, instruction: str) -> str:
     """An essay's training prompt in the form of its test: the instruction, the text, and the
     question that began with the instruction."""
