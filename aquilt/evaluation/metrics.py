@@ -25,7 +25,8 @@ from ..foundations.scenes import Scorers
 
 # %% ../../nbs/evaluation/06_metrics.ipynb #2b714f7d
 def last_answer(output: str) -> str:
-    """The text after the last `Answer:`, or the whole output where there is none: how the official release reads SquadQA, Translation and EssayQA."""
+    """The text after the last `Answer:`, or the whole output where there is none: how the official
+    release reads SquadQA, Translation and EssayQA."""
     return output.rpartition("Answer:")[2].strip()
 
 # %% ../../nbs/evaluation/06_metrics.ipynb #f7134fac
@@ -63,9 +64,11 @@ def normalize_answer(text: str) -> str:
 # %% ../../nbs/evaluation/06_metrics.ipynb #eeebb681
 def squad_f1(
     prediction: str,
-    references: Sequence[str],  # empty: the question has no answer, and only an empty prediction is right (SQuAD 2.0)
+    # empty: the question has no answer, and only an empty prediction is right (SQuAD 2.0)
+    references: Sequence[str],
 ) -> float:
-    """SQuAD F1 in 0..100: words shared in any order, the best over the references (evaluate-v1.1 and v2.0)."""
+    """SQuAD F1 in 0..100: words shared in any order, the best over the references (evaluate-v1.1
+    and v2.0)."""
     predicted = normalize_answer(prediction).split()
     if not references:
         return 0.0 if predicted else 100.0
@@ -77,7 +80,8 @@ def squad_exact(
     prediction: str,
     references: Sequence[str],  # empty: the question has no answer (SQuAD 2.0)
 ) -> float:
-    """SQuAD exact match, 0 or 100: the normalised prediction equals a normalised reference (evaluate-v1.1 and v2.0)."""
+    """SQuAD exact match, 0 or 100: the normalised prediction equals a normalised reference
+    (evaluate-v1.1 and v2.0)."""
     predicted = normalize_answer(prediction)
     return 100.0 * any(predicted == normalize_answer(reference) for reference in references or [""])
 
@@ -86,7 +90,8 @@ HAN = "\u4e00-\u9fff"  # the Chinese characters, as the inside of a regular expr
 CMRC_PUNCTUATION = re.compile(r"[-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』]")
 
 def cmrc_tokens(text: str) -> list[str]:
-    """Chinese characters, and whole words, numbers and remaining marks; lower case, most punctuation removed (CMRC 2018, cmrc2018_evaluate)."""
+    """Chinese characters, and whole words, numbers and remaining marks; lower case, most
+    punctuation removed (CMRC 2018, cmrc2018_evaluate)."""
     bare = CMRC_PUNCTUATION.sub("", text.lower().strip())
     return re.findall(rf"[{HAN}]|[^\W{HAN}]+(?:[.,][^\W{HAN}]+)*|[^\w\s]", bare)
 
@@ -95,7 +100,8 @@ def cmrc_f1(
     prediction: str,
     references: Sequence[str],  # at least one
 ) -> float:
-    """CMRC 2018 F1 in 0..100: the longest run of tokens in one piece, the best over the references (cmrc2018_evaluate)."""
+    """CMRC 2018 F1 in 0..100: the longest run of tokens in one piece, the best over the references
+    (cmrc2018_evaluate)."""
     predicted = cmrc_tokens(prediction)
     sides = [(predicted, cmrc_tokens(reference)) for reference in references]
     return max(f1(SequenceMatcher(None, p, r, autojunk=False).find_longest_match().size, len(p),
@@ -128,7 +134,8 @@ VERDICTS = ("yes", "no", "maybe")
 WORD = re.compile(rf"\b({'|'.join(VERDICTS)})\b", re.IGNORECASE)
 
 def first_verdict(text: str) -> str:
-    """The first of yes, no, maybe that stands in the text as a word, in lower case; empty where there is none (PubMedQA, official release)."""
+    """The first of yes, no, maybe that stands in the text as a word, in lower case; empty where
+    there is none (PubMedQA, official release)."""
     found = WORD.search(text)
     return found.group(1).lower() if found else ""
 
@@ -163,27 +170,34 @@ def verdict(text: str) -> str:
 
 # %% ../../nbs/evaluation/06_metrics.ipynb #b5f6d79b
 def macro_f1(
-    readings: Sequence[str],  # the verdicts that were read, one per item; empty where there was none
+    # the verdicts that were read, one per item; empty where there was none
+    readings: Sequence[str],
     labels: Sequence[str],  # the right verdicts
 ) -> float:
-    """Macro-F1 in 0..100 over yes, no and maybe (PubMedQA, evaluation.py); an unread item counts as a miss."""
+    """Macro-F1 in 0..100 over yes, no and maybe (PubMedQA, evaluation.py); an unread item counts as
+    a miss."""
     from sklearn.metrics import f1_score
 
     return 100 * float(f1_score(labels, readings, labels=list(VERDICTS), average="macro",
                                 zero_division=0))
 
 # %% ../../nbs/evaluation/06_metrics.ipynb #9a027ffa
-CHOICE_PHRASES = (  # an underscore is where the letter stands; the release has one more that an earlier one always precedes
-    "_是正确的", "选项_正确", "答案为_", "答案是_", "答案_", "选择_", "答案：_", "答案应该是_", "答案是选项_", "答案应该是选项_", "答案为选项_",
-    "answer is _", "answer: _", "So option _", "So, option _", "answer is:\n\n_", "Therefore, option _", "答案是 _",
+# an underscore is where the letter stands; the release has one more that an earlier one always
+# precedes
+CHOICE_PHRASES = (
+    "_是正确的", "选项_正确", "答案为_", "答案是_", "答案_", "选择_", "答案：_", "答案应该是_",
+    "答案是选项_", "答案应该是选项_", "答案为选项_", "answer is _", "answer: _", "So option _",
+    "So, option _", "answer is:\n\n_", "Therefore, option _", "答案是 _",
 )
 
+# %% ../../nbs/evaluation/06_metrics.ipynb #e2dcf56a
 def official_choice(
     output: str,
     options: dict[str, str],  # letter to text, A to D
     rng: random.Random,  # draws where nothing can be read
 ) -> str:
-    """The letter that the official release reads: closing sentence, phrases, first A-D, option text, else a random letter (C-Eval)."""
+    """The letter that the official release reads: closing sentence, phrases, first A-D, option
+    text, else a random letter (C-Eval)."""
     text = output.split("Answer")[-1]
     if (closing := re.findall("所以答案是(.+?)。", text)) and closing[-1] in options:
         return closing[-1]
@@ -271,10 +285,12 @@ def segment(text: str) -> list[str]:
     return jieba.lcut(text)
 
 # %% ../../nbs/evaluation/06_metrics.ipynb #ee1ee3f8
-ZH_PUNCTUATION = "！？｡。＂＃＄％＆＇（）＊＋，－／：；＜＝＞＠［＼］＾＿｀｛｜｝～｟｠｢｣､、〃》「」『』【】〔〕〖〗〘〙〚〛〜〝〞〟〰〾〿–—‘’‛“”„‟…‧﹏"
+ZH_PUNCTUATION = ("！？｡。＂＃＄％＆＇（）＊＋，－／：；＜＝＞＠［＼］＾＿｀｛｜｝～"
+                  "｟｠｢｣､、〃》「」『』【】〔〕〖〗〘〙〚〛〜〝〞〟〰〾〿–—‘’‛“”„‟…‧﹏")
 
 def official_rouge_l(prediction: str, reference: str) -> float:
-    """ROUGE-L F1 in 0..100 as LexEval computes it: white space and punctuation deleted, jieba, the `rouge` package; its errors score 0."""
+    """ROUGE-L F1 in 0..100 as LexEval computes it: white space and punctuation deleted, jieba, the
+    `rouge` package; its errors score 0."""
     from rouge import Rouge
 
     punctuation = dict.fromkeys(map(ord, string.punctuation + ZH_PUNCTUATION))
@@ -288,14 +304,16 @@ def official_rouge_l(prediction: str, reference: str) -> float:
 
 # %% ../../nbs/evaluation/06_metrics.ipynb #e3db576a
 def words(text: str) -> list[str]:
-    """The words of a text in one form and lower case, without punctuation: Latin words as they stand, runs of Chinese characters cut by jieba."""
+    """The words of a text in one form and lower case, without punctuation: Latin words as they
+    stand, runs of Chinese characters cut by jieba."""
     closed = re.sub(rf"(?<=[{HAN}])\s+(?=[{HAN}])", "", one_form(text).lower())
     runs = re.findall(rf"[{HAN}]+|[^\W{HAN}]+", closed)
     return [word for run in runs for word in (segment(run) if re.match(f"[{HAN}]", run) else [run])]
 
 # %% ../../nbs/evaluation/06_metrics.ipynb #58c6d4bd
 def rouge_l(prediction: str, reference: str) -> float:
-    """ROUGE-L F1 in 0..100 (Lin, 2004): longest common subsequence of the words of both texts, English and Chinese."""
+    """ROUGE-L F1 in 0..100 (Lin, 2004): longest common subsequence of the words of both texts,
+    English and Chinese."""
     from rapidfuzz.distance import LCSseq
 
     predicted, expected = words(prediction), words(reference)
@@ -303,7 +321,8 @@ def rouge_l(prediction: str, reference: str) -> float:
 
 # %% ../../nbs/evaluation/06_metrics.ipynb #cc0d1b54
 def official_span(output: str, item: dict, ours: bool, rng: random.Random) -> float:
-    """SquadQA as the release scores it: SQuAD F1, of the answer part for AQuilt's own models, of the whole output for all others."""
+    """SquadQA as the release scores it: SQuAD F1, of the answer part for AQuilt's own models, of
+    the whole output for all others."""
     return squad_f1(last_answer(output) if ours else output, item["references"])
 
 def official_verdict(output: str, item: dict, ours: bool, rng: random.Random) -> float:
@@ -351,24 +370,31 @@ def scores_of(
     scorers: Scorers,
     outputs: Sequence[str],
     items: Sequence[dict],  # one per output: what `scorers.needs` names
-    ours: bool = True,  # from a specialist trained on synthetic data; False: the official SquadQA score reads the whole output
+    # from a specialist trained on synthetic data; False: the official SquadQA score reads the whole
+    # output
+    ours: bool = True,
     seed: int = 0,  # of the official C-Eval reader's random choice
 ) -> dict[str, list[float]]:
-    """Per-item scores in 0..100 under `official` and `corrected` (section 4.2). `UserError`: unequal lengths, an item that lacks something."""
+    """Per-item scores in 0..100 under `official` and `corrected` (section 4.2). `UserError`:
+    unequal lengths, an item that lacks something."""
     if len(outputs) != len(items):
-        raise UserError(f"{name}: {len(outputs)} outputs for {len(items)} items; each item needs exactly one output.")
+        raise UserError(f"{name}: {len(outputs)} outputs for {len(items)} items; each item needs "
+                        "exactly one output.")
     for number, item in enumerate(items):
         if not isinstance(item.get("references"), (list, tuple)) or not item["references"]:
-            raise UserError(f"{name}: item {number} needs `references`, a list of at least one text.")
+            raise UserError(f"{name}: item {number} needs `references`, a list of at least one "
+                            "text.")
         if "options" in scorers.needs and not item.get("options"):
             raise UserError(f"{name}: item {number} needs `options`, a dict from letter to text.")
     rng, pairs = random.Random(seed), list(zip(outputs, items))
     return {"official": [scorers.official(output, item, ours, rng) for output, item in pairs],
             "corrected": [scorers.corrected(output, item, ours, rng) for output, item in pairs]}
 
+# %% ../../nbs/evaluation/06_metrics.ipynb #90180585
 def score(benchmark: str, outputs: Sequence[str], items: Sequence[dict], ours: bool = True,
           seed: int = 0) -> dict[str, list[float]]:
-    """As `scores_of`, for one of the paper's five benchmarks by its name. `UserError`: any other name."""
+    """As `scores_of`, for one of the paper's five benchmarks by its name. `UserError`: any other
+    name."""
     if benchmark not in SCORERS:
         raise UserError(f"There is no benchmark {benchmark!r}; choose one of {', '.join(SCORERS)}.")
     return scores_of(benchmark, SCORERS[benchmark], outputs, items, ours, seed)

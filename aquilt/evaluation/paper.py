@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 # %% ../../nbs/evaluation/05_paper.ipynb #e2e3bb2b
 def paper_data() -> dict:
-    """The paper's printed numbers: `tables` 1 to 8, the `claims` of the text with their sections, and the `sources` that Appendix A names."""
+    """The paper's printed numbers: `tables` 1 to 8, the `claims` of the text with their sections,
+    and the `sources` that Appendix A names."""
     return _paper_data(package_file("data/paper.json"))
 
 @cache
@@ -28,7 +29,8 @@ def _paper_data(path: Path) -> dict: return json.loads(path.read_text(encoding="
 def printed_table(
     number: int,  # 1 to 8, as in the paper
 ) -> "pandas.DataFrame":
-    """Table `number` of the paper, each cell the text that is printed, a missing cell (NA) None. Unknown number: `UserError`."""
+    """Table `number` of the paper, each cell the text that is printed, a missing cell (NA) None.
+    Unknown number: `UserError`."""
     import pandas as pd
 
     tables = paper_data()["tables"]
@@ -50,21 +52,24 @@ def paper_caption(
 def cell_value(
     cell: str | None,  # a printed cell
 ) -> float:
-    """The number in a printed cell, in the printed unit (thousand, percent, times); NaN for a missing cell."""
+    """The number in a printed cell, in the printed unit (thousand, percent, times); NaN for a
+    missing cell."""
     return float("nan") if cell is None else float(cell.rstrip("k%×"))
 
 # %% ../../nbs/evaluation/05_paper.ipynb #f55b26e2
 def paper_table(
     number: int,  # 1 to 8, as in the paper
 ) -> "pandas.DataFrame":
-    """Table `number` of the paper as numbers in the printed units, a missing cell NaN; Tables 2 and 8 are indexed by (Model, Source)."""
+    """Table `number` of the paper as numbers in the printed units, a missing cell NaN; Tables 2 and
+    8 are indexed by (Model, Source)."""
     return printed_table(number).map(cell_value).astype(float)
 
 # %% ../../nbs/evaluation/05_paper.ipynb #c4668754
 def paper_claim(
     name: str,  # a key of `paper_data()["claims"]`
 ) -> dict[str, str]:
-    """One claim of the paper's text: its `section`, the `quote`, and the number or word `printed` there. Unknown name: `UserError`."""
+    """One claim of the paper's text: its `section`, the `quote`, and the number or word `printed`
+    there. Unknown name: `UserError`."""
     claims = paper_data()["claims"]
     if name not in claims:
         raise UserError(f"No claim is called {name!r}; the claims are {', '.join(claims)}.")
