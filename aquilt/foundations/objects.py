@@ -31,8 +31,8 @@ def without_thoughts(text: str) -> str:
 # %% ../../nbs/foundations/00g_objects.ipynb #a4fee81a
 ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|[A-Za-z]+|.|\Z)", re.DOTALL)
 COMMANDS = re.compile(
-    r"t(imes|heta|hetasym|ext(bf|it|rm|tt|sf|sc|up|md|normal|style)?|au|anh|frac|ilde|binom|herefore"
-    r"|riangle[a-z]*)|r(ho|ight[a-z]*|angle|ceil|floor|[vV]ert|brace|brack)"
+    r"t(imes|heta|hetasym|ext(bf|it|rm|tt|sf|sc|up|md|normal|style)?|au|anh|frac|ilde|binom"
+    r"|herefore|riangle[a-z]*)|r(ho|ight[a-z]*|angle|ceil|floor|[vV]ert|brace|brack)"
     r"|n(abla|eqq?|leq|geq|ot|otin|atural|orm|onumber|olimits|ewline|earrow|warrow)")
 IN_FORMULAS = re.compile(r"t(an|o|op|ag)|r(m|oot)|n(u|e|i|eg|mid|sim|less|gtr|exists|parallel"
                          r"|su[bp][a-z]*)")
@@ -90,7 +90,7 @@ def plain_key(key: str) -> str:
     one."""
     return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", key)).casefold()
 
-
+# %% ../../nbs/foundations/00g_objects.ipynb #8fbf98c0
 @cache
 def names_of(key: str) -> tuple[str, ...]:
     "The names of a field as they are written, its own first."
@@ -121,7 +121,7 @@ def openings(keys: tuple[str, ...]) -> re.Pattern:
     return re.compile(rf"\{{\s*(?:[{MARKS}]\s*)?(?:{a_name(keys)})\s*(?:[{MARKS}]\s*)?[:：]",
                       re.I)
 
-
+# %% ../../nbs/foundations/00g_objects.ipynb #7687a4be
 @cache
 def name_marks(keys: tuple[str, ...], quoted: bool) -> re.Pattern:
     "Where a field begins: its name and a colon; in quotes also any other name after a value's end."
@@ -150,7 +150,7 @@ def value_end(text: str, at: int) -> int:
             return place
     return len(text)
 
-
+# %% ../../nbs/foundations/00g_objects.ipynb #eb9253d4
 def unquoted(raw: str) -> str | None:
     "A value without its outer marks; None where it is a broken list or runs into other fields."
     raw = raw.strip().rstrip(",，;").rstrip()
@@ -219,7 +219,7 @@ def objects(text: str, keys: tuple[str, ...]) -> Iterator[Any]:
             yield mended(part.split("\n```")[0], keys)
             at += len(part)
 
-
+# %% ../../nbs/foundations/00g_objects.ipynb #c7b09375
 def within(value: Any, keys: tuple[str, ...]) -> Iterator[dict[str, Any]]:
     "The objects in a JSON value that have one of the fields; none inside one that has them all."
     inner = value if isinstance(value, list) else ()
@@ -265,7 +265,7 @@ def options_beside(fields: dict[str, Any]) -> list[tuple[str, str]]:
     return [(part[1].upper(), part[2]) if part else (chr(ord("A") + i), entry)
             for i, (part, entry) in enumerate(zip(named, entries))]
 
-
+# %% ../../nbs/foundations/00g_objects.ipynb #bcdd502c
 def with_options(question: str, options: Sequence[tuple[str, str]]) -> str:
     "A question with its options, one a line; as it is where it names them all."
     if all(text in question for _, text in options):

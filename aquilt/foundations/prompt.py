@@ -74,7 +74,7 @@ def checked_template(name: str, lang: str, slots: dict[str, Any]) -> str:
         raise UserError(f"The prompt {name!r} has no slot {unknown[0]!r}: its slots are {takes}.")
     return text
 
-
+# %% ../../nbs/foundations/01_prompts.ipynb #dd5d081c
 def fill(text: str, slots: dict[str, Any]) -> str:
     """`text` with every `[[slot]]` replaced by its value, in one pass, so that values are never
     filled themselves."""
@@ -273,7 +273,7 @@ def parse_json_objects(
         raise ValueError(fault(closest))
     return [*whole.values()][::-1]
 
-
+# %% ../../nbs/foundations/01_prompts.ipynb #c466460b
 def parse_json_object(text: str, keys: tuple[str, ...]) -> dict[str, str]:
     "The last of `parse_json_objects`: the reply's answer. Raises `ValueError` as it does."
     return parse_json_objects(text, keys)[-1]
@@ -290,7 +290,7 @@ def first_object(text: str) -> dict[str, Any]:
             continue
     raise ValueError("the reply holds no readable JSON object")
 
-
+# %% ../../nbs/foundations/01_prompts.ipynb #8b13bed7
 def rung(text: str) -> str:
     """How a reply can be read: `strict` where it is one JSON object and nothing else, `inside`
     where one stands in a fence or among words, else `repaired`."""
