@@ -77,7 +77,6 @@ class Teachers:
                                          keys=keys) if mine else ())
         return OnDemand(len(prompts), lambda i: found[chosen[i]][places[i]])
 
-
 # %% ../nbs/32a_distillation.ipynb #dd453ca6
 KEY = "OPENAI_API_KEY"  # the variable of a teacher's key, where none is named
 TEACHER = re.compile(r"(?P<model>[^@*|]+)@(?P<url>[^*|]+)"
@@ -92,6 +91,7 @@ def read_teacher(text: str) -> tuple[str, str, float, str]:
                         "above 0, or MODEL@URL*WEIGHT|VARIABLE with the variable of its key.")
     return m["model"], m["url"], float(m["weight"] or 1), m["key"] or KEY
 
+# %% ../nbs/32a_distillation.ipynb #3d28a7e3
 # the address of a teacher of the miniature; the rate of its faults follows
 MINIATURE = "miniature:"
 RECORDED = "recorded:almanac"  # the address of the teacher whose replies are kept
@@ -101,7 +101,6 @@ def teachers_of(p: Profile, teacher: str = "") -> list[tuple[str, str, float, st
     named = (teacher,) if teacher else p.teachers
     own = p.teacher, p.teacher_url or f"{MINIATURE}{p.teacher_faults}", 1.0, KEY
     return [read_teacher(text) for text in named] or [own]
-
 
 # %% ../nbs/32a_distillation.ipynb #36fd1494
 @contextmanager
@@ -210,6 +209,7 @@ def read_pair(record: Record, completion: Completion, keys: Sequence[str],
         except ValueError as e: problem = UNREADABLE + str(e)
     return Drop(stage=stage, reason=problem, raw=completion.text, record=record)
 
+# %% ../nbs/32a_distillation.ipynb #4451c14f
 def unfinished(completion: Completion) -> str:
     """Why a completion is not read at all, as a reason of the ledger; nothing where it came to its
     end."""

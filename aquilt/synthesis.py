@@ -98,7 +98,8 @@ def answers_maybe(record: Record, unsure: str) -> str:
     UserError unless `unsure` is `kept` or `dropped`."""
     if unsure not in ("kept", "dropped"):
         raise UserError(f"The setting unsure is {unsure!r}: choose kept or dropped.")
-    return "answers maybe" if unsure == "dropped" and first_verdict(record.answer) == "maybe" else ""
+    return ("answers maybe" if unsure == "dropped" and first_verdict(record.answer) == "maybe"
+            else "")
 
 # the setting that a rule obeys, and the rule: a record and the setting's value to a reason
 RULES: dict[str, Callable[[Record, Any], str]] = {"longest_pair": over_length,
