@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['CONTROL', 'LINE_END', 'STACK', 'LIMIT', 'SWELL', 'FREE', 'MARKS', 'MAGIC', 'PIECE', 'EXCEL', 'BLOCKS', 'UNREAD',
-           'BREAK', 'CELL', 'POWER', 'BROKEN', 'COMPOUND', 'STAMP', 'DELETED', 'CHARACTERS', 'BEFORE', 'READERS',
-           'WHOLE', 'Document', 'normal', 'open_bytes', 'blocks_of', 'lines_of', 'encoding_of', 'open_text',
-           'read_file', 'read_hub', 'files_of', 'read_documents', 'passage_again']
+           'BREAK', 'CELL', 'BROKEN', 'COMPOUND', 'STAMP', 'READERS', 'WHOLE', 'Document', 'normal', 'open_bytes',
+           'blocks_of', 'lines_of', 'encoding_of', 'open_text', 'read_file', 'read_hub', 'files_of', 'read_documents',
+           'passage_again']
 
 # %% ../../nbs/reading/30c_documents.ipynb #35cca36c
 import csv
@@ -26,6 +26,7 @@ from typing import Any
 
 from ..foundations.core import Drop, Record, UserError, causes
 from .readers import separator
+from .word import POWER, word_text
 
 # %% ../../nbs/reading/30c_documents.ipynb #59ebab2d
 @dataclass(frozen=True)
@@ -297,13 +298,11 @@ def _read_parquet(path: Path, column: str, encoding: str) -> Iterator[Document |
 # %% ../../nbs/reading/30c_documents.ipynb #ea40b28b
 # shown as blocks or boxes
 BLOCKS = frozenset("""\
-address article aside blockquote body br caption center dd details dialog div dl dt fieldset \
-figcaption figure footer form h1 h2 h3 h4 h5 h6 header hgroup hr
-                      legend li main menu ol optgroup option p pre search section summary table \
-tbody tfoot thead tr ul button select textarea""".split())
+address article aside blockquote body br caption center dd details dialog div dl dt fieldset
+figcaption figure footer form h1 h2 h3 h4 h5 h6 header hgroup hr legend li main menu ol optgroup
+option p pre search section summary table tbody tfoot thead tr ul button select textarea""".split())
 UNREAD = frozenset("script style template noscript nav title".split())
 BREAK, CELL = "\x1e", "\x1f"  # the ends of a line and of a cell, as no page writes them
-POWER = re.compile(r"[-+\u2212]?\d+")
 
 # %% ../../nbs/reading/30c_documents.ipynb #51c73417
 def _strings(soup: Any) -> Iterator[str]:
@@ -396,75 +395,15 @@ def _read_pdf(path: Path, column: str, encoding: str) -> Iterator[Document | Dro
                           "them", raw=f"{path}, pages {_ranges(scans)} of {len(text)}")
     yield Document(normal(_rejoined("\n\n".join(text))), str(path), path.name)
 
-# %% ../../nbs/reading/30c_documents.ipynb #e024022e
-# what is no text, or its second copy
-DELETED = frozenset("del moveFrom pPr rPr sdtPr instrText delText Fallback rt".split())
-CHARACTERS = {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
-# in a formula: what stands under or beside another part
-BEFORE = {"den": "/", "sup": "^", "sub": "_"}
-
-def _kind(node: Any) -> str:
-    return node.tag.rpartition("}")[2] if isinstance(node.tag, str) else ""
-
-# %% ../../nbs/reading/30c_documents.ipynb #d302dbad
-def _paragraph(node: Any, notes: dict[tuple[str, str], Any], after: list[str]) -> str:
-    """The characters below a node of Word's XML. Notes and text boxes, whose lines are no part of
-    it, are added to `after`."""
-    kind = _kind(node)
-    if kind in DELETED: return ""
-    if kind == "t": return node.text or ""
-    if kind == "sym":
-        return chr(int(next(value for name, value in node.attrib.items()
-                            if name.endswith("}char")), 16))
-    if kind in ("footnoteReference", "endnoteReference"):
-        after += _blocks(notes.get((kind[:-9], _id(node)), ()), notes)
-    elif kind == "txbxContent": after += _blocks(node, notes)
-    else:
-        inner = "".join(_paragraph(child, notes, after) for child in node)
-        if kind in BEFORE: return BEFORE[kind] + (inner if len(inner) == 1 else f"({inner})")
-        return CHARACTERS.get(kind, "") + (
-            "^" if kind == "r" and POWER.fullmatch(inner) and _raised(node) else "") + inner
-    return ""
-
-# %% ../../nbs/reading/30c_documents.ipynb #3ce76bee
-def _raised(run: Any) -> bool:
-    return any(_kind(one) == "vertAlign" and "superscript" in one.attrib.values()
-               for one in run.iter())
-
-def _id(node: Any) -> str:
-    return next((value for name, value in node.attrib.items() if name.endswith("}id")), "")
-
-# %% ../../nbs/reading/30c_documents.ipynb #404ffebd
-def _cells(row: Any, notes: dict[tuple[str, str], Any]) -> Iterator[str]:
-    for child in row:
-        if _kind(child) == "tc": yield "\n".join(_blocks(child, notes))
-        # a control around a cell
-        elif _kind(child) not in DELETED: yield from _cells(child, notes)
-
-def _blocks(node: Any, notes: dict[tuple[str, str], Any]) -> Iterator[str]:
-    """The paragraphs and the rows of tables below a node of Word's XML, in whatever controls they
-    stand."""
-    for child in node:
-        after: list[str] = []
-        if _kind(child) == "p": yield _paragraph(child, notes, after)
-        elif _kind(child) == "tr": yield "\t".join(_cells(child, notes))
-        elif _kind(child) not in DELETED: yield from _blocks(child, notes)
-        yield from after
-
 # %% ../../nbs/reading/30c_documents.ipynb #e0226ad1
 def _read_docx(path: Path, column: str, encoding: str) -> Iterator[Document]:
     import zipfile
-    import docx
     with zipfile.ZipFile(path) as archive:
         size = sum(member.file_size for member in archive.infolist())
     if size > max(FREE, SWELL * path.stat().st_size):
         raise UserError(f"{path} unpacks to {size >> 20} MiB, over {SWELL} times its size, as a "
                         "zip bomb does: leave it out.")
-    document = docx.Document(str(path))
-    parts = [docx.oxml.parse_xml(r.target_part.blob) for r in document.part.rels.values()
-             if r.reltype.endswith(("/footnotes", "/endnotes"))]
-    notes = {(_kind(note), _id(note)): note for part in parts for note in part}
-    yield Document(normal("\n".join(_blocks(document.element.body, notes))), str(path), path.name)
+    yield Document(normal(word_text(path)), str(path), path.name)
 
 # %% ../../nbs/reading/30c_documents.ipynb #15cb4a3b
 READERS = {".txt": _read_text, ".md": _read_text, ".jsonl": _read_jsonl, ".csv": _read_csv,
