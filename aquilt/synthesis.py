@@ -160,7 +160,7 @@ def synthesis(run: Run, name: str, instructions: Instructions = no_instructions,
         entered = len(chosen) + further(drops)
         return hand_over(folder, stage, entered, kept, drops + refused) | told
     settings = {name: getattr(p, name) for name in DECIDING} | obeyed | {"seed": seed}
-    return Stage(stage, work, (text, *models), settings, spread=True)
+    return Stage(stage, work, (text, *models), settings, spread=True, may_be_empty=True)
 
 # %% ../nbs/34_synthesis.ipynb #5245c1fd
 def own_passages(file: Path, lang: str, p: Profile) -> tuple[list[Record], list[Drop]]:

@@ -86,6 +86,7 @@ class Stage:
     settings: dict = field(default_factory=dict)
     models: tuple[str, ...] = ()  # folders or hub ids of models whose weights decide
     spread: bool = False  # on a cluster its records go to several nodes (`spread_engine`)
+    may_be_empty: bool = False  # what rests on it is then a missing cell, with the reason
 
 # %% ../../nbs/foundations/00f_runs.ipynb #404c866a
 def model_hash(model: str, of: Sequence[str] = (".safetensors", ".json")) -> str:
@@ -285,7 +286,8 @@ def perform(run: Run, stage: Stage, declared: dict, code: dict[str, str]) -> Non
         (folder / "result.json").unlink(missing_ok=True)
         began = time.time()
         metrics = stage.work(folder)
-        something_kept(stage.name, metrics.get("counts"), folder)
+        if not stage.may_be_empty:
+            something_kept(stage.name, metrics.get("counts"), folder)
         files = {name: file_hash(name) for name in sorted(read)}
         left = passing(metrics.get("counts", {}).get("reasons", {}))
         lacks = {"passing": left, "command": os.environ.get("AQUILT_COMMAND", "")} if left else {}
