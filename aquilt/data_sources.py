@@ -151,7 +151,7 @@ def data(run: Run, source: DataSource, benchmark: Benchmark) -> Stage:
     bases = tuple(map(model_path, p.specialist_bases))
     return Stage(name, work, source.inputs(benchmark),
                  {"source": source.name, "max_length": p.max_length,
-                  "task": benchmark.task}, bases)
+                  "task": benchmark.task}, bases, may_be_empty=True)
 
 # %% ../nbs/41b_data_sources.ipynb #90961a53
 def lacking(run: Run, source: DataSource, benchmark: Benchmark) -> str:

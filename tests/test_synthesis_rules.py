@@ -221,7 +221,7 @@ def ablated(tmp_path, scores, without_logic, cap, **changes):
     records = [Record(question=f"q{i}", answer="a", document=f"d/{i}", score=s) for i, s in enumerate(scores)]
     low = [Drop(stage=stage, reason=f"score {r.score}", record=r) for r in records if r.score < 3]
     others = [Drop(stage=stage, reason="repeated pair", record=Record(question="other"))]
-    done(run, Stage(stage, lambda folder: hand_over(folder, stage, len(records) + 1, [r for r in records if r.score >= 3], [*low, *others])))
+    done(run, Stage(stage, lambda folder: hand_over(folder, stage, len(records) + 1, [r for r in records if r.score >= 3], [*low, *others]), may_be_empty=True))
     bare = [Record(question=f"w{i}", answer="a", score=4) for i in range(without_logic)]
     done(run, Stage(f"without_logic/{stage}", lambda folder: hand_over(folder, stage, len(bare), bare, [])))
     for source in ABLATIONS: done(run, data(run, source, SUITE["squadqa"]))
