@@ -169,7 +169,7 @@ def test_a_sixth_benchmark_and_a_third_base_reach_table_2(run, monkeypatch, tmp_
     invented = replace(scenes.MINIATURE, benchmarks=(*scenes.MINIATURE.benchmarks, SIXTH))
     monkeypatch.setitem(scenes.SCENES, "miniature", invented)
     shutil.copytree(PACKAGE / "data/models/qwen2-instruct", tmp_path / "third")
-    wider = Run(replace(SMOKE, specialist_bases=(*SMOKE.specialist_bases, str(tmp_path / "third")), samples=8), run.root)
+    wider = Run(replace(SMOKE, specialist_bases=(*SMOKE.specialist_bases, str(tmp_path / "third")), samples=64), run.root)
     for stage in (domain(wider, SIXTH), synthesize_domain(wider, SIXTH), data(wider, AQUILT, SIXTH)): done(wider, stage)
     cells = [cell for cell in main_cells(wider) if cell.benchmark is SIXTH]
     assert {cell.base for cell in cells} == set(wider.profile.specialist_bases)
