@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 import aquilt
-from aquilt.foundations.core import LANGS, TASKS, UserError, beside, check_output
+from aquilt.foundations.core import LANGS, TASKS, UserError, beside, check_output, commonest
 
 
 class Commands(TyperGroup):
@@ -98,8 +98,8 @@ def argue(engine_args: list[str] | None) -> None:
 def something_left(counts: dict, out: Path) -> None:
     "Refuse a result with nothing in it, which would look like one that is well."
     if not counts["kept"]:
-        why = ", ".join(f"{reason}: {n}" for reason, n in sorted(counts["reasons"].items(), key=lambda pair: -pair[1])[:3])
-        raise UserError(f"{out}: nothing is left of {counts['entered']} ({why or 'there was nothing in it'}); each with its reason is in {beside(out)}. Give other text, or milder settings.")
+        why = commonest(counts["reasons"]) or "there was nothing in it"
+        raise UserError(f"{out}: nothing is left of {counts['entered']} ({why}); each with its reason is in {beside(out)}. Give other text, or milder settings.")
 
 
 def finite(value: float) -> float:

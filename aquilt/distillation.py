@@ -35,6 +35,7 @@ from .corpus import associate
 from .models.engines import Completion, OnDemand, Prompt, Sampling, Usage, model_path
 from .models.prices import cost, load_prices, price_of
 from .models.recorded import RecordedEngine
+from .foundations.objects import without_thoughts
 from .foundations.profiles import Profile
 from .foundations.prompt import (LOGIC_KEYS, META_KEYS, correction, distillation_messages,
                                        logic_messages, parse_json_object,
@@ -216,8 +217,8 @@ def unfinished(completion: Completion) -> str:
     text, end = completion.text.strip(), completion.finish_reason
     if end == "error": return completion.error
     if end == "length":
-        thought = not text or text.startswith("<think>") and "</think>" not in text
-        return f"{CUT_OFF}, all of it thoughts: {MORE_ROOM}" if thought else CUT_OFF
+        said = without_thoughts(text).strip()
+        return CUT_OFF if said else f"{CUT_OFF}, all of it thoughts: {MORE_ROOM}"
     if end != "stop": return f"ended by the server, which says {end}"
     return "" if text else "the reply is empty"
 

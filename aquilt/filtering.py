@@ -436,9 +436,8 @@ def filtering(run: Run, seed: int = 0) -> Stage:
     has `tasks` (the waterfall) and `words` (shares before and after)."""
     p = run.profile
     def work(folder: Path) -> dict:
-        # records of a run leave their language out where it is English
         return filter_file(run.folder("distillation") / "records.jsonl", folder / "records.jsonl",
-                           p, seed, lang="en", ledger=folder / "dropped.jsonl")
+                           p, seed, ledger=folder / "dropped.jsonl")
     settings = {"frequent_word": p.frequent_word, "over_used": p.over_used, "cap": p.cap,
                 "scene": p.scene, "seed": seed}
     return Stage("filtering", work, ("distillation",), settings)

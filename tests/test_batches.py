@@ -150,7 +150,8 @@ def test_a_break_at_any_step_pays_nothing_twice(provider, store, step):
     assert len(provider.batches) == 1 and sorted(provider.answered) == [p.content for p in PROMPTS]
 
 
-def test_a_kill_while_replies_are_stored_pays_nothing_twice(provider, store, monkeypatch):
+def killed_at_the_fourth(provider, store, monkeypatch):
+    "A call that dies when it stores its fourth reply."
     put, left = ReplyStore.put, [3]
     def die(self, *row):
         if not left[0]: raise MemoryError
@@ -159,6 +160,10 @@ def test_a_kill_while_replies_are_stored_pays_nothing_twice(provider, store, mon
     with monkeypatch.context() as patch:
         patch.setattr(ReplyStore, "put", die)
         with pytest.raises(MemoryError): engine(provider, store).generate(PROMPTS, Sampling())
+
+
+def test_a_kill_while_replies_are_stored_pays_nothing_twice(provider, store, monkeypatch):
+    killed_at_the_fourth(provider, store, monkeypatch)
     assert len(list(stored(store))) == 3
     assert all(c.text for c in engine(provider, store).generate(PROMPTS, Sampling()))
     assert len(provider.batches) == 1 and len(list(stored(store))) == 8
@@ -294,14 +299,7 @@ def test_what_is_always_broken_off_or_empty_ends(provider, store):
 
 def test_a_kill_after_an_empty_reply_counts_it_once(provider, store, monkeypatch):
     provider.outcome = lambda body: lines("") if "question 0" in body["messages"][0]["content"] and len(provider.batches) == 1 else provider.well(body)
-    put, left = ReplyStore.put, [3]
-    def die(self, *row):
-        if not left[0]: raise MemoryError
-        left[0] -= 1
-        put(self, *row)
-    with monkeypatch.context() as patch:
-        patch.setattr(ReplyStore, "put", die)
-        with pytest.raises(MemoryError): engine(provider, store).generate(PROMPTS, Sampling())
+    killed_at_the_fourth(provider, store, monkeypatch)
     first = engine(provider, store).generate(PROMPTS, Sampling())[0]
     assert first.text and first.usage.requests == 2 and len(list(stored(store))) == 9 and len(provider.batches) == 2
 

@@ -7,8 +7,8 @@ __all__ = ['TASKS', 'LANGS', 'Text', 'KINDS', 'BREAKS', 'PASSING', 'RECORDERS', 
            'first_error', 'text_hash', 'take_lock', 'hold', 'is_stream', 'into_stream', 'into_file', 'writable',
            'whole_file', 'try_output', 'beside', 'check_output', 'write_text', 'write_json', 'json_line', 'model_line',
            'parquet_schema', 'write_records', 'read_lines', 'read_records', 'Drop', 'write_drops', 'read_drops',
-           'passing', 'parted', 'reconcile', 'Recorders', 'note', 'package_file', 'record_files', 'of_another',
-           'file_hash']
+           'commonest', 'passing', 'parted', 'reconcile', 'Recorders', 'note', 'package_file', 'record_files',
+           'of_another', 'file_hash']
 
 # %% ../../nbs/foundations/00_core.ipynb #8f93d9df
 import errno
@@ -98,8 +98,16 @@ def text_hash(*parts: Any) -> str:
                                      default=str).encode()).hexdigest()[:16]
 
 # %% ../../nbs/foundations/00_core.ipynb #c720e9b8
-def take_lock(lock: Path) -> int | None:
-    "The descriptor of a lock file that this process now holds; None where another one holds it."
+def take_lock(lock: Path, patience: float) -> int | None:
+    """The descriptor of a lock file that this process now holds; None where another one holds it
+    for longer than `patience` seconds."""
+    began = time.monotonic()
+    while (handle := _try_lock(lock)) is None:
+        if time.monotonic() - began > patience: return None
+        time.sleep(0.05)
+    return handle
+
+def _try_lock(lock: Path) -> int | None:
     # a link or a pipe of this name was put there by somebody else
     handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
     with suppress(BlockingIOError, FileNotFoundError):
@@ -115,12 +123,11 @@ def hold(path: Path) -> tuple[int, Path]:
     UserError where another process writes the path, OSError where nobody could."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir(): raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    temporary, began = path.with_name(f".{path.name}.tmp"), time.monotonic()
-    while (handle := take_lock(temporary)) is None:
-        if time.monotonic() - began > 1:  # one that has just been moved is soon gone
-            raise UserError(f"{path} is being written by another process: wait until it ends, or "
-                            "choose another name.")
-        time.sleep(0.05)
+    temporary = path.with_name(f".{path.name}.tmp")
+    handle = take_lock(temporary, 1)  # one that has just been moved is soon gone
+    if handle is None:
+        raise UserError(f"{path} is being written by another process: wait until it ends, or "
+                        "choose another name.")
     return handle, temporary
 
 # %% ../../nbs/foundations/00_core.ipynb #e01c5f78
@@ -310,6 +317,10 @@ def read_drops(path: str | Path) -> list[Drop]:
 
 # %% ../../nbs/foundations/00_core.ipynb #e43197a2
 PASSING = "passing: "  # how the reasons begin of failures that another time may mend
+
+def commonest(reasons: dict[str, int]) -> str:
+    "The three reasons that most ledger rows have, and how many, as a phrase."
+    return ", ".join(f"{reason}: {n}" for reason, n in Counter(reasons).most_common(3))
 
 def passing(reasons: dict[str, int]) -> int:
     "How many ledger rows, counted by reason, tell of a failure that another time may mend."

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['THOUGHTS', 'ENDED', 'ESCAPE', 'COMMANDS', 'IN_FORMULAS', 'DECODER', 'SAME', 'MARKS', 'LAST_MARK', 'RUNS_ON', 'OUTER',
-           'CUT_NAME', 'OPTION', 'without_thoughts', 'in_formula', 'spelled', 'several', 'plain_key', 'names_of',
-           'plain_names', 'a_name', 'openings', 'name_marks', 'value_end', 'unquoted', 'field_value', 'mended',
-           'objects', 'within', 'plain_text', 'options_beside', 'with_options']
+           'CUT_NAME', 'OPTION', 'without_thoughts', 'said_in', 'in_formula', 'spelled', 'several', 'plain_key',
+           'names_of', 'plain_names', 'a_name', 'openings', 'name_marks', 'value_end', 'unquoted', 'field_value',
+           'mended', 'objects', 'within', 'plain_text', 'options_beside', 'with_options']
 
 # %% ../../nbs/foundations/00g_objects.ipynb #9fe1508c
 import json
@@ -23,10 +23,12 @@ ENDED = re.compile(r"\A.*" + _TAG.format("/"), re.DOTALL)
 
 
 def without_thoughts(text: str) -> str:
-    "A reply without the reasoning in it; one that begins with its object is left whole."
-    if text.lstrip().startswith(("{", "[{", "```")):
-        return text
+    "A text without the reasoning in it."
     return ENDED.sub("", THOUGHTS.sub("", text))
+
+def said_in(text: str) -> str:
+    "A reply without the reasoning in it; one that begins with its object is left whole."
+    return text if text.lstrip().startswith(("{", "[{", "```")) else without_thoughts(text)
 
 # %% ../../nbs/foundations/00g_objects.ipynb #a4fee81a
 ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|[A-Za-z]+|.|\Z)", re.DOTALL)

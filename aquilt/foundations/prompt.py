@@ -21,8 +21,7 @@ from typing import Any
 
 from .core import PACKAGE, TASKS, UserError, package_file, text_hash
 from .objects import (mended, objects, options_beside, plain_key, plain_names,
-                                        plain_text, spelled, with_options, within,
-                                        without_thoughts)
+                                        plain_text, said_in, spelled, with_options, within)
 
 # %% ../../nbs/foundations/01_prompts.ipynb #3f4815e4
 FOLDER = PACKAGE / "prompts"
@@ -255,7 +254,7 @@ def parse_json_objects(
         text = json.loads(text) if text.startswith('"') else text
     except ValueError:
         pass
-    said = spelled(without_thoughts(text))
+    said = spelled(said_in(text))
     start = max(said.find("{", max(said.find("```"), 0)), said.find("{"))
     try:
         found = [fields_of(part, keys)

@@ -18,7 +18,6 @@ import subprocess
 import sys
 import time
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,10 +31,10 @@ from pydantic import BaseModel, ValidationError
 
 from .cluster import cluster_address, over_cluster
 from .code import code_of
-from .core import (Drop, Record, UserError, file_hash, first_error, passing,
-                                     read_drops, read_records, reconcile, record_files, take_lock,
-                                     text_hash, writable, write_drops, write_json, write_records,
-                                     write_text)
+from .core import (Drop, Record, UserError, commonest, file_hash, first_error,
+                                     passing, read_drops, read_records, reconcile, record_files,
+                                     take_lock, text_hash, writable, write_drops, write_json,
+                                     write_records, write_text)
 from .profiles import Profile, get_profile
 from .workers import Call, jobs_wanted, side_by_side
 
@@ -242,14 +241,13 @@ def why_again(run: Run, stage: Stage) -> list[str]:
 def locked(folder: Path, patience: float = 10.0) -> Iterator[None]:
     """Hold a folder for this process alone, by a hidden file beside it. Raises UserError where
     another process holds it for longer than `patience` seconds."""
-    lock, began = folder.with_name(f".{folder.name}.lock"), time.time()
+    lock = folder.with_name(f".{folder.name}.lock")
     with writable(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        while (handle := take_lock(lock)) is None:
-            if time.time() - began > patience:
-                raise UserError(f"Another process is at work in {folder}: "
-                                "wait until it ends, or stop it.")
-            time.sleep(0.2)
+        handle = take_lock(lock, patience)
+        if handle is None:
+            raise UserError(f"Another process is at work in {folder}: "
+                            "wait until it ends, or stop it.")
     try: yield
     finally:
         lock.unlink(missing_ok=True)
@@ -270,9 +268,8 @@ def room_on_disk(folder: Path) -> Iterator[None]:
 def something_kept(stage: str, counts: dict | None, folder: Path) -> None:
     "Raises UserError where records entered a stage and none is left: nothing can be made of that."
     if not counts or counts["kept"] or not counts["entered"]: return
-    reasons = Counter(counts.get("reasons", {})).most_common(3)
     raise UserError(f"{stage}: none of {counts['entered']} records was kept "
-                    f"({', '.join(f'{reason}: {n}' for reason, n in reasons)}): each is in "
+                    f"({commonest(counts.get('reasons', {}))}): each is in "
                     f"{folder / 'dropped.jsonl'}. Correct that and repeat the command.")
 
 # %% ../../nbs/foundations/00f_runs.ipynb #72c850d6

@@ -22,7 +22,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from ..foundations.core import (LANGS, Drop, Record, UserError, beside, check_output,
+from ..foundations.core import (LANGS, Drop, Record, UserError, beside, check_output, commonest,
                                      model_line, parquet_schema, read_lines, reconcile, whole_file)
 from .documents import Document, blocks_of, normal, open_bytes, read_documents
 from .passages import LEADER, cut, token_counter
@@ -127,9 +127,9 @@ CHINESE_FACT = re.compile(r"[A-Z](?=[\u3400-\u9fff])|[甲乙丙丁](?=[级类等
                           r"|[〇零一二三四五六七八九十百千万亿两]+(?=[条款项章节元年月日级类倍天])")
 NUMERALS = frozenset(("two three four five six seven eight nine ten eleven twelve thirteen "
                       "fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty "
-                      """forty fifty sixty seventy eighty ninety
-                        hundred thousand million first second third fourth fifth sixth """
-                      "seventh eighth ninth tenth eleventh twelfth twentieth").split())
+                      "forty fifty sixty seventy eighty ninety hundred thousand million first "
+                      "second third fourth fifth sixth seventh eighth ninth tenth eleventh "
+                      "twelfth twentieth").split())
 
 def facts(text: str) -> str:
     """The numbers, letters and numerals of a text in order of the alphabet: what two versions of
@@ -496,7 +496,6 @@ def make_corpus(paths: Sequence[str | Path], out: str | Path, model: str | Path,
 
 # %% ../../nbs/reading/30e_cleaning.ipynb #dbbf32a2
 def _nothing(paths: Sequence[str | Path], writer: Writer) -> str:
-    why = ", ".join(f"{reason}: {n}"
-                    for reason, n in writer.reasons.most_common(3)) or "no file in it"
+    why = commonest(writer.reasons) or "no file in it"
     return (f"{', '.join(map(str, paths))}: no passage is left ({why}). Give other text, or milder "
             "rules.")

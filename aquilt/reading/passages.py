@@ -32,9 +32,8 @@ END = re.compile(rf"(?P<blank>\n[ \t\u3000]*\n\s*)|(?P<leader>{LEADER.pattern})"
                  r"|(?P<tight>(?<=[a-z][a-z])[.?!])(?=[A-Z][a-z]* )")
 SHORT = frozenset(("dr mr mrs ms prof st mt jr sr vs etc al fig figs eq eqs no nos vol pp p ed "
                    "eds cf ca approx dept est inc ltd co corp gen col lt sgt capt rev hon gov "
-                   """sen rep pres
-                     jan feb mar apr jun jul aug sep sept oct nov dec e.g i.e u.s u.k u.n """
-                   "a.m p.m ph.d b.c a.d sec ch art ref refs tab resp incl").split())
+                   "sen rep pres jan feb mar apr jun jul aug sep sept oct nov dec e.g i.e u.s u.k "
+                   "u.n a.m p.m ph.d b.c a.d sec ch art ref refs tab resp incl").split())
 
 # %% ../../nbs/reading/30d_passages.ipynb #080fd369
 WORD_BEFORE = re.compile(r"[A-Za-z][A-Za-z.]*$")
