@@ -22,7 +22,7 @@ from .foundations.core import Drop, Record, UserError, text_hash, write_json, wr
 from .foundations.launch import launch, tell_step
 from .foundations.profiles import Profile
 from .models.engines import derive_seed, model_path
-from .models.weights import load_adapter, load_net, load_tokenizer, note_base
+from .models.weights import dtype_of, load_adapter, load_net, load_tokenizer, note_base
 from .foundations.prompt import completion_json, synthesis_prompt
 from .foundations.runs import Run, Stage, damaged, hand_over, model_hash, read_json
 
@@ -123,8 +123,9 @@ def load_base(base: str, dtype: str):
     """The frozen model, with FlashAttention where a GPU has it. Raises UserError where it cannot be
     loaded whole."""
     import torch
-    flash = torch.cuda.is_available() and find_spec("flash_attn") and dtype != "float32"
-    return load_net(base, getattr(torch, dtype),
+    kind = dtype_of(dtype)
+    flash = torch.cuda.is_available() and find_spec("flash_attn") and kind != "float32"
+    return load_net(base, getattr(torch, kind),
                     attn_implementation="flash_attention_2" if flash else "sdpa")
 
 # %% ../nbs/32c_training.ipynb #5610b696
@@ -203,7 +204,7 @@ def _arguments(folder: Path, recipe: Recipe, examples: int, longest: int, device
         num_train_epochs=recipe.epochs, learning_rate=recipe.learning_rate,
         lr_scheduler_type="cosine", warmup_steps=updates // 10, max_length=None,
         seed=recipe.seed, data_seed=recipe.seed,
-        use_cpu=not gpu, bf16=gpu and recipe.dtype == "bfloat16", gradient_checkpointing=gpu,
+        use_cpu=not gpu, bf16=dtype_of(recipe.dtype) == "bfloat16", gradient_checkpointing=gpu,
         use_liger_kernel=gpu and find_spec("liger_kernel") is not None,
         ddp_backend=None if gpu or processes == 1 else "gloo", ddp_find_unused_parameters=False,
         logging_steps=max(1, min(updates // 20, 25)), save_strategy="no", save_total_limit=1,

