@@ -129,11 +129,14 @@ def reproduce(profile: ProfileName = "mini",
               jobs: Annotated[Optional[int], typer.Option(min=1, help="Stages that run side by side; as many as the machine's cores or GPUs bear if not given.")] = None,
               ray: Annotated[Optional[str], typer.Option(metavar="ADDRESS", help="Give the stages to a Ray cluster: HOST:PORT, auto for the one of this machine, or local. All nodes must see the run's folder.")] = None,
               refresh: Annotated[Optional[list[str]], typer.Option(metavar="STAGE", help="Do a finished stage again; a pattern like 'specialists/*' names several; may be repeated.")] = None,
+              retrain: Annotated[bool, typer.Option("--retrain", help="Train also what comes trained with the package: the synthesiser and the inspector of the profile small.")] = False,
               engine_args: EngineArgs = None, prices: Prices = None, settings: Settings = None, run_dir: RunDir = None) -> None:
     "Run the notebooks in order; make every table and figure, and a report. The same command resumes a run that was stopped."
     from aquilt.runner.reproduce import reproduce
     if jobs:
         os.environ["AQUILT_JOBS"] = str(jobs)
+    if retrain:
+        os.environ["AQUILT_RETRAIN"] = "1"
     if ray:
         from aquilt.foundations.cluster import open_cluster
         open_cluster(ray)

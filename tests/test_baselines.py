@@ -81,12 +81,12 @@ def test_a_foreign_example_is_refused_in_words():
 def test_a_request_shows_examples_of_the_language_and_the_passage_only_where_it_may(name, with_text):
     b = SUITE[name]
     for r in b.passages(replace(SMOKE, domain_passages=4), "")[0]:
-        (sent,) = input_request(b, r, with_text, 0)
+        (sent,) = input_request(b, r if with_text else r.with_(text=""), 0)
         assert (r.text in sent["content"]) == with_text and "[[" not in sent["content"]
         assert sum(e in sent["content"] for e in b.examples(r.lang)) == 3
-        asked = output_request(b, r.with_(question="Q?"), with_text)
+        asked = output_request(b, r.with_(question="Q?", **({} if with_text else {"text": ""})))
         assert [m["role"] for m in asked] == ["system", "user"] and b.field in asked[0]["content"] and (r.text in asked[1]["content"]) == with_text
-    assert input_request(b, r, with_text, 0) == input_request(b, r, with_text, 0) != input_request(b, r, with_text, 1)
+    assert input_request(b, r, 0) == input_request(b, r, 0) != input_request(b, r, 1)
 
 
 @pytest.mark.parametrize("raw", ["Who?", "  Who?\n", "[input]: Who?", "Input: Who?", "[input]:\nWho?"])

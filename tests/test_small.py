@@ -1,10 +1,13 @@
 """The almanac with its recorded teacher, and the model that a package carries."""
 import json
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 
-from aquilt.distillation import RECORDED, distillation
+from aquilt.baselines import self_instruct, teacher_data, uninstructed
+from aquilt.benchmarks import domain
+from aquilt.distillation import RECORDED, distillation, requests
 from aquilt.corpus import corpus, labeled
 from aquilt.foundations.core import UserError, text_hash
 from aquilt.foundations.profiles import SMALL
@@ -12,10 +15,10 @@ from aquilt.foundations.runs import Run
 from aquilt.models import carried
 from aquilt.models.carried import Carried, carried_models, obtain
 from aquilt.models.engines import Prompt, Sampling, model_path
-from aquilt.models.recorded import UNRECORDED, RecordedEngine
+from aquilt.models.recorded import UNRECORDED, RecordedEngine, turn_key
 from aquilt.reading.almanac import ALMANAC, almanac_rows, recordings, texts
 
-PART = replace(SMALL, student="qwen2", passages_per_source=40, passage_tokens=1000, pairs_per_task=10, labeled_pairs=5)
+PART = replace(SMALL, student="qwen2", passages_per_source=40, passage_tokens=1000, pairs_per_task=20, labeled_pairs=30)
 
 
 def counted(given): return [len(text.split()) for text in given]
@@ -50,11 +53,54 @@ def test_nothing_recorded_says_how_to_ask_a_live_teacher(tmp_path):
     assert list(engine.generate([], Sampling())) == [] and SMALL.teacher_url == RECORDED
 
 
+def test_a_reply_of_a_turn_serves_its_seed_alone(tmp_path):
+    asked = [{"role": "user", "content": "Who?"}]
+    engine = RecordedEngine("t", {turn_key(asked, 1): "Nobody."}, counted, tmp_path / "replies.jsonl")
+    with pytest.raises(UserError, match="None of 1 requests"): engine.generate([Prompt(asked)], Sampling(seed=0))
+    assert engine.generate([Prompt(asked)], Sampling(seed=1))[0].text == "Nobody."
+    assert engine.generate([Prompt(asked)], Sampling(seed=2))[0].error == UNRECORDED  # the store is begun: one row, not the end
+
+
+@pytest.mark.parametrize("place, stage, kept", [(0, "teacher_data", 220), (1, "teacher_data", 120), (0, "with_text", 133), (1, "with_text", 80), (1, "alone", 79)])
+def test_the_teachers_data_for_both_domains_are_recorded(tmp_path, place, stage, kept):
+    b, run = ALMANAC.benchmarks[place], Run(replace(SMALL, student="qwen2", samples=240), tmp_path)
+    run.do(domain(run, b))
+    result = run.do(teacher_data(run, b) if stage == "teacher_data" else self_instruct(run, b, stage == "with_text"))
+    assert result["counts"]["kept"] == kept and set(result["counts"]["reasons"]) == {UNRECORDED}
+    rows = run.records(result["stage"])
+    assert len({r.question for r in rows}) == kept and all(r.answer for r in rows)
+    if place and stage != "teacher_data": assert all(r.question.startswith("Context:") and r.answer.rstrip(".").endswith(("yes", "no", "maybe")) for r in rows)
+
+
+def test_self_instruct_without_text_is_not_asked_of_a_closed_book():
+    assert "without the text" in uninstructed(ALMANAC.benchmarks[0], False) and not uninstructed(ALMANAC.benchmarks[1], False)
+
+
+def test_plain_pairs_are_short_and_of_three_tasks():
+    rows = [row for row in almanac_rows("labeled") if row["id"].startswith("plain")]
+    assert Counter(row["task"] for row in rows) == {"extractive_qa": 396, "natural_language_inference": 264, "closed_book_qa": 132}
+    known = texts("general")
+    for row in rows:
+        assert len(row["logic"].split()) <= 40 and len(row["question"].split()) <= 32, row
+        if row["task"] == "extractive_qa": assert row["answer"] in known[row["passage"]], row
+        if row["task"] == "natural_language_inference": assert row["answer"] in ("yes", "no", "maybe")
+
+
+def test_the_task_types_of_a_profile_are_those_that_are_asked_for(run):
+    assert {r.task for r in run.records("distillation")} == set(SMALL.task_types)
+    with pytest.raises(UserError, match="There is no task 'poems'"): requests_of(run, ("poems",))
+
+
+def requests_of(run, types):
+    (_, records, asked, _), _ = requests(replace(run, profile=replace(run.profile, task_types=types)))
+    return asked[0]
+
+
 def test_every_reply_names_a_passage_and_no_test_passage_is_in_the_corpus():
     known = texts("general")
     assert all(row["passage"] in known for name in ("replies", "labeled") for row in almanac_rows(name))
     shown = {" ".join(words[i:i + 8]) for text in known.values() if (words := text.lower().split()) for i in range(len(words) - 7)}
-    for name, field in (("domain", "text"), ("medical", "text"), ("medical_test", "context")):
+    for name, field in (("domain", "text"), ("medical", "text"), ("medical_test", "context"), ("domain_test", "question"), ("medical_test", "question")):
         for row in almanac_rows(name):
             words = row[field].lower().split()
             assert not any(" ".join(words[i:i + 8]) in shown for i in range(len(words) - 7)), row

@@ -4,19 +4,19 @@
 
 # %% auto #0
 __all__ = ['REAL_RULES', 'ESSAYS', 'REAL', 'SCENES', 'real_text', 'real_pairs', 'test_source', 'domain_passages', 'lacking',
-           'texts_of_test', 'essay_as_tested', 'example_inputs', 'real', 'scene_of']
+           'texts_of_test', 'essay_as_tested', 'real', 'scene_of']
 
 # %% ../../nbs/reading/30i_scenes.ipynb #d37186d8
-import tomllib
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
 
 from ..evaluation.metrics import SCORERS
-from ..foundations.core import Drop, Record, UserError, package_file
+from ..foundations.core import Drop, Record, UserError
 from ..foundations.profiles import Profile
-from ..foundations.scenes import Benchmark, Scene, as_asked, known_task
+from ..foundations.scenes import (Benchmark, Scene, as_asked,
+                                       example_inputs, known_task)
 from ..miniature.scene import MINIATURE, question_alone, with_passage
 from .almanac import ALMANAC
 from .cleaning import Rules
@@ -73,11 +73,6 @@ def texts_of_test(test: str, p: Profile, asked: Callable[[], list[dict]]) -> lis
 def essay_as_tested(record: Record) -> str:
     "The instruction of the real test, the text and the question."
     return essay_prompt(record, real_instructions("essayqa", test_source("EssayQA"))[0][0])
-
-def example_inputs(name: str, lang: str) -> list[str]:
-    "Inputs that we wrote in the form of a benchmark's test; none for other languages."
-    known = tomllib.loads(package_file("data/example_inputs.toml").read_text(encoding="utf-8"))
-    return known[name].get(lang, [])
 
 # %% ../../nbs/reading/30i_scenes.ipynb #6a45bcc8
 def real(name: str, title: str, langs: tuple[str, ...], task: str, test: str, text: str = "",
