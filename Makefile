@@ -4,11 +4,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help reproduce smoke test lab outputs readme install install-vllm install-ray install-small clean
+.PHONY: help reproduce smoke small test lab outputs readme install install-vllm install-ray install-small clean
 
 help:
 	@echo "make reproduce      every notebook at profile mini, tables and figures to figures/mini/"
 	@echo "make smoke          the same at profile smoke, in minutes"
+	@echo "make small          the same at profile small: natural English, a real model of 135 M parameters"
 	@echo "make test           the notebooks' own checks, then tests/"
 	@echo "make lab            JupyterLab on the first page"
 	@echo "make outputs        the text outputs of a mini run, kept in nbs/"
@@ -21,6 +22,9 @@ reproduce: install
 
 smoke: install
 	$(BIN)/aquilt reproduce --profile smoke
+
+small: install-small
+	$(BIN)/aquilt reproduce --profile small
 
 # one worker: the notebooks hand over files, so they run in their order
 test: install

