@@ -1329,6 +1329,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'aquilt.models.replies._Choice': ('models/replies.html#_choice', 'aquilt/models/replies.py'),
                                        'aquilt.models.replies._Message': ('models/replies.html#_message', 'aquilt/models/replies.py'),
                                        'aquilt.models.replies._count': ('models/replies.html#_count', 'aquilt/models/replies.py'),
+                                       'aquilt.models.replies._line': ('models/replies.html#_line', 'aquilt/models/replies.py'),
+                                       'aquilt.models.replies._sealed': ('models/replies.html#_sealed', 'aquilt/models/replies.py'),
                                        'aquilt.models.replies._stored_row': ('models/replies.html#_stored_row', 'aquilt/models/replies.py'),
                                        'aquilt.models.replies._write_lines': ( 'models/replies.html#_write_lines',
                                                                                'aquilt/models/replies.py'),

@@ -1,5 +1,6 @@
 "What the stores of replies hold, their export, and what is pruned is asked again."
 import json
+import random
 
 import pytest
 
@@ -84,3 +85,48 @@ def test_what_answered_nothing_is_listed_pruned_and_never_found(run):
     assert list_replies(run)["no answer"].sum() == 2
     assert prune_replies(run, passing=True) == 2 and keys(run) == list("abcgh") + ["d"]
     assert prune_replies(run, cut_off=True, passing=True) == 3 and keys(run) == list("acg")
+
+
+def test_no_flipped_byte_changes_a_reply_in_silence(run):
+    path, rng = run / "one/replies.jsonl", random.Random(0)
+    with ReplyStore(path).writing() as store: store.put("e", {"model": "other", "messages": []}, reply("十二 km², \ud800 and 12.5", "stop") | {"created": 1_770_000_000})
+    data, rows, told = path.read_bytes(), list(stored(path)), 0
+    for at in rng.sample(range(len(data)), 300):
+        flipped = bytes([data[at] ^ 1 << rng.randrange(8)])
+        path.write_bytes(data[:at] + flipped + data[at + 1:])
+        try: found = list(stored(path))
+        except UserError as e:
+            told += 1
+            assert str(path) in str(e) and ", line " in str(e) and "its request is sent again" in str(e)
+            with pytest.raises(UserError, match="Delete the line"), ReplyStore(path).writing(): pass
+            with pytest.raises(UserError): prune_replies(path, passing=True)
+        else: assert at == len(data) - 1 and found == rows[:-1], "the last line's end is gone, so it is torn, and asked again"
+    assert told >= 299
+
+
+def test_damage_behind_the_back_of_a_call_is_told(run):
+    path = run / "one/replies.jsonl"
+    with ReplyStore(path).writing() as store:
+        path.write_bytes(path.read_bytes().replace(b"said a", b"said e"))
+        with pytest.raises(UserError, match="its checksum is not that of the line"): store.get("a")
+        assert store.get("c")
+
+
+def test_lines_of_before_the_checksum_are_read(run):
+    path = run / "one/replies.jsonl"
+    old = [json.dumps({name: row[name] for name in ("key", "request", "reply")}) for row in stored(path)]
+    path.write_text("\n".join(old) + "\n")
+    with ReplyStore(path).writing() as store:
+        assert store.get("a") == reply("said a") and store.lines == 3
+        store.put("z", {"model": "other", "messages": []}, reply("said z"))
+    assert keys(run) == list("abczd") and list_replies(run)["replies"].sum() == 5 and export_replies(run, run / "out.jsonl") == 5
+    assert prune_replies(run, model="deepseek-chat") == 2 and keys(run) == list("czd")
+    assert all("crc32" in json.loads(line) for line in path.read_text().splitlines())
+    path.write_text(old[0].replace('"reply"', '"note": "", "reply"') + "\n")
+    with pytest.raises(UserError, match="it has a field 'note'"): keys(run)
+
+
+def test_half_a_surrogate_pair_is_pruned_and_exported(run):
+    with ReplyStore(run / "two/replies.jsonl").writing() as store: store.put("h", {"model": "m", "messages": []}, reply("a \ud800 b"))
+    assert export_replies(run, run / "out.jsonl") == 5 and json.loads((run / "out.jsonl").read_text().splitlines()[-1])["text"] == "a \ud800 b"
+    assert prune_replies(run, model="other") == 2 and [row["reply"] for row in stored(run / "two/replies.jsonl")] == [reply("a \ud800 b")]
