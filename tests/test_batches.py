@@ -256,6 +256,13 @@ def test_strange_lines_cost_one_request_each(provider, store):
     assert completions[2].text == "\u2028 and \u0085" and all(c.text for c in completions) and len(provider.batches) == 2
 
 
+def test_a_request_is_one_line_for_every_reader(provider, store):
+    asked = [Prompt(f"a{mark}b") for mark in "\u2028\u2029\x85"]
+    path, = batches.write_batches(store.parent, [(str(i), {"messages": [{"content": p.content}]}) for i, p in enumerate(asked)])
+    assert [json.loads(line)["body"]["messages"][0]["content"] for line in path.read_text(encoding="utf-8").splitlines()] == [p.content for p in asked]
+    assert [c.text for c in engine(provider, store).generate(asked, Sampling())] == [f"answer to {p.content}" for p in asked]
+
+
 def test_a_download_that_breaks_half_way_is_begun_again(provider, store):
     provider.cuts = 2
     assert all(c.text for c in engine(provider, store, retries=3).generate(PROMPTS, Sampling())) and len(provider.batches) == 1

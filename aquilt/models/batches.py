@@ -19,7 +19,7 @@ from typing import Any
 
 from .api import (IN_A_ROW, SCHEMA, APIEngine, NoCompletion, check_completion, explain,
                                run_async, worth_retrying)
-from ..foundations.core import PASSING, UserError, text_hash, write_text
+from ..foundations.core import PASSING, UserError, json_line, text_hash, write_text
 from .engines import Completion, OnDemand, Prompt, Sampling
 from .prices import cost, price_of
 from .replies import (forced_prefix, no_answer, reply_cost, request_bodies,
@@ -34,8 +34,9 @@ def write_batches(folder: Path, requests: Iterable[tuple[str, dict[str, Any]]]) 
     other file has ever had."""
     paths = []
     def line(key: str, body: dict[str, Any]) -> str:
-        return json.dumps({"custom_id": key, "method": "POST", "url": "/v1/chat/completions",
-                           "body": body}, ensure_ascii=False) + "\n"
+        return json_line(json.dumps({"custom_id": key, "method": "POST",
+                                     "url": "/v1/chat/completions", "body": body},
+                                    ensure_ascii=False))
     for part in _parts(line(key, body) for key, body in requests):
         paths.append(folder / f"{text_hash(time_ns(), part[0])}.jsonl")
         write_text(paths[-1], "".join(part))
