@@ -1427,6 +1427,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'aquilt.models.weights.native_bfloat16': ( 'models/weights.html#native_bfloat16',
                                                                                   'aquilt/models/weights.py'),
                                        'aquilt.models.weights.note_base': ('models/weights.html#note_base', 'aquilt/models/weights.py'),
+                                       'aquilt.models.weights.of_the_body': ('models/weights.html#of_the_body', 'aquilt/models/weights.py'),
                                        'aquilt.models.weights.read_adapter': ( 'models/weights.html#read_adapter',
                                                                                'aquilt/models/weights.py'),
                                        'aquilt.models.weights.untouched': ('models/weights.html#untouched', 'aquilt/models/weights.py'),

@@ -20,6 +20,7 @@ from .foundations.core import Record
 from .foundations.runs import Run, Stage
 from .foundations.scenes import Benchmark
 from .models.engines import carried_model, model_path
+from .models.weights import load_model
 
 if TYPE_CHECKING:
     import numpy
@@ -58,14 +59,12 @@ def mean_states(net: Any, inputs: Any) -> "numpy.ndarray":
 # %% ../nbs/52_relevance.ipynb #0860a6f2
 def open_embedder(model: str, device: str = "") -> tuple[Any, Any]:
     """A model's tokenizer and its network without a head, on a device; where none is named, on the
-    GPU if there is one."""
+    GPU if there is one. Raises UserError where they cannot be read whole."""
     import torch
-    from transformers import AutoModel, AutoTokenizer
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    tokenizer = AutoTokenizer.from_pretrained(model, padding_side="right")
-    net = AutoModel.from_pretrained(model, dtype="float32" if device == "cpu" else "auto",
-                                    use_safetensors=True)
-    return tokenizer, net.to(device).eval()
+    net, tokenizer = load_model(
+        model, device or ("cuda" if torch.cuda.is_available() else "cpu"), head=False)
+    tokenizer.padding_side = "right"
+    return tokenizer, net
 
 # %% ../nbs/52_relevance.ipynb #c65265f6
 def embed(texts: Sequence[str], model: str, unit: bool = False,

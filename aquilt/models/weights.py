@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['NEEDED', 'PARTS', 'BASE', 'weights_key', 'cannot_load', 'load_tokenizer', 'check_finite', 'check_whole',
-           'native_bfloat16', 'dtype_of', 'load_net', 'load_model', 'adapter_name', 'read_adapter', 'layer_shapes',
-           'adapter_shapes', 'does_not_fit', 'untouched', 'base_hash', 'note_base', 'check_base', 'check_adapter',
-           'lora_room', 'load_adapter']
+           'native_bfloat16', 'dtype_of', 'of_the_body', 'load_net', 'load_model', 'adapter_name', 'read_adapter',
+           'layer_shapes', 'adapter_shapes', 'does_not_fit', 'untouched', 'base_hash', 'note_base', 'check_base',
+           'check_adapter', 'lora_room', 'load_adapter']
 
 # %% ../../nbs/models/01c_weights.ipynb #a13d3b4c
 import json
@@ -51,6 +51,7 @@ def check_finite(name: str, tensors: Iterable[tuple[str, Any]], remedy: str) -> 
         if torch.isfinite(tensor if tensor.dtype.itemsize > 1 else tensor.float()).all(): continue
         raise UserError(f"{name} has weights that are infinite or not a number ({layer}): {remedy}")
 
+# %% ../../nbs/models/01c_weights.ipynb #a8439b4f
 def check_whole(model: str | Path, found: dict[str, Any]) -> None:
     "Raises UserError where weights are missing or left over, as `transformers` tells in `found`."
     faults = {"missing_keys": "has no weights for", "unexpected_keys": "has weights for no layer:",
@@ -76,29 +77,40 @@ def dtype_of(setting: str) -> str:
     return "bfloat16" if native_bfloat16() else "float32"
 
 
-# %% ../../nbs/models/01c_weights.ipynb #5732c775
-def load_net(model: str | Path, dtype: Any, **how: Any) -> Any:
-    """A causal language model from safetensors, with all of its weights and no others.
+# %% ../../nbs/models/01c_weights.ipynb #62657a82
+def of_the_body(net: Any, name: str) -> bool:
+    "Whether a weight of this name is part of what a network without a head computes."
+    inner = name.removeprefix(f"{net.base_model_prefix}.")
+    part = inner.partition(".")[0]
+    return part != "pooler" and (inner != name or part in dict(net.named_children()))
 
-    Raises UserError where it cannot be read so, or where a weight is not a finite number."""
-    from transformers import AutoModelForCausalLM
+# %% ../../nbs/models/01c_weights.ipynb #5732c775
+def load_net(model: str | Path, dtype: Any, head: bool = True, **how: Any) -> Any:
+    """A causal language model from safetensors, or its body alone, with all of its weights and no
+    others. Raises UserError where it cannot be read so, or where a weight is no finite number."""
+    from transformers import AutoModel, AutoModelForCausalLM
+    kind = AutoModelForCausalLM if head else AutoModel
     try:
-        net, found = AutoModelForCausalLM.from_pretrained(
+        net, found = kind.from_pretrained(
             model, dtype=dtype, use_safetensors=True, trust_remote_code=False,
             output_loading_info=True, ignore_mismatched_sizes=True, **how)
     except Exception as e: raise cannot_load(model, e) from e  # a damaged file raises many kinds
+    for fault in ("missing_keys", "unexpected_keys") if not head else ():
+        found[fault] = [name for name in found[fault] if of_the_body(net, name)]
     check_whole(model, found)
     check_finite(f"The model {model}", net.named_parameters(), "copy its folder again.")
     return net
 
 # %% ../../nbs/models/01c_weights.ipynb #4a7c7c4a
-def load_model(model: str | Path, device: str, dtype: Any = None) -> tuple[Any, Any]:
-    """The network and its tokenizer, from a local folder or the hub;
+def load_model(model: str | Path, device: str, dtype: Any = None,
+               head: bool = True) -> tuple[Any, Any]:
+    """The network, or its body alone, and its tokenizer, from a local folder or the hub;
     raises UserError where they cannot be read."""
     from transformers import GenerationConfig
     tokenizer = load_tokenizer(model)
-    net = load_net(model, dtype or ("float32" if device == "cpu" else "auto"))
-    net.generation_config = GenerationConfig(eos_token_id=net.generation_config.eos_token_id)
+    net = load_net(model, dtype or ("float32" if device == "cpu" else "auto"), head)
+    if head:
+        net.generation_config = GenerationConfig(eos_token_id=net.generation_config.eos_token_id)
     try: return net.to(device).eval(), tokenizer
     except (RuntimeError, AssertionError) as e:
         raise UserError(f"Cannot put the model {model} on the device {device!r}: "
