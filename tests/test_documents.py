@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from aquilt.reading import documents
 from aquilt.foundations.core import Drop, Record, UserError
 from aquilt.reading.documents import Document, blocks_of, normal, open_bytes, passage_again, read_documents, read_file, read_hub
+from aquilt.reading.markup import page_text
 
 
 def texts(path, **options):
@@ -157,6 +158,25 @@ def test_a_deep_page_takes_no_longer_than_a_flat_one(tmp_path, page):
     (tmp_path / "a.html").write_text(page)
     start = time.process_time()
     assert set(texts(tmp_path / "a.html")[0].split()) == {"word"} and time.process_time() - start < 5
+
+
+@pytest.mark.parametrize("part", ["</div>", "<br></div>", "<br><p></p>", "<div>", "<a b=", "<a '", "<a b=\"", "<!--", "<!-- >", "<![CDATA[", "<![", "<?", "</", "<p", "&#", "<sup>2", "<textarea></textare", "<script></scr"])
+def test_eight_times_the_page_takes_no_square_of_the_time(part):
+    def seconds(n):
+        start = time.process_time()
+        page_text(part * n + "<p>end")
+        return time.process_time() - start
+    # a square would be sixty-four times
+    assert seconds(32_000) < 24 * (seconds(4000) + 0.02)
+
+
+@pytest.mark.parametrize("page, text", [
+    ("<p>R&#D;</p><p>a &#; b</p><p>AT&T, &nosuch; &copy; &#8364; &#x4e2d;</p>", "R&#D;\na &#; b\nAT&T, &nosuch; © € 中"),  # a sign that stands for none
+    ("<p>a <!-- b <p>c", "a <!-- b\nc"), ("<p>a <b", "a <b"), ("<p>1 < 2", "1 < 2"), ("a<![CDATA[ b < c ]]>d<![CDATA[ e", "a b < c d<![CDATA[ e"),  # an end is missing
+    ("<ruby>漢<rp>(</rp><rt>kan</rt><rp>)</rp></ruby>字", "漢字"), ("x<sup>2", "x^2"), ("</i>a</b></p>b<br/><br>c</br>d<div/>e", "ab\ncd\ne"),
+    ("<span><div>a</span>b", "a\nb"), ("<script>a < b</script>c<style>d", "c"), ("<![if x]>a<![endif]>", "a"), ("", "")])
+def test_odd_pages_keep_their_text(page, text):
+    assert page_text(page) == text
 
 
 def test_stacked_marks_are_composed_in_bounded_time():
