@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['THOUGHTS', 'ENDED', 'ESCAPE', 'COMMANDS', 'IN_FORMULAS', 'DECODER', 'SAME', 'MARKS', 'LAST_MARK', 'RUNS_ON', 'OUTER',
-           'CUT_NAME', 'OPTION', 'without_thoughts', 'said_in', 'in_formula', 'spelled', 'several', 'plain_key',
-           'names_of', 'plain_names', 'a_name', 'openings', 'name_marks', 'value_end', 'unquoted', 'field_value',
-           'mended', 'objects', 'within', 'plain_text', 'options_beside', 'with_options']
+           'CUT_NAME', 'BLANKS', 'BEGINS', 'OPTION', 'without_thoughts', 'said_in', 'in_formula', 'spelled', 'several',
+           'plain_key', 'names_of', 'plain_names', 'a_name', 'openings', 'name_marks', 'value_end', 'unquoted',
+           'field_value', 'mended', 'objects', 'within', 'plain_text', 'options_beside', 'with_options']
 
 # %% ../../nbs/foundations/00g_objects.ipynb #9fe1508c
 import json
@@ -169,23 +169,25 @@ def unquoted(raw: str) -> str | None:
 
 # %% ../../nbs/foundations/00g_objects.ipynb #48c8bf9f
 CUT_NAME = re.compile(rf"[{MARKS}][\w -]{{0,30}}[{MARKS}]?")
+BLANKS = re.compile(r"\s*")
 
 
-def field_value(text: str, at: int, marks: re.Pattern) -> tuple[Any, int, bool]:
-    "The value that begins at a place of a broken object, where it ends, and whether it is whole."
-    at = re.compile(r"\s*").match(text, at).end()
-    following = marks.search(text, at)
+def field_value(text: str, at: int, marks: re.Pattern) -> tuple[Any, re.Match | None, bool]:
+    "The value that begins at a place of a broken object, the next name, and whether it is whole."
+    at = BLANKS.match(text, at).end()
+    following = after = marks.search(text, at)
     try:
         value, end = DECODER.raw_decode(text, at)
-        after = marks.search(text, end)
+        if after and after.start() < end:
+            after = marks.search(text, end)
         rest = text[end : after.start() if after else len(text)].strip(" \t,，;")
         ended = not rest.strip() or not after and (rest[0] in "}]\n`" or CUT_NAME.fullmatch(rest))
-        if ended and not (isinstance(value, str) and following and following.start() < end):
-            return value, end, True
+        if ended and (after is following or not isinstance(value, str)):
+            return value, after, True
     except ValueError:
         pass
     end = following.start() if following else value_end(text, at)
-    return unquoted(text[at:end]), end, False
+    return unquoted(text[at:end]), following, False
 
 # %% ../../nbs/foundations/00g_objects.ipynb #54d9bfca
 def mended(text: str, keys: tuple[str, ...]) -> Any:
@@ -195,21 +197,25 @@ def mended(text: str, keys: tuple[str, ...]) -> Any:
     fields, found = [], marks.search(text)
     while found:
         name = plain_key(found[0])
-        value, end, whole = field_value(text, found.end(), marks)
+        value, found, whole = field_value(text, found.end(), marks)
         if fields and name not in known and not whole:
             fields[-1] = fields[-1][0], None
         fields.append((name, value))
-        found = marks.search(text, end)
     read = several(fields)
     alike = isinstance(read, dict) or len({frozenset(part) for part in read}) == 1
     return read if alike else {}
 
 # %% ../../nbs/foundations/00g_objects.ipynb #3bdf8ac8
+BEGINS = re.compile(r'\{\s*["}]')
+
+
 def objects(text: str, keys: tuple[str, ...]) -> Iterator[Any]:
     "The JSON objects in a text one after another, whole or mended."
     at = 0
     while (at := text.find("{", at)) >= 0:
         try:
+            if not BEGINS.match(text, at):  # the decoder would count the lines before it
+                raise ValueError
             value, at = DECODER.raw_decode(text, at)
             yield value
         except ValueError:
