@@ -1,20 +1,29 @@
 "Batches against a provider on loopback that finishes them, lets them expire, refuses them, or is killed between any two steps."
 import json
+import random
 import re
 import socket
 import threading
+from collections import Counter
+from dataclasses import replace
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from aquilt.corpus import corpus, labeled
+from aquilt.distillation import distillation
+from aquilt.miniature.server import reply as taught
 from aquilt.models import batches
 from aquilt.models.api import APIEngine
 from aquilt.models.batches import BatchEngine, complaint
-from aquilt.foundations.core import UserError
+from aquilt.foundations.core import UserError, passing, read_drops, read_records, text_hash
 from aquilt.models.engines import Prompt, Sampling
 from aquilt.models.prices import Price
 from aquilt.models.replies import ReplyStore, list_replies, reply_cost, stored, stored_cost
+from aquilt.foundations.profiles import SMOKE
+from aquilt.foundations.runs import Run
+from stages import done as do
 
 KEY = "sk-planted-0123456789"
 PROMPTS = [Prompt(f"question {i} 河") for i in range(8)]
@@ -341,6 +350,54 @@ def test_many_requests_go_in_several_files(provider, store, monkeypatch):
     monkeypatch.setattr(batches, "BYTES", 1)
     engine(provider, store).generate([Prompt("other"), Prompt("more")], Sampling())
     assert len(provider.batches) == 5
+
+
+# ---- a whole distillation by a provider of which three in ten answers are at fault
+
+PASS = ((429, {"error": {"message": "busy"}}), (500, {"error": {"message": "out of order"}}), (503, "<html>overloaded</html>"), (200, {"error": {"message": "Rate limit exceeded", "code": 429}}),
+        (200, {"choices": None}), (200, "<html>Bad gateway</html>"), (200, None), None, lines("half an ans", "insufficient_system_resource"), lines(None), lines(""), lines("  "))  # None: it was not reached
+STAY = ((400, {"error": {"message": "this text is not allowed"}}), lines("I will", "content_filter"))
+
+
+def teaching(provider, faults):
+    "The miniature's teacher behind a provider; each try of a request is at fault on its own, and a few requests stay so."
+    tries = Counter()
+    def outcome(body):
+        key = text_hash(body["messages"], body.get("seed"))
+        tries[key] += 1
+        rng, lasting = random.Random(f"{key}/{tries[key]}"), random.Random(key)
+        if faults and lasting.random() < 0.06: return lasting.choice(STAY)
+        if rng.random() < faults: return rng.choice(PASS)
+        return lines(taught(body["messages"], 0.1, body.get("seed") or 0, body.get("temperature") or 0.0))
+    provider.outcome = outcome
+    return tries
+
+
+def distilled(provider, folder):
+    "The stage in a run of its own: its records and its ledger."
+    run = Run(replace(SMOKE, teacher="m", teacher_url=provider.url, passages_per_source=2, pairs_per_task=3, labeled_pairs=3), folder)
+    for stage in (corpus, labeled, distillation): do(run, stage(run))
+    made = run.folder("distillation")
+    return [r.model_dump_json() for r in read_records(made / "records.jsonl")], read_drops(made / "dropped.jsonl")
+
+
+def test_a_distillation_in_batches_with_faults_ends_as_an_undisturbed_one(provider, tmp_path, monkeypatch):
+    monkeypatch.setenv("AQUILT_BATCH", "1")
+    monkeypatch.setattr(batches, "MOST", 20)
+    monkeypatch.setattr(batches, "PATIENCE", 1)
+    teaching(provider, 0)
+    expected, lost = distilled(provider, tmp_path / "undisturbed")
+    tries = teaching(provider, 0.3)
+    provider.cuts, provider.dies, provider.deaths, provider.raw = 3, "retrieve", 5, [b"{", b"", b'{"custom_id": "unknown"}']
+    found, drops = distilled(provider, tmp_path / "disturbed")
+    for _ in range(4):  # what may pass is asked again by the same command
+        assert len(found) + len(drops) == len(expected) + len(lost) and set(found) <= set(expected)
+        if not passing(Counter(d.reason for d in drops)): break
+        found, drops = distilled(provider, tmp_path / "disturbed")
+    why = Counter(d.reason for d in drops) - Counter(d.reason for d in lost)
+    assert sum(why.values()) == len(expected) - len(found) and 0 < sum(why.values()) < 12, "nothing is missing but what the provider refuses"
+    assert all(re.search("status 400|content_filter", reason) for reason in why) and not passing(why)
+    assert max(tries.values()) > 2 and sum(tries.values()) > 1.3 * len(tries)
 
 
 # ---- money
