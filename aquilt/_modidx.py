@@ -1653,6 +1653,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                'aquilt/reading/passages.py'),
                                          'aquilt.reading.passages._inside': ('reading/passages.html#_inside', 'aquilt/reading/passages.py'),
                                          'aquilt.reading.passages._leads': ('reading/passages.html#_leads', 'aquilt/reading/passages.py'),
+                                         'aquilt.reading.passages._may_end': ( 'reading/passages.html#_may_end',
+                                                                               'aquilt/reading/passages.py'),
                                          'aquilt.reading.passages._packed': ('reading/passages.html#_packed', 'aquilt/reading/passages.py'),
                                          'aquilt.reading.passages._pieces': ('reading/passages.html#_pieces', 'aquilt/reading/passages.py'),
                                          'aquilt.reading.passages._sized': ('reading/passages.html#_sized', 'aquilt/reading/passages.py'),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from aquilt.foundations.core import Record, UserError
 from aquilt.reading.documents import Document, normal, passage_again, read_file
-from aquilt.reading.passages import cut, sentences, token_counter
+from aquilt.reading.passages import END, MAY_END, _may_end, cut, sentences, token_counter
 
 MODEL = Path(__file__).resolve().parent.parent / "aquilt" / "data" / "models" / "qwen2"
 COUNT = token_counter(MODEL)
@@ -218,3 +218,10 @@ def test_spans_are_characters_of_a_plain_file(tmp_path):
     path.write_text("One. Two.\n\nThree “four. Five.” 城市在河边。有一座桥。", encoding="utf-8")
     document, = read_file(path)
     assert all(path.read_text(encoding="utf-8")[slice(*p.span)] == p.text for p in cut(document, 12, COUNT))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from([*"ab A.。！？…·‥!?\n \t\u3000\"”」3", "……", ". . . . . 7\n", "loss.Three ", "Dr. ", "城市"]), max_size=40).map("".join))
+def test_an_end_is_looked_for_only_where_one_can_begin(text):
+    assert [m.span() for m in _may_end(text)] == [m.span() for m in END.finditer(text)]
+    assert all(MAY_END.match(m[0]) for m in END.finditer(text))
