@@ -133,7 +133,8 @@ def test_broken_objects_are_read_by_their_names(reply, values):
 
 @pytest.mark.parametrize("reply", [
     '{"question": "q?, \\"thought process\\": \\"s\\", \\"answer\\": \\"a"}', '{"question": "q?", "thoght process": "s", "answer": "a"}', '{"question": "q?" "thought process" "s", "answer": "a"}', '{"question": "q?", "thought process"; "s", "answer": "a"}',
-    '{"question": "a "yes", "no": "maybe" one", "thought process": "s", "answer": "a"}', '{"question": "What is "answer": 5?", "thought process": "s", "answer": "a"}', '{"question": "so "x"", "thought process": ["1", "2, "answer": "a"}'])
+    '{"question": "a "yes", "no": "maybe" one", "thought process": "s", "answer": "a"}', '{"question": "What is "answer": 5?", "thought process": "s", "answer": "a"}', '{"question": "so "x"", "thought process": ["1", "2, "answer": "a"}',
+    '{"question": "What is half of 6?", "thought process": ”Halve it.”, \\"answer\\": \\"3"}4.0"answer": "3"}'])
 def test_a_field_that_swallows_the_next_is_refused(reply):
     with pytest.raises(ValueError): read(reply)
 

@@ -137,7 +137,8 @@ def name_marks(keys: tuple[str, ...], quoted: bool) -> re.Pattern:
 
 # %% ../../nbs/foundations/00g_objects.ipynb #7f155513
 LAST_MARK = re.compile(rf"[{MARKS}][\s,，]*\}}")
-RUNS_ON = re.compile(rf"[{MARKS}]\s*[,:;{{}}][\s,:;\[\]{{}}]*(?:[{MARKS}]|\Z)")
+RUNS_ON = re.compile(rf"[{MARKS}]\s*[,:;{{}}][\s,:;\[\]{{}}]*(?:[{MARKS}]|\Z)"
+                     rf"|(?<!\\)[{MARKS}]\s*[,:;{{}}]\s*\\[{MARKS}]")
 OUTER = re.compile(rf'\A(?:"""|[{MARKS}])|(?:"""|\\?[{MARKS}])\Z')
 
 
