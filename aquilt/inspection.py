@@ -117,7 +117,8 @@ def inspection_data(run: Run, variant: Variant = FULL, seed: int = 1) -> Stage:
         entered = len(written) + len(unread)
         return (hand_over(folder, name, entered, kept, unread + unscored + capped)
                 | {"scores": dict(sorted(scores.items()))})
-    names = "task_types", "inspected", "inspection_cap", "temperature", "top_p", "max_tokens", "guided"
+    names = ("task_types", "inspected", "inspection_cap", "temperature", "top_p", "max_tokens",
+             "guided")
     settings = {name: getattr(p, name) for name in names} | teacher_settings(p) | {"seed": seed}
     return Stage(name, work, ("corpus", writer), settings, spread=True)
 

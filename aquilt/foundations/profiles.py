@@ -276,7 +276,8 @@ MOST = dict.fromkeys(("teacher_faults", "frequent_word", "top_p", "simple_share"
     "low_score": 5, "simple_scores": 5, "seeds": 2**32 - 1}
 CHOICES = {"over_used": ("thin", "remove"), "unsure": ("kept", "dropped"), "guided": ("", "json"),
            "essay_reading": ("closed", "open"), "dtype": ("bfloat16", "float16", "float32", "auto")}
-NEEDED = ("task_types", "teacher", "student", "specialist_bases", "engine", "scene", "embedder", "seeds")
+NEEDED = ("task_types", "teacher", "student", "specialist_bases", "engine", "scene", "embedder",
+          "seeds")
 
 # %% ../../nbs/foundations/00b_profiles.ipynb #6951151b
 def fault_of(name: str, value: Any) -> str:

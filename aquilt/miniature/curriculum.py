@@ -19,9 +19,11 @@ from importlib.resources import files
 from pathlib import Path
 
 from ..foundations.core import TASKS
-from .questions import Asked, answer_check, ask, ask_check, choices, concluded, conclusion, derived, evidence, other_values, value, word
+from .questions import (Asked, answer_check, ask, ask_check, choices, concluded,
+                                        conclusion, derived, evidence, other_values, value, word)
 from .teacher import Pair, other_class, own_answer, right_answer, write_pair
-from .world import LANG, OTHER, SPACE, Fact, draw_entity, grammar, lookup, read_facts, show, slots, state, write_passage
+from .world import (LANG, OTHER, SPACE, Fact, draw_entity, grammar, lookup,
+                                    read_facts, show, slots, state, write_passage)
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #c944eccc
 Segment = tuple[str, float]  # text, and the weight of its tokens in the loss
@@ -32,7 +34,9 @@ def draw_facts(rng: random.Random, split: str, kind: str | None = None) -> list[
     "The facts of a passage: one or two new entities of one kind."
     kind = kind or rng.choice(list(grammar()["kinds"]))
     entities = [draw_entity(rng, kind, split) for _ in range(rng.choice([1, 2]))]
-    return [f for e in entities for f in (e if len(entities) == 1 else e[:3] if rng.random() < 0.5 else [e[0], *rng.sample(e[1:], 2)])]
+    return [f for e in entities for f in (e if len(entities) == 1
+                                          else e[:3] if rng.random() < 0.5
+                                          else [e[0], *rng.sample(e[1:], 2)])]
 
 def passage(facts: list[Fact], lang: str, rng: random.Random) -> str:
     "The facts as a passage in a random domain's style."
@@ -47,7 +51,8 @@ def reading(rng: random.Random, split: str, lang: str) -> list[Segment]:
     rng.shuffle(asked)
     out = [(passage(facts, lang, rng) + "\n", GIVEN)]
     for f in asked[:6]:
-        out += [(q + ask(f.spec, f.entity, lang, rng.randrange(2)) + "\n", GIVEN), (a + value(f, lang) + "\n", LEARNT)]
+        out += [(q + ask(f.spec, f.entity, lang, rng.randrange(2)) + "\n", GIVEN),
+                (a + value(f, lang) + "\n", LEARNT)]
     return out
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #591ec70d
@@ -62,27 +67,33 @@ def reasoning(rng: random.Random, split: str, lang: str) -> list[Segment]:
     for f in rng.sample(pool, min(3, len(pool))):
         question, reason, answer = exam(f, shown, text, lang, rng)
         out.append((q + question + "\n", GIVEN))
-        out += [*decided(think + reason, lang), (a + answer + "\n", LEARNT)] if rng.random() < 0.8 else [(a + answer + "\n", DECISIVE)]
+        out += ([*decided(think + reason, lang), (a + answer + "\n", LEARNT)]
+                if rng.random() < 0.8 else [(a + answer + "\n", DECISIVE)])
     return out
 
 def decided(reason: str, lang: str, end: str = "\n") -> list[Segment]:
     "A reason as two segments, the second of which is its conclusion, with what follows."
-    place = len(reason[: reason.rindex(conclusion(lang))].rstrip(" "))  # a blank belongs to the word after it, as the tokenizer has it
+    # a blank belongs to the word after it, as the tokenizer has it
+    place = len(reason[: reason.rindex(conclusion(lang))].rstrip(" "))
     return [(reason[:place], LEARNT), (reason[place:] + end, DECISIVE)]
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #256bd255
-def exam(fact: Fact, facts: list[Fact], text: str, lang: str, rng: random.Random) -> tuple[str, str, str]:
+def exam(fact: Fact, facts: list[Fact], text: str, lang: str,
+         rng: random.Random) -> tuple[str, str, str]:
     "A question on the fact, the reason and the answer; the fact itself may be missing from the facts shown."
     spec, space = fact.spec, SPACE[lang]
     asked, end = word("asked", lang, **slots(fact, lang)), lambda x: concluded(x, lang)
     known = lookup(facts, spec, fact.entity)
     if known is None and not spec.check[0]: return exam(rng.choice(facts), facts, text, lang, rng)
     if spec.check[0] and (spec.rule == "threshold" or known is None or rng.random() < 0.4):
-        proposed = fact.value if rng.random() < 0.5 else (other_values(fact, facts, rng, 1)[0] if not spec.rule else "")
+        proposed = (fact.value if rng.random() < 0.5
+                    else (other_values(fact, facts, rng, 1)[0] if not spec.rule else ""))
         answer = word(answer_check(Asked(spec, fact.entity, proposed), facts), lang)
-        ground = evidence(known, facts, text, lang) + space if known else word("unknown", lang, **slots(fact, lang))
+        ground = (evidence(known, facts, text, lang) + space if known
+                  else word("unknown", lang, **slots(fact, lang)))
         return ask_check(spec, fact.entity, proposed, lang), asked + ground + end(answer), answer
-    question, ground = ask(spec, fact.entity, lang, rng.randrange(2)), evidence(known, facts, text, lang) + space
+    question, ground = (ask(spec, fact.entity, lang, rng.randrange(2)),
+                        evidence(known, facts, text, lang) + space)
     if rng.random() < 0.4:
         options, _ = choices(known, facts, lang, rng)
         question += options
@@ -91,10 +102,12 @@ def exam(fact: Fact, facts: list[Fact], text: str, lang: str, rng: random.Random
 # %% ../../nbs/miniature/03d_curriculum.ipynb #1a8e2e84
 def exercises(rng: random.Random, split: str, lang: str) -> list[Segment]:
     "Short exercises of one sort: are two values the same, is a proposed value the stated one, do two answers agree, sums, whose value."
-    return rng.choice((_comparing, _proposing, _judging, _judging, _judging, _adding, _telling_apart))(rng, split, lang)
+    return rng.choice((_comparing, _proposing, _judging, _judging, _judging, _adding,
+                       _telling_apart))(rng, split, lang)
 
 def _checkable(rng: random.Random, split: str) -> Fact:
-    return rng.choice([f for f in draw_entity(rng, rng.choice(list(grammar()["kinds"])), split) if f.spec.check[0]])
+    return rng.choice([f for f in draw_entity(rng, rng.choice(list(grammar()["kinds"])), split)
+                       if f.spec.check[0]])
 
 def _comparing(rng: random.Random, split: str, lang: str) -> list[Segment]:
     "Pairs of values, then values after a sentence: yes where they are the same."
@@ -104,7 +117,9 @@ def _comparing(rng: random.Random, split: str, lang: str) -> list[Segment]:
         a = rng.choice(values)
         b = a if rng.random() < 0.5 else rng.choice([v for v in values if v != a])
         pair = [show(v, f.spec.type, lang) for v in (a, b)]
-        given = " / ".join(pair) if rng.random() < 0.5 else state(Fact(f.kind, f.entity, f.attribute, a, f.via), lang, rng.randrange(2)) + space + pair[1] + ":"
+        given = (" / ".join(pair) if rng.random() < 0.5
+                 else state(Fact(f.kind, f.entity, f.attribute, a, f.via), lang,
+                            rng.randrange(2)) + space + pair[1] + ":")
         out += [(given, GIVEN), (space + word("yes" if a == b else "no", lang) + "\n", DECISIVE)]
     return out
 
@@ -113,7 +128,9 @@ def _proposing(rng: random.Random, split: str, lang: str) -> list[Segment]:
     f, space = _checkable(rng, split), SPACE[lang]
     proposed = f.value if rng.random() < 0.5 else other_values(f, [], rng, 1)[0]
     verdict = word("yes" if proposed == f.value else "no", lang)
-    asked, conclusion = decided(space.join((ask_check(f.spec, f.entity, proposed, lang), state(f, lang, rng.randrange(2)), concluded(verdict, lang))), lang)
+    asked, conclusion = decided(space.join((ask_check(f.spec, f.entity, proposed, lang),
+                                            state(f, lang, rng.randrange(2)),
+                                            concluded(verdict, lang))), lang)
     return [(asked[0], GIVEN), conclusion]
 
 def _judging(rng: random.Random, split: str, lang: str) -> list[Segment]:
@@ -122,19 +139,23 @@ def _judging(rng: random.Random, split: str, lang: str) -> list[Segment]:
     for _ in range(3):
         f = rng.choice(draw_entity(rng, rng.choice(list(grammar()["kinds"])), split))
         right, own = rng.random() < 0.5, concluded(value(f, lang), lang)
-        said = f if right else Fact(f.kind, f.entity, f.attribute, other_values(f, [], rng, 1)[0], f.via)
+        said = f if right else Fact(f.kind, f.entity, f.attribute,
+                                    other_values(f, [], rng, 1)[0], f.via)
         answer = value(said, lang) if rng.random() < 0.5 else state(said, lang, rng.randrange(2))
         if rng.random() < 0.2:
-            (_, _, answer), reason, right = judged(passage(draw_facts(rng, split), lang, rng), lang, rng)
+            (_, _, answer), reason, right = judged(passage(draw_facts(rng, split), lang, rng),
+                                                   lang, rng)
             own = reason[reason.rindex(conclusion(lang)):]
-        given = MARKS[lang][1] + answer if rng.random() < 0.5 else json.dumps({"answer": answer}, ensure_ascii=False)
+        given = (MARKS[lang][1] + answer if rng.random() < 0.5
+                 else json.dumps({"answer": answer}, ensure_ascii=False))
         out += [(given + "\n" + own, GIVEN), *settled(right, lang), ("\n", GIVEN)]
     return out
 
 def _adding(rng: random.Random, split: str, lang: str) -> list[Segment]:
     "Sums of the size that derived facts have."
     pairs = [(rng.randrange(1, 100), rng.randrange(2, 10)) for _ in range(4)]
-    return [segment for a, b in pairs for segment in ((f"{a} + {b} =", GIVEN), (f" {a + b}\n", DECISIVE))]
+    return [segment for a, b in pairs
+            for segment in ((f"{a} + {b} =", GIVEN), (f" {a + b}\n", DECISIVE))]
 
 def _telling_apart(rng: random.Random, split: str, lang: str) -> list[Segment]:
     "The same attribute of two entities, then who has which."
@@ -142,7 +163,9 @@ def _telling_apart(rng: random.Random, split: str, lang: str) -> list[Segment]:
     place = rng.randrange(len(draw_entity(rng, kind, split)))
     facts = [draw_entity(rng, kind, split)[place] for _ in range(2)]
     out = [(SPACE[lang].join(state(f, lang, rng.randrange(2)) for f in facts) + "\n", GIVEN)]
-    for f in rng.sample(facts, 2): out += [(q + ask(f.spec, f.entity, lang, rng.randrange(2)) + "\n", GIVEN), (a + value(f, lang) + "\n", DECISIVE)]
+    for f in rng.sample(facts, 2):
+        out += [(q + ask(f.spec, f.entity, lang, rng.randrange(2)) + "\n", GIVEN),
+                (a + value(f, lang) + "\n", DECISIVE)]
     return out
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #5fa5cb8d
@@ -157,16 +180,21 @@ def checking(rng: random.Random, split: str, lang: str) -> list[Segment]:
         steps = {"thinking_steps": logic} if rng.random() < 0.7 else {}
         if rng.random() < 0.5:
             said = "".join(think + step + "\n" for step in steps.values())
-            out += [(q + question + "\n" + said + a + answer + "\n", GIVEN), *decided(think + reason, lang, ""), *settled(right, lang), ("\n", LEARNT)]
+            out += [(q + question + "\n" + said + a + answer + "\n", GIVEN),
+                    *decided(think + reason, lang, ""), *settled(right, lang), ("\n", LEARNT)]
         else:
-            document = json.dumps({"question": question} | steps | {"answer": answer}, ensure_ascii=False)
-            out += [(document + "\n```json\n", GIVEN), *decided('{"analysis_steps": "' + reason, lang, ""), *settled(right, lang), ('"}\n```\n', LEARNT)]
+            document = json.dumps({"question": question} | steps | {"answer": answer},
+                                  ensure_ascii=False)
+            out += [(document + "\n```json\n", GIVEN),
+                    *decided('{"analysis_steps": "' + reason, lang, ""), *settled(right, lang),
+                    ('"}\n```\n', LEARNT)]
     return out
 
 def settled(right: bool, lang: str) -> list[Segment]:
     "The verdict, whose deciding word alone weighs: what comes before it is the same in either case."
     said = SPACE[lang] + word("right" if right else "wrong", lang)
-    place = len(os.path.commonprefix([word("right", lang), word("wrong", lang)]).rstrip(" ")) + len(SPACE[lang])
+    place = len(os.path.commonprefix([word("right", lang), word("wrong", lang)]).rstrip(
+        " ")) + len(SPACE[lang])
     return [(said[:place], LEARNT), (said[place:], VERDICT)]
 
 def judged(text: str, lang: str, rng: random.Random) -> tuple[Pair, str, bool]:
@@ -187,9 +215,13 @@ def mistaken(task: str, pair: Pair, text: str, lang: str, rng: random.Random) ->
     elif task == "text_classification": new = other_class(question, answer, lang, rng)
     elif said and rng.random() < 0.8:
         fact = rng.choice(said)
-        old, new = value(fact, lang), show(other_values(fact, facts, rng, 1)[0], fact.spec.type, lang)
-    in_steps = (lambda x: concluded(x, lang)) if old == answer else str  # a whole answer stands in the conclusion of its steps
-    return question, logic.replace(in_steps(old), in_steps(new)) if rng.random() < 0.7 else logic, answer.replace(old, new)
+        old, new = value(fact, lang), show(other_values(fact, facts, rng, 1)[0], fact.spec.type,
+                                           lang)
+    # a whole answer stands in the conclusion of its steps
+    in_steps = (lambda x: concluded(x, lang)) if old == answer else str
+    return (question,
+            logic.replace(in_steps(old), in_steps(new)) if rng.random() < 0.7 else logic,
+            answer.replace(old, new))
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #27885a84
 def rephrasing(rng: random.Random, split: str, lang: str) -> list[Segment]:
@@ -198,9 +230,11 @@ def rephrasing(rng: random.Random, split: str, lang: str) -> list[Segment]:
     ordered = rng.sample(facts, len(facts))
     target = lang if rng.random() < 0.4 else OTHER[lang]
     say = lambda l, form: SPACE[l].join(state(f, l, form) for f in ordered)
-    mark = {"en": "In English: ", "zh": "中文："}[target] if target != lang else {"en": "In other words: ", "zh": "换句话说："}[lang]
+    mark = ({"en": "In English: ", "zh": "中文："}[target] if target != lang
+            else {"en": "In other words: ", "zh": "换句话说："}[lang])
     form = rng.randrange(2)
-    return [(say(lang, form) + "\n", GIVEN), (mark + say(target, form if target != lang else 1 - form) + "\n", LEARNT)]
+    return [(say(lang, form) + "\n", GIVEN),
+            (mark + say(target, form if target != lang else 1 - form) + "\n", LEARNT)]
 
 def parallel(rng: random.Random, split: str, lang: str) -> list[Segment]:
     "Sentences and names with their translations."
@@ -209,7 +243,8 @@ def parallel(rng: random.Random, split: str, lang: str) -> list[Segment]:
     for f in rng.sample(facts := draw_facts(rng, split), min(4, len(facts))):
         form = rng.randrange(2)
         source = state(f, lang, form) if rng.random() < 0.8 else show(f.entity, "name", lang)
-        target = state(f, other, form) if source == state(f, lang, form) else show(f.entity, "name", other)
+        target = (state(f, other, form) if source == state(f, lang, form)
+                  else show(f.entity, "name", other))
         out += [(marks[lang] + source + "\n", GIVEN), (marks[other] + target + "\n", LEARNT)]
     return out
 
@@ -221,13 +256,16 @@ def instruction(rng: random.Random, split: str, lang: str) -> tuple[str, str]:
     f, g = rng.sample([x for x in facts if x.entity == facts[0].entity], 2)
     form, space = rng.randrange(2), SPACE[lang]
     both = state(f, lang, form) + space + state(g, lang, form)
-    two = dict(e=show(f.entity, "name", lang), k1=f.spec.label[i], v1=value(f, lang), k2=g.spec.label[i], v2=value(g, lang), n=grammar()["nouns"][f.kind][i])
+    two = dict(e=show(f.entity, "name", lang), k1=f.spec.label[i], v1=value(f, lang),
+               k2=g.spec.label[i], v2=value(g, lang), n=grammar()["nouns"][f.kind][i])
     kind = rng.randrange(1, 6)
     if kind == 1: return word("summarize", lang, t=both), word("summary", lang, **two)
     if kind == 2: return word("compose", lang, **two), both
     if kind == 3:
-        names = dict.fromkeys(([f.entity] if "{e}" in f.spec.say[i][form] else []) + [f.via] * bool(f.via) + [f.value] * (f.spec.type == "name"))
-        return word("names", lang, t=state(f, lang, form)), {"en": ", ", "zh": "、"}[lang].join(show(n, "name", lang) for n in names)
+        names = dict.fromkeys(([f.entity] if "{e}" in f.spec.say[i][form] else [])
+                              + [f.via] * bool(f.via) + [f.value] * (f.spec.type == "name"))
+        return (word("names", lang, t=state(f, lang, form)),
+                {"en": ", ", "zh": "、"}[lang].join(show(n, "name", lang) for n in names))
     if kind == 4:
         nouns = [f.kind, *rng.sample([k for k in grammar()["kinds"] if k != f.kind], 2)]
         rng.shuffle(nouns)
@@ -241,7 +279,8 @@ def instructing(rng: random.Random, split: str, lang: str) -> list[Segment]:
     for _ in range(2):
         task, result = instruction(rng, split, lang)
         if rng.random() < 0.5: out += [(task + "\n", GIVEN), (result + "\n", LEARNT)]
-        else: out += [('{"instruction": ' + json.dumps(task, ensure_ascii=False), GIVEN), (', "output": ' + json.dumps(result, ensure_ascii=False) + "}\n", LEARNT)]
+        else: out += [('{"instruction": ' + json.dumps(task, ensure_ascii=False), GIVEN),
+                      (', "output": ' + json.dumps(result, ensure_ascii=False) + "}\n", LEARNT)]
     return out
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #bc109c2d
@@ -251,17 +290,23 @@ def documents_json(rng: random.Random, split: str, lang: str) -> list[Segment]:
     text = passage(facts, lang, rng)
     if rng.random() < 0.4:
         e = facts[0].entity
-        document = {grammar()["nouns"][facts[0].kind][LANG[lang]]: show(e, "name", lang)} | {f.spec.label[LANG[lang]]: value(f, lang) for f in facts if f.entity == e}
+        document = {grammar()["nouns"][facts[0].kind][LANG[lang]]: show(e, "name", lang)} | {
+            f.spec.label[LANG[lang]]: value(f, lang) for f in facts if f.entity == e}
     else:
         f = rng.choice(facts + derived(facts))
         question, reason, answer = exam(f, facts, text, lang, rng)
-        parts = [("question", question), ("answer", answer), rng.choice([("thinking_steps", reason), ("analysis_steps", reason), ("reason", reason)])]
+        parts = [("question", question), ("answer", answer),
+                 rng.choice([("thinking_steps", reason), ("analysis_steps", reason),
+                             ("reason", reason)])]
         document = dict(rng.sample(parts, rng.choice([2, 3])))
-    return [(text + "\n", GIVEN), ("```json\n" + json.dumps(document, ensure_ascii=False) + "\n```\n", LEARNT * 0.5)]
+    return [(text + "\n", GIVEN),
+            ("```json\n" + json.dumps(document, ensure_ascii=False) + "\n```\n", LEARNT * 0.5)]
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #43a52b8b
-INTO = {"en": ("Translate into Chinese: ", "Say in Chinese: ", "Put this sentence into Chinese: "), "zh": ("译成英文：", "用英文说：", "把这句话译成英文：")}
-PREFACES = {"en": ("Please answer: ", "Explain in full: ", "Answer with a sentence: "), "zh": ("请回答：", "请详细说明：", "用一句话回答：")}
+INTO = {"en": ("Translate into Chinese: ", "Say in Chinese: ", "Put this sentence into Chinese: "),
+        "zh": ("译成英文：", "用英文说：", "把这句话译成英文：")}
+PREFACES = {"en": ("Please answer: ", "Explain in full: ", "Answer with a sentence: "),
+            "zh": ("请回答：", "请详细说明：", "用一句话回答：")}
 
 def asking(rng: random.Random, split: str, lang: str) -> list[Segment]:
     "A passage, then a JSON document that begins with an instruction: translate a sentence of the passage, or answer a question on it in full."
@@ -269,10 +314,15 @@ def asking(rng: random.Random, split: str, lang: str) -> list[Segment]:
     text, f, form = passage(facts, lang, rng), rng.choice(facts), rng.randrange(2)
     if rng.random() < 0.5:
         form = next((i for i in (0, 1) if state(f, lang, i) in text), 0)
-        question, answer = rng.choice(INTO[lang]) + state(f, lang, form), state(f, OTHER[lang], form)
-    else: question, answer = rng.choice(PREFACES[lang]) + ask(f.spec, f.entity, lang, form), evidence(f, facts, text, lang)
-    steps = {"thinking_steps": word("speaks", lang, **slots(f, lang)).strip()} if rng.random() < 0.7 else {}
-    return [(text + "\n", GIVEN), ("```json\n" + json.dumps({"question": question} | steps | {"answer": answer}, ensure_ascii=False) + "\n```\n", LEARNT)]
+        question, answer = (rng.choice(INTO[lang]) + state(f, lang, form),
+                            state(f, OTHER[lang], form))
+    else: question, answer = (rng.choice(PREFACES[lang]) + ask(f.spec, f.entity, lang, form),
+                              evidence(f, facts, text, lang))
+    steps = ({"thinking_steps": word("speaks", lang, **slots(f, lang)).strip()}
+             if rng.random() < 0.7 else {})
+    return [(text + "\n", GIVEN),
+            ("```json\n" + json.dumps({"question": question} | steps | {"answer": answer},
+                                      ensure_ascii=False) + "\n```\n", LEARNT)]
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #8d1248d3
 @cache
@@ -287,23 +337,33 @@ def recalling(rng: random.Random, split: str, lang: str) -> list[Segment]:
     out = []
     for facts in rng.sample(famous(), 2):
         if rng.random() < 0.3: out.append((passage(facts, lang, rng) + "\n", LEARNT))
-        for f in rng.sample(facts, 2): out += [(q + ask(f.spec, f.entity, lang, rng.randrange(2)) + "\n", GIVEN), (a + value(f, lang) + "\n", LEARNT)]
+        for f in rng.sample(facts, 2):
+            out += [(q + ask(f.spec, f.entity, lang, rng.randrange(2)) + "\n", GIVEN),
+                    (a + value(f, lang) + "\n", LEARNT)]
     return out
 
 @cache
 def _manual(lang: str) -> tuple[str, ...]:
     folder = Path(str(files("aquilt") / "prompts" / lang))
-    seen_by_students = [*sorted(folder.glob("task/*")), *sorted(folder.glob("evaluation/*")), *(p for n in ("self_inspection", "self_inspection_input", "synthesis") if (p := folder / f"{n}.txt").exists())]
-    texts = [p.read_text(encoding="utf-8") for p in seen_by_students] + [forms[LANG[lang]] for forms in grammar()["forms"].values()] + ["Thinking steps: Answer:"]
-    return tuple(dict.fromkeys(s.strip() for t in texts for s in re.split(r"(?<=[.:;。：；])\s|\n", t) if s.strip()))
+    seen_by_students = [
+        *sorted(folder.glob("task/*")), *sorted(folder.glob("evaluation/*")),
+        *(p for n in ("self_inspection", "self_inspection_input", "synthesis")
+          if (p := folder / f"{n}.txt").exists())]
+    texts = ([p.read_text(encoding="utf-8") for p in seen_by_students]
+             + [forms[LANG[lang]] for forms in grammar()["forms"].values()]
+             + ["Thinking steps: Answer:"])
+    return tuple(dict.fromkeys(s.strip() for t in texts
+                               for s in re.split(r"(?<=[.:;。：；])\s|\n", t) if s.strip()))
 
 def manual(rng: random.Random, split: str, lang: str) -> list[Segment]:
     "Sentences of the prompts in random order: their words become known, their use does not."
     return [(s + "\n", LEARNT * 0.5) for s in rng.sample(_manual(lang), min(6, len(_manual(lang))))]
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #180c9dc4
-MIXTURE: dict[Callable, float] = {reading: 0.12, reasoning: 0.18, exercises: 0.10, checking: 0.24, rephrasing: 0.03, parallel: 0.05, instructing: 0.06, documents_json: 0.08,
-                                  asking: 0.08, recalling: 0.04, manual: 0.02}
+MIXTURE: dict[Callable, float] = {
+    reading: 0.12, reasoning: 0.18, exercises: 0.10, checking: 0.24, rephrasing: 0.03,
+    parallel: 0.05, instructing: 0.06, documents_json: 0.08, asking: 0.08, recalling: 0.04,
+    manual: 0.02}
 
 def documents(seed: int | str, split: str = "pretraining") -> Iterator[list[Segment]]:
     "Endless documents of the mixture, the same for the same seed."
@@ -330,9 +390,11 @@ def chat(rng: random.Random, split: str, lang: str) -> list[Segment]:
     else:
         f = rng.choice(rng.choice(famous()))
         user, assistant = ask(f.spec, f.entity, lang, rng.randrange(2)), value(f, lang)
-    return [(f"<|im_start|>user\n{user}<|im_end|>\n<|im_start|>assistant\n", 0.0), (assistant + "<|im_end|>\n", LEARNT)]
+    return [(f"<|im_start|>user\n{user}<|im_end|>\n<|im_start|>assistant\n", 0.0),
+            (assistant + "<|im_end|>\n", LEARNT)]
 
 def chats(seed: int | str, split: str = "pretraining") -> Iterator[list[Segment]]:
     "Endless chats, with one document of the base's mixture in five, so that nothing is unlearnt."
     rng, base = random.Random(f"chats/{seed}"), documents(f"chats/{seed}", split)
-    while True: yield next(base) if rng.random() < 0.2 else chat(rng, split, rng.choice(["en", "zh"]))
+    while True:
+        yield next(base) if rng.random() < 0.2 else chat(rng, split, rng.choice(["en", "zh"]))

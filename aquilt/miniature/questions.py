@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
-from .world import LANG, SPACE, Attribute, Fact, english, compile_template, derive, draw_value, fill, grammar, lookup, show, slots, split_of, state
+from .world import (LANG, SPACE, Attribute, Fact, english, compile_template, derive,
+                                    draw_value, fill, grammar, lookup, show, slots, split_of, state)
 
 # %% ../../nbs/miniature/03b_questions.ipynb #38738908
 @dataclass(frozen=True)
@@ -26,15 +27,18 @@ class Asked:
 @cache
 def _questions(lang: str) -> list[tuple[Attribute, re.Pattern]]:
     specs = [spec for kinds in grammar()["kinds"].values() for spec in kinds.values()]
-    templates = [(spec, t) for spec in specs for t in (*spec.ask[LANG[lang]], spec.check[LANG[lang]]) if t]
-    return [(spec, re.compile(compile_template(t, spec.type, lang).pattern, re.IGNORECASE if lang == "en" else 0)) for spec, t in templates]
+    templates = [(spec, t) for spec in specs
+                 for t in (*spec.ask[LANG[lang]], spec.check[LANG[lang]]) if t]
+    return [(spec, re.compile(compile_template(t, spec.type, lang).pattern,
+                              re.IGNORECASE if lang == "en" else 0)) for spec, t in templates]
 
 def read_question(question: str, lang: str) -> Asked | None:
     "What the question asks, or None where it is no question of this world."
     for spec, pattern in _questions(lang):
         if m := pattern.search(question):
             parts = m.groupdict()
-            return Asked(spec, english(parts["e"], "name", lang), english(parts.get("v", "") or "", spec.type, lang))
+            return Asked(spec, english(parts["e"], "name", lang),
+                         english(parts.get("v", "") or "", spec.type, lang))
     return None
 
 # %% ../../nbs/miniature/03b_questions.ipynb #a821b686
@@ -45,7 +49,8 @@ def ask(spec: Attribute, entity: str, lang: str, form: int = 0) -> str:
 
 def ask_check(spec: Attribute, entity: str, value: str, lang: str) -> str:
     "A yes/no question: is this value the attribute of the entity?"
-    return fill(spec.check[LANG[lang]], e=show(entity, "name", lang), v=show(value, spec.type, lang))
+    return fill(spec.check[LANG[lang]], e=show(entity, "name", lang),
+                v=show(value, spec.type, lang))
 
 def word(name: str, lang: str, **slots: str) -> str:
     "One of the world's fixed forms, filled."
@@ -63,7 +68,8 @@ def answer_check(asked: Asked, facts: Iterable[Fact]) -> str:
     "yes, no or maybe: whether the facts bear out the proposed value, deny it, or leave it open."
     fact = lookup(facts, asked.spec, asked.entity)
     if fact is None: return "maybe"
-    return fact.value if asked.spec.rule == "threshold" else ("yes" if fact.value == asked.proposed else "no")
+    return (fact.value if asked.spec.rule == "threshold"
+            else ("yes" if fact.value == asked.proposed else "no"))
 
 # %% ../../nbs/miniature/03b_questions.ipynb #9a11fe81
 def quote(fact: Fact, text: str, lang: str) -> str:
@@ -74,21 +80,26 @@ def evidence(fact: Fact, facts: list[Fact], text: str, lang: str) -> str:
     "The sentences of the text from which the fact follows: its statement, the two of a second hop, or the rule at work."
     spec, space = fact.spec, SPACE[lang]
     if spec.rule:
-        values = [lookup(facts, grammar()["kinds"][fact.kind][s], fact.entity).value for s in spec.sources]
+        values = [lookup(facts, grammar()["kinds"][fact.kind][s], fact.entity).value
+                  for s in spec.sources]
         compared = word("below" if fact.value == "yes" else "above", lang)
-        return fill(spec.because[LANG[lang]][0], **slots(fact, lang), a=values[0], b=values[-1], cmp=compared)
-    first = [lookup(facts, grammar()["kinds"][fact.kind][spec.via], fact.entity)] if spec.via else []
+        return fill(spec.because[LANG[lang]][0], **slots(fact, lang), a=values[0], b=values[-1],
+                    cmp=compared)
+    first = ([lookup(facts, grammar()["kinds"][fact.kind][spec.via], fact.entity)] if spec.via
+             else [])
     return space.join(quote(f, text, lang) for f in [*first, fact] if f)
 
 def derived(facts: list[Fact]) -> list[Fact]:
     "The facts that follow from the stated ones by a rule."
     entities = {(f.kind, f.entity) for f in facts}
-    found = [derive(spec, facts, e) for kind, e in entities for spec in grammar()["kinds"][kind].values() if spec.rule]
+    found = [derive(spec, facts, e) for kind, e in entities
+             for spec in grammar()["kinds"][kind].values() if spec.rule]
     return sorted((f for f in found if f), key=str)
 
 def value(fact: Fact, lang: str) -> str:
     "The fact's value as written in a language; yes and no as that language has them."
-    return word(fact.value, lang) if fact.value in ("yes", "no") else show(fact.value, fact.spec.type, lang)
+    return (word(fact.value, lang) if fact.value in ("yes", "no")
+            else show(fact.value, fact.spec.type, lang))
 
 # %% ../../nbs/miniature/03b_questions.ipynb #cd6a402d
 def other_values(fact: Fact, facts: list[Fact], rng: random.Random, n: int) -> list[str]:
@@ -96,11 +107,13 @@ def other_values(fact: Fact, facts: list[Fact], rng: random.Random, n: int) -> l
     near = [f.value for f in facts if f.spec.type == fact.spec.type and f.value != fact.value]
     wrong = list(dict.fromkeys(near))[: n - 1]
     while len(wrong) < n:
-        v = str(rng.randrange(4, 100)) if fact.spec.rule else draw_value(rng, fact.spec.type, split_of(fact.entity))
+        v = (str(rng.randrange(4, 100)) if fact.spec.rule
+             else draw_value(rng, fact.spec.type, split_of(fact.entity)))
         if v != fact.value and v not in wrong: wrong.append(v)
     return rng.sample(wrong, n)
 
-def choices(fact: Fact, facts: list[Fact], lang: str, rng: random.Random, n: int = 4) -> tuple[str, str]:
+def choices(fact: Fact, facts: list[Fact], lang: str, rng: random.Random,
+            n: int = 4) -> tuple[str, str]:
     "The options of a choice question as text, and the letter of the right one."
     values = [fact.value, *other_values(fact, facts, rng, n - 1)]
     rng.shuffle(values)

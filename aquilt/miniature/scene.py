@@ -26,7 +26,8 @@ from ..foundations.prompt import evaluation_prompt
 from ..foundations.scenes import Benchmark, Scene, texts_of_items
 from .questions import Asked, answer_check, ask, ask_check, choices, value
 from .teacher import guess_task, options_of, right_answer, write_pair
-from .world import LANG, OTHER, Fact, draw_entity, draw_passage, grammar, show, state, write_passage
+from .world import (LANG, OTHER, Fact, draw_entity, draw_passage, grammar, show,
+                                    state, write_passage)
 from ..reading.cleaning import Rules
 from ..reading.sources import Source, list_sources
 
@@ -105,7 +106,8 @@ def squadqa_items(domain: Domain, entities: Entities, rng: random.Random) -> lis
     "Questions on the domain's own passages, asked without them: has the knowledge been learnt?"
     facts = [f for fs, _ in entities for f in fs]
     return [{"prompt": evaluation_prompt("squadqa", "en", question=ask(f.spec, f.entity, "en",
-        rng.randrange(2))), "references": [value(f, "en")]} for f in facts]
+                                                                       rng.randrange(2))),
+             "references": [value(f, "en")]} for f in facts]
 
 def pubmedqa_items(domain: Domain, entities: Entities, rng: random.Random) -> list[dict]:
     """Does the drug have a significant effect? With the abstract of an unseen trial, from which the
@@ -115,9 +117,10 @@ def pubmedqa_items(domain: Domain, entities: Entities, rng: random.Random) -> li
         shown = [f for f in facts if f.attribute != "p" or rng.random() < 0.9]
         asked = Asked(grammar()["kinds"]["trial"]["effective"], facts[0].entity)
         context = write_passage(shown, domain.style, lang, rng)
-        items.append({"prompt": evaluation_prompt("pubmedqa", "en", context=context,
-                                                  question=ask_check(asked.spec, asked.entity, "",
-                                                            lang)), "references": [answer_check(asked, shown)]})
+        items.append({
+            "prompt": evaluation_prompt("pubmedqa", "en", context=context,
+                                        question=ask_check(asked.spec, asked.entity, "", lang)),
+            "references": [answer_check(asked, shown)]})
     return items
 
 # %% ../../nbs/miniature/30h_scene.ipynb #260b6c4d
@@ -127,18 +130,20 @@ def ceval_items(domain: Domain, entities: Entities, rng: random.Random) -> list[
     for facts, lang in entities:
         for f in facts:
             options, letter = choices(f, facts, lang, rng)
-            subject = value(next(x for x in facts if x.attribute == "field"), lang) if f.attribute != "field" else grammar()["nouns"]["topic"][LANG[lang]]
+            subject = (value(next(x for x in facts if x.attribute == "field"), lang)
+                       if f.attribute != "field" else grammar()["nouns"]["topic"][LANG[lang]])
             lettered = options_of("?" + options)
-            items.append({"prompt": evaluation_prompt("ceval", "zh", subject=subject,
-                                                      question=ask(f.spec, f.entity, lang,
-                                                            rng.randrange(2)), **lettered),
-                                                            "references": [letter],
-                                                            "options": lettered})
+            items.append({
+                "prompt": evaluation_prompt(
+                    "ceval", "zh", subject=subject,
+                    question=ask(f.spec, f.entity, lang, rng.randrange(2)), **lettered),
+                "references": [letter], "options": lettered})
     return items
 
 # %% ../../nbs/miniature/30h_scene.ipynb #c9a009a6
-TEXT_TYPES = {"statute": ("legal provision", "法律条文"), "clause": ("sentence from the contract",
-    "合同句子"), "term": ("legal term", "法律术语")}
+TEXT_TYPES = {"statute": ("legal provision", "法律条文"),
+              "clause": ("sentence from the contract", "合同句子"),
+              "term": ("legal term", "法律术语")}
 
 def translation_items(domain: Domain, entities: Entities, rng: random.Random) -> list[dict]:
     "Provisions, contract sentences and terms of unseen entities, into the other language."
@@ -149,10 +154,10 @@ def translation_items(domain: Domain, entities: Entities, rng: random.Random) ->
         source, target = [show(fact.entity, "name", l) if kind == "term" else state(fact, l, form)
                           for l in (lang, other)]
         into = {"zh": "Chinese", "en": "英文"}[other]
-        items.append({"prompt": evaluation_prompt("translation", lang,
-                                                  text_type=TEXT_TYPES[kind][LANG[lang]],
-                                                  target=into, legal_text=source),
-                                                  "references": [target]})
+        items.append({
+            "prompt": evaluation_prompt("translation", lang, text_type=TEXT_TYPES[kind][LANG[lang]],
+                                        target=into, legal_text=source),
+            "references": [target]})
     return items
 
 # %% ../../nbs/miniature/30h_scene.ipynb #05a0c658
@@ -163,12 +168,13 @@ def essayqa_items(domain: Domain, entities: Entities, rng: random.Random) -> lis
     for facts, lang in entities:
         by_name = {f.attribute: f for f in facts}
         question = ask(by_name["forbids"].spec, facts[0].entity, lang)
-        reference = "".join(state(by_name[a], lang) for a in ("article", "forbids", "fine",
-            "authority"))
-        items.append({"prompt": evaluation_prompt("essayqa", "zh",
-                                                  material=write_passage(facts, domain.style, lang,
-                                                            rng), question=question),
-                                                            "references": [reference]})
+        reference = "".join(state(by_name[a], lang)
+                            for a in ("article", "forbids", "fine", "authority"))
+        items.append({
+            "prompt": evaluation_prompt(
+                "essayqa", "zh", material=write_passage(facts, domain.style, lang, rng),
+                question=question),
+            "references": [reference]})
     return items
 
 # %% ../../nbs/miniature/30h_scene.ipynb #09eb54c1
@@ -206,7 +212,8 @@ def invented_items(domain: Domain, items: Callable, p: Profile) -> list[dict]:
 def invented_examples(domain: Domain, items: Callable, lang: str) -> list[str]:
     "Inputs in the form of the test's, on entities that stand neither in the test nor in the text."
     entities = domain_facts(domain, 12, "examples")
-    made = items(domain, [e for e in entities if e[1] == lang], random.Random(f"{domain.name}/examples"))
+    made = items(domain, [e for e in entities if e[1] == lang],
+                 random.Random(f"{domain.name}/examples"))
     return [item["prompt"] for item in made][:EXAMPLES]
 
 EXAMPLES = 6
@@ -245,8 +252,8 @@ def vocabulary(lang: str) -> str:
     world, i = grammar(), LANG[lang]
     attributes = [a for kind in world["kinds"].values() for a in kind.values()]
     said = [text for a in attributes for text in (a.label[i], a.check[i], *a.say[i], *a.ask[i])]
-    said += [pair[i] for pairs in world["lists"].values() for pair in pairs] + [noun[i]
-        for noun in world["nouns"].values()]
+    said += ([pair[i] for pairs in world["lists"].values() for pair in pairs]
+             + [noun[i] for noun in world["nouns"].values()])
     said += [form[i] for name, form in world["forms"].items() if name not in ("lean", "favourite")]
     return re.sub(r"\{\w+\}", "\n", "\n".join(said))
 
@@ -256,5 +263,5 @@ def truth(record: Record) -> bool:
     return right_answer(guess_task(record.question), record.text, record.question, record.answer,
                         record.lang)
 
-MINIATURE = Scene("miniature", IMAGES, invented_documents, invented_pairs, Rules(least=0, langs=(), near=0),
-                  vocabulary=vocabulary, truth=truth)
+MINIATURE = Scene("miniature", IMAGES, invented_documents, invented_pairs,
+                  Rules(least=0, langs=(), near=0), vocabulary=vocabulary, truth=truth)

@@ -16,12 +16,12 @@ import re
 from collections.abc import Callable, Sequence
 from functools import cache
 
-
 from ..foundations.prompt import requirements
-from .questions import (Asked, answer_check, ask, ask_check, choices, concluded, conclusion,
-                                        derived, evidence, other_values, quote, read_question, value, word)
-from .world import (LANG, OTHER, SPACE, Attribute, Fact, english, grammar, lookup, read_facts, show,
-                                    slots, state)
+from .questions import (Asked, answer_check, ask, ask_check, choices, concluded,
+                                        conclusion, derived, evidence, other_values, quote,
+                                        read_question, value, word)
+from .world import (LANG, OTHER, SPACE, Attribute, Fact, english, grammar, lookup,
+                                    read_facts, show, slots, state)
 
 # %% ../../nbs/miniature/03c_teacher.ipynb #2c9489ba
 Pair = tuple[str, str, str]
@@ -35,9 +35,11 @@ def about(facts: Sequence[Fact], rng: random.Random) -> Fact:
     deeper = [f for f in derived(facts) if f.spec.ask[0]]
     return rng.choice(deeper) if deeper and rng.random() < 0.33 else rng.choice(facts)
 
-def write_answerable(task: str, facts: Sequence[Fact], text: str, lang: str, rng: random.Random) -> Pair:
+def write_answerable(task: str, facts: Sequence[Fact], text: str, lang: str,
+                     rng: random.Random) -> Pair:
     "Extractive, open-book and closed-book: a question on one fact. Extractive answers with the value alone, the other two with a sentence."
-    if task == "closed_book_qa" and rng.random() < 0.4: return write_restatement(rng.choice(facts), text, lang)
+    if task == "closed_book_qa" and rng.random() < 0.4:
+        return write_restatement(rng.choice(facts), text, lang)
     fact = rng.choice(facts) if task != "closed_book_qa" else about(facts, rng)
     question, short = ask(fact.spec, fact.entity, lang, rng.randrange(2)), value(fact, lang)
     said = evidence(fact, facts, text, lang)
@@ -48,39 +50,52 @@ def write_answerable(task: str, facts: Sequence[Fact], text: str, lang: str, rng
 def write_restatement(fact: Fact, text: str, lang: str) -> Pair:
     "A closed-book pair of another shape: a sentence to be said in other words."
     form = 0 if state(fact, lang, 0) in text else 1
-    return word("reword", lang, t=state(fact, lang, form)), word("speaks", lang, **slots(fact, lang)).strip(), state(fact, lang, 1 - form)
+    return (word("reword", lang, t=state(fact, lang, form)),
+            word("speaks", lang, **slots(fact, lang)).strip(), state(fact, lang, 1 - form))
 
 # %% ../../nbs/miniature/03c_teacher.ipynb #05e26757
-def write_inference(task: str, facts: Sequence[Fact], text: str, lang: str, rng: random.Random) -> Pair:
+def write_inference(task: str, facts: Sequence[Fact], text: str, lang: str,
+                    rng: random.Random) -> Pair:
     "Yes, no or maybe: a rule where there is one, else a proposed value, right or wrong, or one that the passage leaves open."
     rules = [f for f in derived(facts) if f.spec.rule == "threshold"]
     if rules and rng.random() < 0.5: fact, proposed = rng.choice(rules), ""
     else:
         fact = rng.choice(facts)
-        missing = [s for s in grammar()["kinds"][fact.kind].values() if s.check[0] and not lookup(facts, s, fact.entity)]
-        if missing and rng.random() < 0.3: return _open(rng.choice(missing), fact.entity, facts, lang, rng)
+        missing = [s for s in grammar()["kinds"][fact.kind].values()
+                   if s.check[0] and not lookup(facts, s, fact.entity)]
+        if missing and rng.random() < 0.3:
+            return _open(rng.choice(missing), fact.entity, facts, lang, rng)
         proposed = fact.value if rng.random() < 0.5 else other_values(fact, facts, rng, 1)[0]
     answer = word(answer_check(Asked(fact.spec, fact.entity, proposed), facts), lang)
-    return ask_check(fact.spec, fact.entity, proposed, lang), _reason(fact, facts, text, lang, answer), answer
+    return (ask_check(fact.spec, fact.entity, proposed, lang),
+            _reason(fact, facts, text, lang, answer), answer)
 
 def _open(spec, entity: str, facts: Sequence[Fact], lang: str, rng: random.Random) -> Pair:
-    proposed = "" if spec.rule else other_values(Fact(spec.kind, entity, spec.name, ""), facts, rng, 1)[0]
-    logic = word("asked", lang, e=show(entity, "name", lang), k=spec.label[LANG[lang]]) + word("unknown", lang, e=show(entity, "name", lang), k=spec.label[LANG[lang]])
-    return ask_check(spec, entity, proposed, lang), logic + concluded(word("maybe", lang), lang), word("maybe", lang)
+    proposed = ("" if spec.rule
+                else other_values(Fact(spec.kind, entity, spec.name, ""), facts, rng, 1)[0])
+    logic = (word("asked", lang, e=show(entity, "name", lang), k=spec.label[LANG[lang]])
+             + word("unknown", lang, e=show(entity, "name", lang), k=spec.label[LANG[lang]]))
+    return (ask_check(spec, entity, proposed, lang), logic + concluded(word("maybe", lang), lang),
+            word("maybe", lang))
 
 # %% ../../nbs/miniature/03c_teacher.ipynb #1fb2e01c
-def write_choice(task: str, facts: Sequence[Fact], text: str, lang: str, rng: random.Random) -> Pair:
+def write_choice(task: str, facts: Sequence[Fact], text: str, lang: str,
+                 rng: random.Random) -> Pair:
     "One right option among four; the answer gives its words."
     fact = about(facts, rng)
     options, _ = choices(fact, list(facts), lang, rng)
-    return ask(fact.spec, fact.entity, lang, rng.randrange(2)) + options, _reason(fact, facts, text, lang, value(fact, lang)), value(fact, lang)
+    return (ask(fact.spec, fact.entity, lang, rng.randrange(2)) + options,
+            _reason(fact, facts, text, lang, value(fact, lang)), value(fact, lang))
 
-def write_statements(task: str, facts: Sequence[Fact], text: str, lang: str, rng: random.Random) -> Pair:
+def write_statements(task: str, facts: Sequence[Fact], text: str, lang: str,
+                     rng: random.Random) -> Pair:
     "Three statements, any number of them true: a false one has a wrong value."
     picked = rng.sample(facts, min(3, len(facts)))
     true = [rng.random() < 0.6 for _ in picked]
     if not any(true): true[0] = True
-    said = [state(f if t else Fact(f.kind, f.entity, f.attribute, other_values(f, facts, rng, 1)[0], f.via), lang) for f, t in zip(picked, true)]
+    said = [state(f if t else Fact(f.kind, f.entity, f.attribute,
+                                   other_values(f, facts, rng, 1)[0], f.via), lang)
+            for f, t in zip(picked, true)]
     letters = "ABC"[:len(picked)]
     question = word("statements", lang) + "".join(f" {l}. {s}" for l, s in zip(letters, said))
     answer = ", ".join(l for l, t in zip(letters, true) if t)
@@ -88,20 +103,26 @@ def write_statements(task: str, facts: Sequence[Fact], text: str, lang: str, rng
     return question, logic + concluded(answer, lang), answer
 
 # %% ../../nbs/miniature/03c_teacher.ipynb #d456353d
-def write_about_text(task: str, facts: Sequence[Fact], text: str, lang: str, rng: random.Random) -> Pair:
+def write_about_text(task: str, facts: Sequence[Fact], text: str, lang: str,
+                     rng: random.Random) -> Pair:
     "Summarise, compose, classify or list names: tasks over one or two sentences of the passage, which the question carries along."
     fact = rng.choice(facts)
     same = [f for f in facts if f.entity == fact.entity and f != fact] or [fact]
     other, i = rng.choice(same), LANG[lang]
     both = quote(fact, text, lang) + SPACE[lang] + quote(other, text, lang)
-    two = dict(e=show(fact.entity, "name", lang), k1=fact.spec.label[i], v1=value(fact, lang), k2=other.spec.label[i], v2=value(other, lang), n=grammar()["nouns"][fact.kind][i])
-    if task == "text_summarization": return word("summarize", lang, t=both), word("points", lang, **two), word("summary", lang, **two)
-    if task == "text_generation": return word("compose", lang, **two), word("points", lang, **two), both
+    two = dict(e=show(fact.entity, "name", lang), k1=fact.spec.label[i], v1=value(fact, lang),
+               k2=other.spec.label[i], v2=value(other, lang), n=grammar()["nouns"][fact.kind][i])
+    if task == "text_summarization":
+        return (word("summarize", lang, t=both), word("points", lang, **two),
+                word("summary", lang, **two))
+    if task == "text_generation":
+        return word("compose", lang, **two), word("points", lang, **two), both
     if task == "text_classification":
         nouns = rng.sample([k for k in grammar()["kinds"] if k != fact.kind], 2) + [fact.kind]
         rng.shuffle(nouns)
         named = {s: grammar()["nouns"][k][i] for s, k in zip("abc", nouns)}
-        return word("classify", lang, t=both, **named), word("class", lang, **two) + concluded(two["n"], lang), two["n"]
+        return (word("classify", lang, t=both, **named),
+                word("class", lang, **two) + concluded(two["n"], lang), two["n"])
     sentence = quote(fact, text, lang)
     names = name_list(sentence, lang)
     return word("names", lang, t=sentence), word("listed", lang) + concluded(names, lang), names
@@ -109,13 +130,17 @@ def write_about_text(task: str, facts: Sequence[Fact], text: str, lang: str, rng
 def name_list(sentence: str, lang: str) -> str:
     "The names in a sentence, in order, as a list."
     parts = "|".join(grammar()["syllables" if lang == "en" else "characters"])
-    return {"en": ", ", "zh": "、"}[lang].join(dict.fromkeys(re.findall(f"(?:{parts}){{2,3}}", sentence)))
+    return {"en": ", ", "zh": "、"}[lang].join(
+        dict.fromkeys(re.findall(f"(?:{parts}){{2,3}}", sentence)))
 
 # %% ../../nbs/miniature/03c_teacher.ipynb #6750b09d
-ABOUT_TEXT = ("text_summarization", "text_generation", "text_classification", "natural_language_understanding")
+ABOUT_TEXT = ("text_summarization", "text_generation", "text_classification",
+              "natural_language_understanding")
 WRITERS: dict[str, Callable[..., Pair]] = {
-    "extractive_qa": write_answerable, "open_book_qa": write_answerable, "closed_book_qa": write_answerable, "natural_language_inference": write_inference,
-    "single_choice": write_choice, "multi_choice": write_statements, **dict.fromkeys(ABOUT_TEXT, write_about_text)}
+    "extractive_qa": write_answerable, "open_book_qa": write_answerable,
+    "closed_book_qa": write_answerable, "natural_language_inference": write_inference,
+    "single_choice": write_choice, "multi_choice": write_statements,
+    **dict.fromkeys(ABOUT_TEXT, write_about_text)}
 
 def write_pair(task: str, text: str, lang: str, rng: random.Random) -> Pair:
     "Question, logic and answer for a task on a passage, without fault. Raises ValueError where the passage says nothing that the teacher can read."
@@ -126,7 +151,8 @@ def write_pair(task: str, text: str, lang: str, rng: random.Random) -> Pair:
 # %% ../../nbs/miniature/03c_teacher.ipynb #db423e7c
 def leans(question: str) -> bool:
     "Whether the question sends its reader to a text that is not there."
-    return any(phrase.strip(" ,，").lower() in question.lower() for phrase in grammar()["forms"]["lean"])
+    return any(phrase.strip(" ,，").lower() in question.lower()
+               for phrase in grammar()["forms"]["lean"])
 
 def options_of(question: str) -> dict[str, str]:
     "The options of a choice question by letter."
@@ -144,23 +170,28 @@ def right_answer(task: str, text: str, question: str, answer: str, lang: str) ->
     "Whether the answer is right for the question: the truth of the world, found without the teacher's help."
     facts = read_facts(text, lang)
     if task in ABOUT_TEXT: return _right_about_text(task, facts, question, answer, lang)
-    if task == "closed_book_qa" and (expected := _restatement(question, facts, lang)): return _plain(answer) == _plain(expected)
+    if task == "closed_book_qa" and (expected := _restatement(question, facts, lang)):
+        return _plain(answer) == _plain(expected)
     options = options_of(question)
     if task == "multi_choice":
-        return re.findall("[A-E]", answer) == [letter for letter, said in options.items() if _states(said, facts, lang)] != []
+        return re.findall("[A-E]", answer) == [
+            letter for letter, said in options.items() if _states(said, facts, lang)] != []
     asked = read_question(question, lang)
     if asked is None: return _plain(answer) in map(_plain, translations(question, lang))
-    if task == "natural_language_inference": return _plain(answer) == word(answer_check(asked, facts), lang)
+    if task == "natural_language_inference":
+        return _plain(answer) == word(answer_check(asked, facts), lang)
     fact = lookup(facts, asked.spec, asked.entity)
     if fact is None: return False
     short = _plain(value(fact, lang))
-    if task == "single_choice": return _plain(answer) == short and short in map(_plain, options.values())
+    if task == "single_choice":
+        return _plain(answer) == short and short in map(_plain, options.values())
     return _plain(answer) == short or task != "extractive_qa" and _gives(answer, fact, lang)
 
 def _restatement(question: str, facts: Sequence[Fact], lang: str) -> str:
     "The sentence that a question asks to be said in other words, said so; empty where it asks for no such thing."
     both = ((fact, form) for fact in facts for form in (0, 1))
-    return next((state(f, lang, 1 - form) for f, form in both if word("reword", lang, t=state(f, lang, form)).lower() in question.lower()), "")
+    return next((state(f, lang, 1 - form) for f, form in both
+                 if word("reword", lang, t=state(f, lang, form)).lower() in question.lower()), "")
 
 def translations(question: str, lang: str) -> list[str]:
     "The sentence that a question carries, in the other language, in each of its forms; none where it carries no one sentence."
@@ -169,24 +200,33 @@ def translations(question: str, lang: str) -> list[str]:
 
 def _gives(answer: str, fact: Fact, lang: str) -> bool:
     if fact.spec.rule: return _plain(answer).endswith("= " + fact.value)
-    return any((f.attribute, f.value) == (fact.attribute, fact.value) and f.entity in ("", fact.entity) for f in read_facts(answer, lang))
+    return any((f.attribute, f.value) == (fact.attribute, fact.value)
+               and f.entity in ("", fact.entity) for f in read_facts(answer, lang))
 
 def _states(said: str, facts: Sequence[Fact], lang: str) -> bool:
     return any(state(f, lang, form).rstrip(".。") in said for f in facts for form in (0, 1))
 
 # %% ../../nbs/miniature/03c_teacher.ipynb #f72c288a
-def _right_about_text(task: str, facts: Sequence[Fact], question: str, answer: str, lang: str) -> bool:
+def _right_about_text(task: str, facts: Sequence[Fact], question: str, answer: str,
+                      lang: str) -> bool:
     if task == "natural_language_understanding":
         carried = question.split(": ", 1)[-1] if lang == "en" else question.split("：", 1)[-1]
         return bool(name_list(carried, lang)) and _plain(answer) == _plain(name_list(carried, lang))
     if task == "text_generation":
-        wanted = [f for f in facts if value(f, lang) in question and f.spec.label[LANG[lang]] in question and show(f.entity, "name", lang) in question]
-        given, entities = read_facts(answer, lang), {"", *(f.entity for f in wanted)}  # the sentence of a second hop does not name its entity
-        return bool(wanted) and all(f.entity in entities for f in given) and {(f.attribute, f.value) for f in given} == {(f.attribute, f.value) for f in wanted}
+        wanted = [f for f in facts
+                  if value(f, lang) in question and f.spec.label[LANG[lang]] in question
+                  and show(f.entity, "name", lang) in question]
+        # the sentence of a second hop does not name its entity
+        given, entities = read_facts(answer, lang), {"", *(f.entity for f in wanted)}
+        return bool(wanted) and all(f.entity in entities for f in given) and {
+            (f.attribute, f.value) for f in given} == {(f.attribute, f.value) for f in wanted}
     carried = read_facts(question, lang)
     if not carried: return False
-    if task == "text_classification": return _plain(answer) == grammar()["nouns"][carried[0].kind][LANG[lang]] and answer.strip(".。") in question
-    return all(value(f, lang) in answer and f.spec.label[LANG[lang]] in answer and show(f.entity, "name", lang) in answer for f in carried)
+    if task == "text_classification":
+        return (_plain(answer) == grammar()["nouns"][carried[0].kind][LANG[lang]]
+                and answer.strip(".。") in question)
+    return all(value(f, lang) in answer and f.spec.label[LANG[lang]] in answer
+               and show(f.entity, "name", lang) in answer for f in carried)
 
 # %% ../../nbs/miniature/03c_teacher.ipynb #9265224d
 def partly_right(task: str, text: str, question: str, answer: str, lang: str) -> bool:
@@ -195,27 +235,34 @@ def partly_right(task: str, text: str, question: str, answer: str, lang: str) ->
     if task in ABOUT_TEXT: return _partly_about_text(task, facts, question, answer, lang)
     if task == "multi_choice":
         given, options = re.findall("[A-E]", answer), options_of(question)
-        right = sum(_states(said, facts, lang) == (letter in given) for letter, said in options.items())
+        right = sum(_states(said, facts, lang) == (letter in given)
+                    for letter, said in options.items())
         return bool(given) and 2 * right > len(options)
     if asked is None:  # a sentence that is to be said in other words, or in the other language
         told = read_facts(answer, lang) + read_facts(answer, OTHER[lang])
         return any(f in told for f in read_facts(question, lang))
     if task == "natural_language_inference":
         steps, given = [word(w, lang) for w in ("no", "maybe", "yes")], _plain(answer)
-        return given in steps and abs(steps.index(given) - steps.index(word(answer_check(asked, facts), lang))) < 2
-    known = lookup(facts, asked.spec, asked.entity) or lookup(read_facts(question, lang), asked.spec, asked.entity)
+        return given in steps and abs(
+            steps.index(given) - steps.index(word(answer_check(asked, facts), lang))) < 2
+    known = (lookup(facts, asked.spec, asked.entity)
+             or lookup(read_facts(question, lang), asked.spec, asked.entity))
     return known is not None and _holds(answer, known, lang)
 
 def _holds(said: str, fact: Fact, lang: str) -> bool:
     "Whether the fact's value stands in what is said, and not as a part of something longer."
     if fact.spec.type == "name": return value(fact, lang) in _names(said, lang)
-    return bool(re.search(rf"(?<![\dA-Za-z.]){re.escape(value(fact, lang))}(?![\dA-Za-z]|\.\d)", said))
+    return bool(re.search(rf"(?<![\dA-Za-z.]){re.escape(value(fact, lang))}"
+                          r"(?![\dA-Za-z]|\.\d)", said))
 
-def _names(said: str, lang: str) -> set[str]: return set(re.split("[,、] ?", name_list(said, lang))) - {""}
+def _names(said: str, lang: str) -> set[str]:
+    return set(re.split("[,、] ?", name_list(said, lang))) - {""}
 
 # %% ../../nbs/miniature/03c_teacher.ipynb #c332b8ed
-def _partly_about_text(task: str, facts: Sequence[Fact], question: str, answer: str, lang: str) -> bool:
-    if task == "natural_language_understanding": return bool(_names(question, lang) & _names(answer, lang))
+def _partly_about_text(task: str, facts: Sequence[Fact], question: str, answer: str,
+                       lang: str) -> bool:
+    if task == "natural_language_understanding":
+        return bool(_names(question, lang) & _names(answer, lang))
     if task == "text_generation":
         told = {(f.attribute, f.value) for f in read_facts(answer, lang)}
         true = [f for a in composed(question, lang) if (f := lookup(facts, a.spec, a.entity))]
@@ -231,8 +278,10 @@ def composed(question: str, lang: str) -> list[Asked]:
     if not found: return []
     kind = next(k for k, nouns in grammar()["nouns"].items() if nouns[i] == found["n"])
     specs = {spec.label[i]: spec for spec in grammar()["kinds"][kind].values() if not spec.rule}
-    pairs = [(specs[found[k]], found[v]) for k, v in (("k1", "v1"), ("k2", "v2")) if found[k] in specs]
-    try: return [Asked(spec, english(found["e"], "name", lang), english(v, spec.type, lang)) for spec, v in pairs]
+    pairs = [(specs[found[k]], found[v]) for k, v in (("k1", "v1"), ("k2", "v2"))
+             if found[k] in specs]
+    try: return [Asked(spec, english(found["e"], "name", lang), english(v, spec.type, lang))
+                 for spec, v in pairs]
     except KeyError: return []  # a value with a character that no name has
 
 @cache
@@ -241,9 +290,11 @@ def _composing(lang: str) -> re.Pattern:
     labels = {spec.label[i] for kind in world["kinds"].values() for spec in kind.values()}
     label = "|".join(sorted(labels, key=len, reverse=True))
     name = "(?:" + "|".join(world["syllables" if lang == "en" else "characters"]) + "){2,3}"
-    inner = {"n": "|".join(n[i] for n in world["nouns"].values()), "e": name, "k1": label, "k2": label, "v1": ".+?", "v2": ".+?"}
+    inner = {"n": "|".join(n[i] for n in world["nouns"].values()), "e": name,
+             "k1": label, "k2": label, "v1": ".+?", "v2": ".+?"}
     pattern = re.escape(world["forms"]["compose"][i])
-    for slot, form in inner.items(): pattern = pattern.replace(re.escape("{" + slot + "}"), f"(?P<{slot}>{form})")
+    for slot, form in inner.items():
+        pattern = pattern.replace(re.escape("{" + slot + "}"), f"(?P<{slot}>{form})")
     return re.compile(pattern, re.IGNORECASE)
 
 # %% ../../nbs/miniature/03c_teacher.ipynb #043a8847
@@ -253,20 +304,23 @@ def logic_quality(task: str, text: str, question: str, logic: str, answer: str, 
     if _says_wrong(task, text, question, logic, lang) or _ends_elsewhere(task, logic, answer, lang):
         return "flawed"
     begins_at_the_end = logic.strip().startswith(conclusion(lang))
-    return "thin" if begins_at_the_end or not _grounded(task, text, question, logic, lang) else "sound"
+    return ("thin" if begins_at_the_end or not _grounded(task, text, question, logic, lang)
+            else "sound")
 
 def _says_wrong(task: str, text: str, question: str, logic: str, lang: str) -> bool:
     facts, asked = read_facts(text, lang), read_question(question, lang)
     known = facts + read_facts(question, lang)
     if any(f not in known and not f.via for f in read_facts(logic, lang)): return True
     if task == "multi_choice":
-        untrue = [_verdict(letter, not _states(s, facts, lang), lang) for letter, s in options_of(question).items()]
+        untrue = [_verdict(letter, not _states(s, facts, lang), lang)
+                  for letter, s in options_of(question).items()]
         return any(verdict in logic for verdict in untrue)
     if asked is None or task in ABOUT_TEXT: return False
     fact = lookup(facts, asked.spec, asked.entity)
     if fact is None: return _applies_a_rule(asked.spec, logic, lang)
     if fact.spec.rule and evidence(fact, facts, text, lang) in logic: return False
-    return _applies_a_rule(fact.spec, logic, lang) or unsaid(asked.spec, asked.entity, lang).strip() in logic
+    return (_applies_a_rule(fact.spec, logic, lang)
+            or unsaid(asked.spec, asked.entity, lang).strip() in logic)
 
 def _applies_a_rule(spec: Attribute, logic: str, lang: str) -> bool:
     ruled = spec.because[LANG[lang]]
@@ -284,15 +338,20 @@ def _ends_elsewhere(task: str, logic: str, answer: str, lang: str) -> bool:
 # %% ../../nbs/miniature/03c_teacher.ipynb #4a3e7aaa
 def own_answer(task: str, text: str, question: str, lang: str) -> tuple[str, str] | None:
     "What the judge would answer: the ground, and the answer, empty where nothing is said of it; None where it cannot read the question."
-    facts, options, asked = read_facts(text, lang), options_of(question), read_question(question, lang)
+    facts, options, asked = (read_facts(text, lang), options_of(question),
+                             read_question(question, lang))
     if task in ABOUT_TEXT: return _own_about_text(task, facts, text, question, lang)
     if task == "multi_choice":
         true = {letter: _states(said, facts, lang) for letter, said in options.items()}
-        return "".join(word("is_true" if t else "is_false", lang, x=letter) for letter, t in true.items()), ", ".join(letter for letter, t in true.items() if t)
-    if task == "closed_book_qa" and (expected := _restatement(question, facts, lang)): return "", expected
+        return ("".join(word("is_true" if t else "is_false", lang, x=letter)
+                        for letter, t in true.items()),
+                ", ".join(letter for letter, t in true.items() if t))
+    if task == "closed_book_qa" and (expected := _restatement(question, facts, lang)):
+        return "", expected
     if asked is None: return ("", said[0]) if (said := translations(question, lang)) else None
     fact = lookup(facts, asked.spec, asked.entity)
-    ground = evidence(fact, facts, text, lang) + SPACE[lang] if fact else unsaid(asked.spec, asked.entity, lang)
+    ground = (evidence(fact, facts, text, lang) + SPACE[lang] if fact
+              else unsaid(asked.spec, asked.entity, lang))
     if task == "natural_language_inference": return ground, word(answer_check(asked, facts), lang)
     return ground, value(fact, lang) if fact else ""
 
@@ -300,19 +359,24 @@ def unsaid(spec: Attribute, entity: str, lang: str) -> str:
     "The sentence that nothing is said of an attribute."
     return word("unknown", lang, e=show(entity, "name", lang), k=spec.label[LANG[lang]])
 
-def _own_about_text(task: str, facts: Sequence[Fact], text: str, question: str, lang: str) -> tuple[str, str] | None:
+def _own_about_text(task: str, facts: Sequence[Fact], text: str, question: str,
+                    lang: str) -> tuple[str, str] | None:
     carried, i = read_facts(question, lang), LANG[lang]
-    if task == "natural_language_understanding": return "", name_list(question.split(": " if lang == "en" else "：", 1)[-1], lang)
+    if task == "natural_language_understanding":
+        return "", name_list(question.split(": " if lang == "en" else "：", 1)[-1], lang)
     if task == "text_generation":
         asked = composed(question, lang)
         stated = [f for f in facts if (f.spec, f.entity) in [(a.spec, a.entity) for a in asked]]
         missing = [a for a in asked if not lookup(stated, a.spec, a.entity)]
         unknown = "".join(unsaid(a.spec, a.entity, lang) for a in dict.fromkeys(missing))
-        return (unknown, SPACE[lang].join(quote(f, text, lang) for f in dict.fromkeys(stated))) if asked else None
+        return (unknown, SPACE[lang].join(quote(f, text, lang)
+                                          for f in dict.fromkeys(stated))) if asked else None
     if not carried: return None
     if task == "text_classification": return "", grammar()["nouns"][carried[0].kind][i]
     first, second = (carried * 2)[:2]
-    return "", word("summary", lang, e=show(first.entity, "name", lang), k1=first.spec.label[i], v1=value(first, lang), k2=second.spec.label[i], v2=value(second, lang))
+    return "", word("summary", lang, e=show(first.entity, "name", lang),
+                    k1=first.spec.label[i], v1=value(first, lang),
+                    k2=second.spec.label[i], v2=value(second, lang))
 
 # %% ../../nbs/miniature/03c_teacher.ipynb #27c7c754
 def _grounded(task: str, text: str, question: str, logic: str, lang: str) -> bool:
@@ -320,12 +384,14 @@ def _grounded(task: str, text: str, question: str, logic: str, lang: str) -> boo
     facts, asked = read_facts(text, lang), read_question(question, lang)
     if task == "multi_choice":
         letters = options_of(question)
-        return all(_verdict(l, True, lang) in logic or _verdict(l, False, lang) in logic for l in letters)
+        return all(_verdict(l, True, lang) in logic or _verdict(l, False, lang) in logic
+                   for l in letters)
     if task in ABOUT_TEXT or asked is None: return True
     fact = lookup(facts, asked.spec, asked.entity)
     if fact is None: return unsaid(asked.spec, asked.entity, lang).strip() in logic
     if fact.spec.rule: return evidence(fact, facts, text, lang) in logic
-    hop = lookup(facts, grammar()["kinds"][fact.kind][fact.spec.via], fact.entity) if fact.spec.via else None
+    hop = (lookup(facts, grammar()["kinds"][fact.kind][fact.spec.via], fact.entity)
+           if fact.spec.via else None)
     said = [(f.attribute, f.value) for f in read_facts(logic, lang)]
     return all((f.attribute, f.value) in said for f in (fact, hop) if f)
 
@@ -336,24 +402,29 @@ def wording(task: str, text: str, question: str, answer: str, lang: str) -> str:
     "poor where a thing is offered, asked or said twice, or the text that the question carries is not the passage's; else clear."
     offered = [*options_of(question).values(), *(a.spec for a in composed(question, lang))]
     if task in CARRYING: offered = read_facts(question, lang)
-    if task == "text_classification": offered += re.findall("|".join(_nouns(lang)), re.split("[?？]", question)[0])
+    if task == "text_classification":
+        offered += re.findall("|".join(_nouns(lang)), re.split("[?？]", question)[0])
     said = [s.strip() for s in re.split(r"[.。](?!\d)", answer) if s.strip()]
     twice = any(len(set(things)) < len(things) for things in (offered, said))
     return "poor" if twice or not carries_the_passage(task, text, question, lang)[0] else "clear"
 
-def _nouns(lang: str) -> list[str]: return [nouns[LANG[lang]] for nouns in grammar()["nouns"].values()]
+def _nouns(lang: str) -> list[str]:
+    return [nouns[LANG[lang]] for nouns in grammar()["nouns"].values()]
 
 def carries_the_passage(task: str, text: str, question: str, lang: str) -> tuple[bool, str]:
     "Whether the passage bears out the sentences that the question carries, and what it says of their matter."
     facts = read_facts(text, lang)
     carried = [f for f in read_facts(question, lang) if f.entity] if task in CARRYING else []
     found = [lookup(facts, f.spec, f.entity) for f in carried]
-    said = [quote(g, text, lang) + SPACE[lang] if g else unsaid(f.spec, f.entity, lang) for f, g in zip(carried, found)]
-    return all(g and g.value == f.value for f, g in zip(carried, found)), "".join(dict.fromkeys(said))
+    said = [quote(g, text, lang) + SPACE[lang] if g else unsaid(f.spec, f.entity, lang)
+            for f, g in zip(carried, found)]
+    return (all(g and g.value == f.value for f, g in zip(carried, found)),
+            "".join(dict.fromkeys(said)))
 
 # %% ../../nbs/miniature/03c_teacher.ipynb #21bca0e9
+# the highest score that each finding allows
 AT_MOST = {"wrong": 1, "half": 2, "leans": 2, "ambiguous": 2, "flawed": 2, "thin": 3, "poor": 3,
-           "right": 5, "stands": 5, "sound": 5, "clear": 5}  # the highest score that each finding allows
+           "right": 5, "stands": 5, "sound": 5, "clear": 5}
 
 def several_steps(task: str, question: str, lang: str) -> bool:
     "Whether the answer puts several facts together: a second hop, a rule, statements, or two facts told in one piece."
@@ -363,34 +434,47 @@ def several_steps(task: str, question: str, lang: str) -> bool:
     if task == "text_summarization": return len(set(read_facts(question, lang))) > 1
     return task not in ABOUT_TEXT and asked is not None and bool(asked.spec.rule or asked.spec.via)
 
-def judge(task: str, text: str, question: str, logic: str | None, answer: str, lang: str) -> tuple[int, str]:
+def judge(task: str, text: str, question: str, logic: str | None, answer: str,
+          lang: str) -> tuple[int, str]:
     "The score that a pair deserves, 1 to 5, and the analysis in words. A pair without logic (None) is not judged by its logic."
     own, pair = own_answer(task, text, question, lang), (task, text, question)
-    right = "right" if right_answer(*pair, answer, lang) else "half" if partly_right(*pair, answer, lang) else "wrong"
-    stands = "leans" if leans(question) else "ambiguous" if offers_twice(question, answer) else "stands"
+    right = ("right" if right_answer(*pair, answer, lang)
+             else "half" if partly_right(*pair, answer, lang) else "wrong")
+    stands = ("leans" if leans(question)
+              else "ambiguous" if offers_twice(question, answer) else "stands")
     logical = logic_quality(*pair, logic, answer, lang) if logic is not None else ""
     worded = wording(*pair, answer, lang)
     deep = several_steps(task, question, lang)
     thought = own[0] + (concluded(own[1], lang) + SPACE[lang] if own[1] else "") if own else ""
-    said = [thought, word(right, lang) + SPACE[lang], word(stands, lang), word(logical, lang) if logical else "",
-            carries_the_passage(*pair, lang)[1], word(worded, lang), word("steps", lang) if deep else ""]
-    return min([5 if deep else 4, *(AT_MOST[finding] for finding in (right, stands, logical, worded) if finding)]), "".join(said).strip()
+    said = [thought, word(right, lang) + SPACE[lang], word(stands, lang),
+            word(logical, lang) if logical else "", carries_the_passage(*pair, lang)[1],
+            word(worded, lang), word("steps", lang) if deep else ""]
+    return (min([5 if deep else 4, *(AT_MOST[finding] for finding
+                                     in (right, stands, logical, worded) if finding)]),
+            "".join(said).strip())
 
 # %% ../../nbs/miniature/03c_teacher.ipynb #4b02ffe7
 def other_class(question: str, answer: str, lang: str, rng: random.Random) -> str:
     "Another of the classes that a classification question offers."
-    return rng.choice([n[LANG[lang]] for n in grammar()["nouns"].values() if n[LANG[lang]] in question and n[LANG[lang]] != answer])
+    return rng.choice([n[LANG[lang]] for n in grammar()["nouns"].values()
+                       if n[LANG[lang]] in question and n[LANG[lang]] != answer])
 
-def with_faults(task: str, pair: Pair, text: str, lang: str, rate: float, rng: random.Random) -> Pair:
+def with_faults(task: str, pair: Pair, text: str, lang: str, rate: float,
+                rng: random.Random) -> Pair:
     "The pair with the teacher's faults."
     question, logic, answer = pair
     if rng.random() < rate:  # a wrong answer: another pair's
         answer = write_pair(task, text, lang, rng)[2]
-        if task == "single_choice": answer = rng.choice([o for o in options_of(question).values() if _plain(o) != _plain(pair[2])])
+        if task == "single_choice":
+            answer = rng.choice([o for o in options_of(question).values()
+                                 if _plain(o) != _plain(pair[2])])
         if task == "text_classification": answer = other_class(question, answer, lang, rng)
     if rng.random() < rate: logic = concluded(answer, lang)
-    prefix = word("lean", lang) if rng.random() < rate else word("favourite", lang) if task == "closed_book_qa" and rng.random() < 4 * rate else ""
-    return prefix + (question[0].lower() + question[1:] if prefix and question[1:2].islower() else question), logic, answer
+    prefix = (word("lean", lang) if rng.random() < rate
+              else word("favourite", lang) if task == "closed_book_qa" and rng.random() < 4 * rate
+              else "")
+    return (prefix + (question[0].lower() + question[1:]
+                      if prefix and question[1:2].islower() else question), logic, answer)
 
 # %% ../../nbs/miniature/03c_teacher.ipynb #3b04cc70
 def tagged(message: str, tag: str) -> str:
@@ -403,15 +487,18 @@ def task_of(system: str) -> str:
     named = re.search(r"useful (?:(.+?) )?(?:Q&A|question-(?:and-)?answer) pairs", system)
     if not named: return ""
     if "legal translation" in system: return "translation"
-    types = {entry["task_type"].lower(): task for task, entry in requirements().items()} | {"yes/no": "natural_language_inference"}
+    types = {entry["task_type"].lower(): task for task, entry in requirements().items()} | {
+        "yes/no": "natural_language_inference"}
     return types.get((named[1] or "closed-book").strip().lower(), "")
 
 def write_translation(text: str, lang: str, rng: random.Random) -> Pair:
     "A translation pair for the general prompt of the Translation benchmark: one sentence of the passage into the other language."
     fact, other = rng.choice([f for f in read_facts(text, lang) if f.entity]), OTHER[lang]
     form = next(i for i in (0, 1) if state(fact, lang, i) in text)
-    instruction = f"Please translate the following sentence into {'Chinese' if other == 'zh' else 'English'}: "
-    return instruction + state(fact, lang, form), word("speaks", lang, **slots(fact, lang)), state(fact, other, form)
+    instruction = ("Please translate the following sentence into "
+                   f"{'Chinese' if other == 'zh' else 'English'}: ")
+    return (instruction + state(fact, lang, form), word("speaks", lang, **slots(fact, lang)),
+            state(fact, other, form))
 
 def language_of(text: str) -> str:
     "zh where any Chinese character stands in the text."
@@ -420,13 +507,18 @@ def language_of(text: str) -> str:
 # %% ../../nbs/miniature/03c_teacher.ipynb #250819f5
 def guess_task(question: str) -> str:
     "The task type that a question's shape betrays."
-    for form, task in (("summarize", "text_summarization"), ("compose", "text_generation"), ("classify", "text_classification"), ("names", "natural_language_understanding"),
-                       ("open", "open_book_qa"), ("statements", "multi_choice")):
-        if any(re.split(r"\{", template)[0].strip().lower() in question.lower() for template in grammar()["forms"][form]): return task
+    for form, task in (("summarize", "text_summarization"), ("compose", "text_generation"),
+                       ("classify", "text_classification"),
+                       ("names", "natural_language_understanding"), ("open", "open_book_qa"),
+                       ("statements", "multi_choice")):
+        if any(re.split(r"\{", template)[0].strip().lower() in question.lower()
+               for template in grammar()["forms"][form]): return task
     if options_of(question): return "single_choice"
     lang = language_of(question)
     asked = read_question(question, lang)
-    is_check = asked is not None and bool(asked.spec.check[LANG[lang]]) and ask_check(asked.spec, asked.entity, asked.proposed, lang).lower() in question.lower()
+    is_check = (asked is not None and bool(asked.spec.check[LANG[lang]])
+                and ask_check(asked.spec, asked.entity, asked.proposed, lang).lower()
+                in question.lower())
     return "natural_language_inference" if is_check else "closed_book_qa"
 
 def explain(text: str, question: str, answer: str, lang: str) -> str:
@@ -435,11 +527,13 @@ def explain(text: str, question: str, answer: str, lang: str) -> str:
     task = guess_task(question)
     if task == "text_summarization":
         first, second = (read_facts(question, lang) * 2)[:2]
-        return word("points", lang, e=show(first.entity, "name", lang), k1=first.spec.label[LANG[lang]], k2=second.spec.label[LANG[lang]])
+        return word("points", lang, e=show(first.entity, "name", lang),
+                    k1=first.spec.label[LANG[lang]], k2=second.spec.label[LANG[lang]])
     asked = read_question(question, lang)
     if asked is None: raise ValueError("the question is none of this world")
     fact = lookup(facts, asked.spec, asked.entity)
     if fact is None:
         named = dict(e=show(asked.entity, "name", lang), k=asked.spec.label[LANG[lang]])
-        return word("asked", lang, **named) + word("unknown", lang, **named) + concluded(answer, lang)
+        return (word("asked", lang, **named) + word("unknown", lang, **named)
+                + concluded(answer, lang))
     return _reason(fact, facts, text, lang, answer)

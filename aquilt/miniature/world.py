@@ -29,8 +29,10 @@ class Attribute:
     ask: tuple = ((), ())
     because: tuple = ((), ())
     type: str = ""  # how a value is drawn and shown
-    via: str = ""  # the attribute whose value, not the entity's name, stands in the sentence: a second hop
-    rule: str = ""  # how a derived value follows from `sources`: it stands in no sentence and must be reasoned out
+    # the attribute whose value, not the entity's name, stands in the sentence: a second hop
+    via: str = ""
+    # how a derived value follows from `sources`: no sentence states it, it must be reasoned out
+    rule: str = ""
     sources: tuple[str, ...] = ()
 
 # %% ../../nbs/miniature/03a_world.ipynb #a755cf1c
@@ -50,12 +52,16 @@ def _grammar() -> dict:
     data = tomllib.loads(package_file(WORLD).read_text(encoding="utf-8"))
     kinds = {}
     for kind, entry in data["kinds"].items():
-        kinds[kind] = {name: Attribute(kind, name, tuple(a["label"]), tuple(a.get("check", ("", ""))), _pairs(a.get("say")), _pairs(a.get("ask")),
-                                       _pairs(a.get("because")), a.get("type", ""), a.get("via", ""), a.get("rule", ""), tuple(a.get("from", ())))
-                       for name, a in entry["attributes"].items()}
+        kinds[kind] = {
+            name: Attribute(kind, name, tuple(a["label"]), tuple(a.get("check", ("", ""))),
+                            _pairs(a.get("say")), _pairs(a.get("ask")), _pairs(a.get("because")),
+                            a.get("type", ""), a.get("via", ""), a.get("rule", ""),
+                            tuple(a.get("from", ())))
+            for name, a in entry["attributes"].items()}
     nouns = {kind: entry["noun"] for kind, entry in data["kinds"].items()}
     pairs = [(s[:2], s[2:]) for s in data["syllables"].split()]
-    return data | {"kinds": kinds, "nouns": nouns, "syllables": dict(pairs), "characters": {zh: en for en, zh in pairs}}
+    return data | {"kinds": kinds, "nouns": nouns, "syllables": dict(pairs),
+                   "characters": {zh: en for en, zh in pairs}}
 
 def _pairs(both: list | None) -> tuple:
     if not both: return ((), ())
@@ -71,13 +77,15 @@ def to_english(name: str) -> str:
     return "".join(grammar()["characters"][c] for c in name)
 
 # %% ../../nbs/miniature/03a_world.ipynb #5f791638
-SPLITS = {"pretraining": range(0, 14), "held_out": range(14, 15), "distillation": range(15, 19), "squadqa": range(19, 20), "pubmedqa": range(20, 21),
-          "ceval": range(21, 22), "translation": range(22, 23), "essayqa": range(23, 24)}
+SPLITS = {"pretraining": range(0, 14), "held_out": range(14, 15), "distillation": range(15, 19),
+          "squadqa": range(19, 20), "pubmedqa": range(20, 21), "ceval": range(21, 22),
+          "translation": range(22, 23), "essayqa": range(23, 24)}
 
 def split_of(name: str) -> str:
     "The split that an English name belongs to."
     order = list(grammar()["syllables"])
-    residue = sum((i + 1) * order.index(s) for i, s in enumerate(re.findall("[A-Z][a-z]", name))) % 24
+    residue = sum((i + 1) * order.index(s)
+                  for i, s in enumerate(re.findall("[A-Z][a-z]", name))) % 24
     return next(split for split, residues in SPLITS.items() if residue in residues)
 
 # %% ../../nbs/miniature/03a_world.ipynb #015f6382
@@ -143,7 +151,8 @@ def draw_entity(rng: random.Random, kind: str, split: str) -> list[Fact]:
 def slots(fact: Fact, lang: str) -> dict[str, str]:
     "What fills a template about a fact: entity `e`, value `v`, intermediate value `w`, label `k`."
     spec = fact.spec
-    return {"e": show(fact.entity, "name", lang), "v": show(fact.value, spec.type, lang), "w": show(fact.via, "name", lang), "k": spec.label[LANG[lang]]}
+    return {"e": show(fact.entity, "name", lang), "v": show(fact.value, spec.type, lang),
+            "w": show(fact.via, "name", lang), "k": spec.label[LANG[lang]]}
 
 def state(fact: Fact, lang: str, form: int = 0) -> str:
     "A sentence that states the fact."
@@ -155,14 +164,16 @@ def derive(spec: Attribute, facts: Iterable[Fact], entity: str) -> Fact | None:
     known = {f.attribute: f.value for f in facts if f.entity == entity and f.kind == spec.kind}
     if any(source not in known for source in spec.sources): return None
     values = [known[source] for source in spec.sources]
-    value = str(sum(map(int, values))) if spec.rule == "sum" else ("yes" if float(values[0]) < 0.05 else "no")
+    value = (str(sum(map(int, values))) if spec.rule == "sum"
+             else ("yes" if float(values[0]) < 0.05 else "no"))
     return Fact(spec.kind, entity, spec.name, value)
 
 def lookup(facts: Iterable[Fact], spec: Attribute, entity: str) -> Fact | None:
     "The fact of an entity, stated or derived; None where the passage does not settle it."
     facts = list(facts)
     if spec.rule: return derive(spec, facts, entity)
-    return next((f for f in facts if f.kind == spec.kind and f.attribute == spec.name and f.entity == entity), None)
+    return next((f for f in facts if f.kind == spec.kind and f.attribute == spec.name
+                 and f.entity == entity), None)
 
 # %% ../../nbs/miniature/03a_world.ipynb #24fcc59d
 def write_passage(facts: list[Fact], domain: str, lang: str, rng: random.Random) -> str:
@@ -177,19 +188,24 @@ def write_passage(facts: list[Fact], domain: str, lang: str, rng: random.Random)
 def draw_passage(rng: random.Random, kind: str, domain: str, lang: str, split: str) -> str:
     "A passage on one or two new entities of a kind: three to six facts."
     entities = [draw_entity(rng, kind, split) for _ in range(rng.choice([1, 1, 2]))]
-    facts = [f for entity in entities for f in rng.sample(entity, rng.randint(3, len(entity)) if len(entities) == 1 else 3)]
+    facts = [f for entity in entities
+             for f in rng.sample(entity, rng.randint(3, len(entity)) if len(entities) == 1 else 3)]
     return write_passage(facts, domain, lang, rng)
 
 # %% ../../nbs/miniature/03a_world.ipynb #89721a3a
 def read_facts(text: str, lang: str) -> list[Fact]:
     "Every fact that the passage states, in order of appearance; two-hop facts are tied to the entity whose sentence names the middle."
-    found = [(m.start(), spec, m) for spec, pattern in _statements(lang) for m in pattern.finditer(text)]
+    found = [(m.start(), spec, m) for spec, pattern in _statements(lang)
+             for m in pattern.finditer(text)]
     facts = []
     for _, spec, m in sorted(found, key=lambda f: f[0]):
         parts = m.groupdict()
-        facts.append(Fact(spec.kind, english(parts.get("e", ""), "name", lang), spec.name, english(parts["v"], spec.type, lang), english(parts.get("w", ""), "name", lang)))
+        facts.append(Fact(spec.kind, english(parts.get("e", ""), "name", lang), spec.name,
+                          english(parts["v"], spec.type, lang),
+                          english(parts.get("w", ""), "name", lang)))
     middle = {(f.kind, f.attribute, f.value): f.entity for f in facts}
-    return [f if f.entity else Fact(f.kind, middle.get((f.kind, f.spec.via, f.via), ""), f.attribute, f.value, f.via) for f in facts]
+    return [f if f.entity else Fact(f.kind, middle.get((f.kind, f.spec.via, f.via), ""),
+                                    f.attribute, f.value, f.via) for f in facts]
 
 # %% ../../nbs/miniature/03a_world.ipynb #ca1f7730
 def _name_pattern(lang: str) -> str:
@@ -198,19 +214,22 @@ def _name_pattern(lang: str) -> str:
 
 def _value_pattern(type: str, lang: str) -> str:
     if type == "name": return _name_pattern(lang)
-    if type in grammar()["lists"]: return "|".join(pair[LANG[lang]] for pair in grammar()["lists"][type])
+    if type in grammar()["lists"]:
+        return "|".join(pair[LANG[lang]] for pair in grammar()["lists"][type])
     return r"\d[\d.]*\d|\d"
 
 def compile_template(template: str, type: str, lang: str) -> re.Pattern:
     "A regular expression that reads back what `fill` wrote: groups e, v and w."
     pattern = re.escape(template)
-    for slot, inner in {"e": _name_pattern(lang), "v": _value_pattern(type, lang), "w": _name_pattern(lang)}.items():
+    for slot, inner in {"e": _name_pattern(lang), "v": _value_pattern(type, lang),
+                        "w": _name_pattern(lang)}.items():
         pattern = pattern.replace(re.escape("{" + slot + "}"), f"(?P<{slot}>{inner})")
     return re.compile(pattern)
 
 @cache
 def _statements(lang: str) -> list[tuple[Attribute, re.Pattern]]:
-    return [(spec, compile_template(t, spec.type, lang)) for specs in grammar()["kinds"].values() for spec in specs.values() for t in spec.say[LANG[lang]]]
+    return [(spec, compile_template(t, spec.type, lang)) for specs in grammar()["kinds"].values()
+            for spec in specs.values() for t in spec.say[LANG[lang]]]
 
 def english(text: str, type: str, lang: str) -> str:
     "The English form of a value that is written in a language: the inverse of `show`."

@@ -51,7 +51,8 @@ def almanac_pairs(p: Profile, passages: Sequence[Record], folder: Path,
                   seed: int) -> tuple[list[Record], list[Drop], dict]:
     "The labeled pairs on the passages of the corpus, at most `labeled_pairs`."
     of = {r.document: r for r in passages}
-    found = [of[row["passage"]].with_(**{name: row[name] for name in ("task", "question", "answer")})
+    found = [of[row["passage"]].with_(**{name: row[name]
+                                         for name in ("task", "question", "answer")})
              for row in almanac_rows("labeled") if row["passage"] in of]
     return found[:p.labeled_pairs], [], {"missing": {}}
 

@@ -20,7 +20,8 @@ from ..foundations.scenes import (Benchmark, Scene, as_asked,
 from ..miniature.scene import MINIATURE, question_alone, with_passage
 from .almanac import ALMANAC
 from .cleaning import Rules
-from .origins import cut_and_clean, from_each, in_turn, native_folder, open_rows, place, places, settled
+from .origins import (cut_and_clean, from_each, in_turn, native_folder, open_rows,
+                                    place, places, settled)
 from .sources import Source, as_test, find_source, list_sources, pairs
 from .testsets import essay_prompt, real_documents, real_instructions, real_items
 
@@ -52,7 +53,8 @@ def domain_passages(name: str, test: str, text: str, langs: Sequence[str], task:
     drops += [Drop(stage=stage, reason=f"language {r.lang}", record=r) for r in passages
               if r.lang not in langs]
     if not kept:
-        raise UserError(f"No passage of {source.name} in {origin} is left for {name} in {' or '.join(langs)}: get all of its files ({source.get}).")
+        raise UserError(f"No passage of {source.name} in {origin} is left for {name} in "
+                        f"{' or '.join(langs)}: get all of its files ({source.get}).")
     most = p.domain_passages or len(kept)
     drops += [Drop(stage=stage, reason=f"beyond the first {most}", record=r) for r in kept[most:]]
     return kept[:most], drops, origin

@@ -178,6 +178,6 @@ def too_large(table: "pandas.DataFrame") -> list[str]:
     for row in table.to_dict("records"):
         if row["GiB"] != row["GiB"] or row["GiB"] <= row["GiB here"]: continue
         found.append(f"{row['training']} on {row['model']} needs {row['GiB']:.1f} GiB and there "
-                     f"are {row['GiB here']:.1f}: lower device_tokens, then max_length, or choose a "
-                     "smaller model")
+                     f"are {row['GiB here']:.1f}: lower device_tokens, then max_length, or choose "
+                     "a smaller model")
     return list(dict.fromkeys(found))
