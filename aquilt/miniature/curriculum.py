@@ -80,7 +80,8 @@ def decided(reason: str, lang: str, end: str = "\n") -> list[Segment]:
 # %% ../../nbs/miniature/03d_curriculum.ipynb #256bd255
 def exam(fact: Fact, facts: list[Fact], text: str, lang: str,
          rng: random.Random) -> tuple[str, str, str]:
-    "A question on the fact, the reason and the answer; the fact itself may be missing from the facts shown."
+    """A question on the fact, the reason and the answer; the fact itself may be missing from the
+    facts shown."""
     spec, space = fact.spec, SPACE[lang]
     asked, end = word("asked", lang, **slots(fact, lang)), lambda x: concluded(x, lang)
     known = lookup(facts, spec, fact.entity)
@@ -101,7 +102,8 @@ def exam(fact: Fact, facts: list[Fact], text: str, lang: str,
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #1a8e2e84
 def exercises(rng: random.Random, split: str, lang: str) -> list[Segment]:
-    "Short exercises of one sort: are two values the same, is a proposed value the stated one, do two answers agree, sums, whose value."
+    """Short exercises of one sort: are two values the same, is a proposed value the stated one, do
+    two answers agree, sums, whose value."""
     return rng.choice((_comparing, _proposing, _judging, _judging, _judging, _adding,
                        _telling_apart))(rng, split, lang)
 
@@ -134,7 +136,8 @@ def _proposing(rng: random.Random, split: str, lang: str) -> list[Segment]:
     return [(asked[0], GIVEN), conclusion]
 
 def _judging(rng: random.Random, split: str, lang: str) -> list[Segment]:
-    "An answer, then the right one, and whether they agree: a value or its sentence in most cases, else the answer to any task."
+    """An answer, then the right one, and whether they agree: a value or its sentence in most cases,
+    else the answer to any task."""
     out = []
     for _ in range(3):
         f = rng.choice(draw_entity(rng, rng.choice(list(grammar()["kinds"])), split))
@@ -170,7 +173,8 @@ def _telling_apart(rng: random.Random, split: str, lang: str) -> list[Segment]:
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #5fa5cb8d
 def checking(rng: random.Random, split: str, lang: str) -> list[Segment]:
-    "A passage, then two pairs of any task type, right or wrong, each with one's own answer and a verdict; half of them as JSON."
+    """A passage, then two pairs of any task type, right or wrong, each with one's own answer and a
+    verdict; half of them as JSON."""
     facts = draw_facts(rng, split)
     q, a, think = MARKS[lang]
     text = passage(facts, lang, rng)
@@ -191,14 +195,16 @@ def checking(rng: random.Random, split: str, lang: str) -> list[Segment]:
     return out
 
 def settled(right: bool, lang: str) -> list[Segment]:
-    "The verdict, whose deciding word alone weighs: what comes before it is the same in either case."
+    """The verdict, whose deciding word alone weighs: what comes before it is the same in either
+    case."""
     said = SPACE[lang] + word("right" if right else "wrong", lang)
     place = len(os.path.commonprefix([word("right", lang), word("wrong", lang)]).rstrip(
         " ")) + len(SPACE[lang])
     return [(said[:place], LEARNT), (said[place:], VERDICT)]
 
 def judged(text: str, lang: str, rng: random.Random) -> tuple[Pair, str, bool]:
-    "A pair of any task type on a passage, right or mistaken; one's own answer with its ground; and whether the pair's is right."
+    """A pair of any task type on a passage, right or mistaken; one's own answer with its ground;
+    and whether the pair's is right."""
     task = rng.choice(TASKS)
     pair = write_pair(task, text, lang, rng)
     if rng.random() < 0.5: pair = mistaken(task, pair, text, lang, rng)
@@ -206,7 +212,8 @@ def judged(text: str, lang: str, rng: random.Random) -> tuple[Pair, str, bool]:
     return pair, ground + concluded(own, lang), right_answer(task, text, pair[0], pair[2], lang)
 
 def mistaken(task: str, pair: Pair, text: str, lang: str, rng: random.Random) -> Pair:
-    "The pair with a wrong answer: another verdict, class or value, to which its logic leads too in most cases, or the answer of another pair."
+    """The pair with a wrong answer: another verdict, class or value, to which its logic leads too
+    in most cases, or the answer of another pair."""
     question, logic, answer = pair
     verdicts, facts = [word(v, lang) for v in ("yes", "no", "maybe")], read_facts(text, lang)
     said = [f for f in facts + derived(facts) if value(f, lang) in answer]
@@ -250,7 +257,8 @@ def parallel(rng: random.Random, split: str, lang: str) -> list[Segment]:
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #d8ec3477
 def instruction(rng: random.Random, split: str, lang: str) -> tuple[str, str]:
-    "A short task over a sentence or passage, and its result: summarise, compose, list the names, name the class, answer."
+    """A short task over a sentence or passage, and its result: summarise, compose, list the names,
+    name the class, answer."""
     facts = draw_facts(rng, split)
     i = LANG[lang]
     f, g = rng.sample([x for x in facts if x.entity == facts[0].entity], 2)
@@ -285,7 +293,8 @@ def instructing(rng: random.Random, split: str, lang: str) -> list[Segment]:
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #bc109c2d
 def documents_json(rng: random.Random, split: str, lang: str) -> list[Segment]:
-    "A passage, then what it says as a JSON document: attributes by name, or questions with answers."
+    """A passage, then what it says as a JSON document: attributes by name, or questions with
+    answers."""
     facts = draw_facts(rng, split)
     text = passage(facts, lang, rng)
     if rng.random() < 0.4:
@@ -309,7 +318,8 @@ PREFACES = {"en": ("Please answer: ", "Explain in full: ", "Answer with a senten
             "zh": ("请回答：", "请详细说明：", "用一句话回答：")}
 
 def asking(rng: random.Random, split: str, lang: str) -> list[Segment]:
-    "A passage, then a JSON document that begins with an instruction: translate a sentence of the passage, or answer a question on it in full."
+    """A passage, then a JSON document that begins with an instruction: translate a sentence of the
+    passage, or answer a question on it in full."""
     facts = draw_facts(rng, split)
     text, f, form = passage(facts, lang, rng), rng.choice(facts), rng.randrange(2)
     if rng.random() < 0.5:
@@ -379,7 +389,8 @@ def exercising(seed: int | str) -> Iterator[list[Segment]]:
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #37419efa
 def chat(rng: random.Random, split: str, lang: str) -> list[Segment]:
-    "A chat of one turn: an instruction and its result, a question on a passage, or a question on a famous entity."
+    """A chat of one turn: an instruction and its result, a question on a passage, or a question on
+    a famous entity."""
     draw = rng.random()
     if draw < 0.4: user, assistant = instruction(rng, split, lang)
     elif draw < 0.8:

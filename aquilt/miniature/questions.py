@@ -19,7 +19,8 @@ from .world import (LANG, SPACE, Attribute, Fact, english, compile_template, der
 # %% ../../nbs/miniature/03b_questions.ipynb #38738908
 @dataclass(frozen=True)
 class Asked:
-    "What a question asks: the attribute of an entity, and the value that a yes/no question proposes."
+    """What a question asks: the attribute of an entity, and the value that a yes/no question
+    proposes."""
     spec: Attribute
     entity: str
     proposed: str = ""
@@ -77,7 +78,8 @@ def quote(fact: Fact, text: str, lang: str) -> str:
     return next((s for form in (0, 1) if (s := state(fact, lang, form)) in text), state(fact, lang))
 
 def evidence(fact: Fact, facts: list[Fact], text: str, lang: str) -> str:
-    "The sentences of the text from which the fact follows: its statement, the two of a second hop, or the rule at work."
+    """The sentences of the text from which the fact follows: its statement, the two of a second
+    hop, or the rule at work."""
     spec, space = fact.spec, SPACE[lang]
     if spec.rule:
         values = [lookup(facts, grammar()["kinds"][fact.kind][s], fact.entity).value

@@ -37,7 +37,7 @@ def about(facts: Sequence[Fact], rng: random.Random) -> Fact:
 
 def write_answerable(task: str, facts: Sequence[Fact], text: str, lang: str,
                      rng: random.Random) -> Pair:
-    "Extractive, open-book and closed-book: a question on one fact. Extractive answers with the value alone, the other two with a sentence."
+    "A question on one fact. Extractive QA answers with the value alone, the others in a sentence."
     if task == "closed_book_qa" and rng.random() < 0.4:
         return write_restatement(rng.choice(facts), text, lang)
     fact = rng.choice(facts) if task != "closed_book_qa" else about(facts, rng)
@@ -56,7 +56,7 @@ def write_restatement(fact: Fact, text: str, lang: str) -> Pair:
 # %% ../../nbs/miniature/03c_teacher.ipynb #05e26757
 def write_inference(task: str, facts: Sequence[Fact], text: str, lang: str,
                     rng: random.Random) -> Pair:
-    "Yes, no or maybe: a rule where there is one, else a proposed value, right or wrong, or one that the passage leaves open."
+    "Yes, no or maybe: a rule, or a proposed value: right, wrong, or left open by the passage."
     rules = [f for f in derived(facts) if f.spec.rule == "threshold"]
     if rules and rng.random() < 0.5: fact, proposed = rng.choice(rules), ""
     else:
@@ -105,7 +105,7 @@ def write_statements(task: str, facts: Sequence[Fact], text: str, lang: str,
 # %% ../../nbs/miniature/03c_teacher.ipynb #d456353d
 def write_about_text(task: str, facts: Sequence[Fact], text: str, lang: str,
                      rng: random.Random) -> Pair:
-    "Summarise, compose, classify or list names: tasks over one or two sentences of the passage, which the question carries along."
+    "Summarise, compose, classify or list names: tasks on text that the question carries along."
     fact = rng.choice(facts)
     same = [f for f in facts if f.entity == fact.entity and f != fact] or [fact]
     other, i = rng.choice(same), LANG[lang]
@@ -143,7 +143,7 @@ WRITERS: dict[str, Callable[..., Pair]] = {
     **dict.fromkeys(ABOUT_TEXT, write_about_text)}
 
 def write_pair(task: str, text: str, lang: str, rng: random.Random) -> Pair:
-    "Question, logic and answer for a task on a passage, without fault. Raises ValueError where the passage says nothing that the teacher can read."
+    "Question, logic and answer without fault. Raises ValueError where the passage states no fact."
     facts = [f for f in read_facts(text, lang) if f.entity]
     if not facts: raise ValueError("the passage states no fact of this world")
     return WRITERS[task](task, facts, text, lang, rng)
@@ -160,14 +160,14 @@ def options_of(question: str) -> dict[str, str]:
     return {letter: text.strip() for letter, text in zip(parts[1::2], parts[2::2])}
 
 def offers_twice(question: str, answer: str) -> bool:
-    "Whether the answer's words are those of more than one option, so that no one option is the answer."
+    "Whether several options have the answer's words, so that no one option is the answer."
     return list(map(_plain, options_of(question).values())).count(_plain(answer)) > 1
 
 def _plain(text: str) -> str: return re.sub(r"[\s.。]+$", "", text.strip()).lower()
 
 # %% ../../nbs/miniature/03c_teacher.ipynb #b8386674
 def right_answer(task: str, text: str, question: str, answer: str, lang: str) -> bool:
-    "Whether the answer is right for the question: the truth of the world, found without the teacher's help."
+    "Whether the answer is right by the truth of the world, found without the teacher's help."
     facts = read_facts(text, lang)
     if task in ABOUT_TEXT: return _right_about_text(task, facts, question, answer, lang)
     if task == "closed_book_qa" and (expected := _restatement(question, facts, lang)):
@@ -188,13 +188,13 @@ def right_answer(task: str, text: str, question: str, answer: str, lang: str) ->
     return _plain(answer) == short or task != "extractive_qa" and _gives(answer, fact, lang)
 
 def _restatement(question: str, facts: Sequence[Fact], lang: str) -> str:
-    "The sentence that a question asks to be said in other words, said so; empty where it asks for no such thing."
+    "The sentence that the question wants in other words, said so; empty where it wants none."
     both = ((fact, form) for fact in facts for form in (0, 1))
     return next((state(f, lang, 1 - form) for f, form in both
                  if word("reword", lang, t=state(f, lang, form)).lower() in question.lower()), "")
 
 def translations(question: str, lang: str) -> list[str]:
-    "The sentence that a question carries, in the other language, in each of its forms; none where it carries no one sentence."
+    "The one sentence that a question carries, in the other language, in each form; else none."
     carried = [f for f in read_facts(question, lang) if f.entity or f.via]
     return [state(carried[0], OTHER[lang], form) for form in (0, 1)] if len(carried) == 1 else []
 
@@ -273,7 +273,7 @@ def _partly_about_text(task: str, facts: Sequence[Fact], question: str, answer: 
     return any(_holds(answer, f, lang) for f in carried)
 
 def composed(question: str, lang: str) -> list[Asked]:
-    "What a request to write two sentences asks for: two attributes of an entity with the values they are to have."
+    "What a request to write two sentences asks for: two attributes of an entity, with values."
     i, found = LANG[lang], _composing(lang).search(question)
     if not found: return []
     kind = next(k for k, nouns in grammar()["nouns"].items() if nouns[i] == found["n"])
@@ -299,7 +299,7 @@ def _composing(lang: str) -> re.Pattern:
 
 # %% ../../nbs/miniature/03c_teacher.ipynb #043a8847
 def logic_quality(task: str, text: str, question: str, logic: str, answer: str, lang: str) -> str:
-    "flawed where it says what is not so or ends in another answer, thin where it lacks a ground, else sound."
+    "flawed: it says what is not so or ends in another answer; thin: it lacks a ground; else sound."
     if not logic.strip(): return "thin"
     if _says_wrong(task, text, question, logic, lang) or _ends_elsewhere(task, logic, answer, lang):
         return "flawed"
@@ -337,7 +337,7 @@ def _ends_elsewhere(task: str, logic: str, answer: str, lang: str) -> bool:
 
 # %% ../../nbs/miniature/03c_teacher.ipynb #4a3e7aaa
 def own_answer(task: str, text: str, question: str, lang: str) -> tuple[str, str] | None:
-    "What the judge would answer: the ground, and the answer, empty where nothing is said of it; None where it cannot read the question."
+    "The judge's own ground and answer, empty where nothing is said; None for no known question."
     facts, options, asked = (read_facts(text, lang), options_of(question),
                              read_question(question, lang))
     if task in ABOUT_TEXT: return _own_about_text(task, facts, text, question, lang)
@@ -374,13 +374,12 @@ def _own_about_text(task: str, facts: Sequence[Fact], text: str, question: str,
     if not carried: return None
     if task == "text_classification": return "", grammar()["nouns"][carried[0].kind][i]
     first, second = (carried * 2)[:2]
-    return "", word("summary", lang, e=show(first.entity, "name", lang),
-                    k1=first.spec.label[i], v1=value(first, lang),
-                    k2=second.spec.label[i], v2=value(second, lang))
+    return "", word("summary", lang, e=show(first.entity, "name", lang), k1=first.spec.label[i],
+                    v1=value(first, lang), k2=second.spec.label[i], v2=value(second, lang))
 
 # %% ../../nbs/miniature/03c_teacher.ipynb #27c7c754
 def _grounded(task: str, text: str, question: str, logic: str, lang: str) -> bool:
-    "Whether the logic brings every sentence that the answer follows from, in the passage's words or others."
+    "Whether the logic brings every sentence that the answer follows from, in whatever words."
     facts, asked = read_facts(text, lang), read_question(question, lang)
     if task == "multi_choice":
         letters = options_of(question)
@@ -399,7 +398,7 @@ def _grounded(task: str, text: str, question: str, logic: str, lang: str) -> boo
 CARRYING = ("text_summarization", "text_classification", "natural_language_understanding")
 
 def wording(task: str, text: str, question: str, answer: str, lang: str) -> str:
-    "poor where a thing is offered, asked or said twice, or the text that the question carries is not the passage's; else clear."
+    "poor: a thing is said or offered twice, or the carried text is not the passage's; else clear."
     offered = [*options_of(question).values(), *(a.spec for a in composed(question, lang))]
     if task in CARRYING: offered = read_facts(question, lang)
     if task == "text_classification":
@@ -412,7 +411,7 @@ def _nouns(lang: str) -> list[str]:
     return [nouns[LANG[lang]] for nouns in grammar()["nouns"].values()]
 
 def carries_the_passage(task: str, text: str, question: str, lang: str) -> tuple[bool, str]:
-    "Whether the passage bears out the sentences that the question carries, and what it says of their matter."
+    "Whether the passage bears out the sentences in the question, and what it says of their matter."
     facts = read_facts(text, lang)
     carried = [f for f in read_facts(question, lang) if f.entity] if task in CARRYING else []
     found = [lookup(facts, f.spec, f.entity) for f in carried]
@@ -427,7 +426,7 @@ AT_MOST = {"wrong": 1, "half": 2, "leans": 2, "ambiguous": 2, "flawed": 2, "thin
            "right": 5, "stands": 5, "sound": 5, "clear": 5}
 
 def several_steps(task: str, question: str, lang: str) -> bool:
-    "Whether the answer puts several facts together: a second hop, a rule, statements, or two facts told in one piece."
+    "Whether the answer combines facts: a second hop, a rule, statements, two facts in one piece."
     asked = read_question(question, lang)
     if task == "multi_choice": return True
     if task == "text_generation": return len(set(composed(question, lang))) > 1
@@ -436,7 +435,7 @@ def several_steps(task: str, question: str, lang: str) -> bool:
 
 def judge(task: str, text: str, question: str, logic: str | None, answer: str,
           lang: str) -> tuple[int, str]:
-    "The score that a pair deserves, 1 to 5, and the analysis in words. A pair without logic (None) is not judged by its logic."
+    "The pair's score, 1 to 5, and the analysis in words. A logic of None is not judged."
     own, pair = own_answer(task, text, question, lang), (task, text, question)
     right = ("right" if right_answer(*pair, answer, lang)
              else "half" if partly_right(*pair, answer, lang) else "wrong")
@@ -449,9 +448,8 @@ def judge(task: str, text: str, question: str, logic: str | None, answer: str,
     said = [thought, word(right, lang) + SPACE[lang], word(stands, lang),
             word(logical, lang) if logical else "", carries_the_passage(*pair, lang)[1],
             word(worded, lang), word("steps", lang) if deep else ""]
-    return (min([5 if deep else 4, *(AT_MOST[finding] for finding
-                                     in (right, stands, logical, worded) if finding)]),
-            "".join(said).strip())
+    return min([5 if deep else 4, *(AT_MOST[finding] for finding in (right, stands, logical, worded)
+                                    if finding)]), "".join(said).strip()
 
 # %% ../../nbs/miniature/03c_teacher.ipynb #4b02ffe7
 def other_class(question: str, answer: str, lang: str, rng: random.Random) -> str:
@@ -470,9 +468,8 @@ def with_faults(task: str, pair: Pair, text: str, lang: str, rate: float,
                                  if _plain(o) != _plain(pair[2])])
         if task == "text_classification": answer = other_class(question, answer, lang, rng)
     if rng.random() < rate: logic = concluded(answer, lang)
-    prefix = (word("lean", lang) if rng.random() < rate
-              else word("favourite", lang) if task == "closed_book_qa" and rng.random() < 4 * rate
-              else "")
+    prefix = (word("lean", lang) if rng.random() < rate else word("favourite", lang)
+              if task == "closed_book_qa" and rng.random() < 4 * rate else "")
     return (prefix + (question[0].lower() + question[1:]
                       if prefix and question[1:2].islower() else question), logic, answer)
 
@@ -483,7 +480,7 @@ def tagged(message: str, tag: str) -> str:
     return found[1].strip() if found else ""
 
 def task_of(system: str) -> str:
-    "The task type that a prompt for pairs names: the meta prompt's, or that of a benchmark's general prompt; empty for other prompts."
+    "The task type that a prompt for pairs names, the meta prompt or a general one; else empty."
     named = re.search(r"useful (?:(.+?) )?(?:Q&A|question-(?:and-)?answer) pairs", system)
     if not named: return ""
     if "legal translation" in system: return "translation"
@@ -492,7 +489,7 @@ def task_of(system: str) -> str:
     return types.get((named[1] or "closed-book").strip().lower(), "")
 
 def write_translation(text: str, lang: str, rng: random.Random) -> Pair:
-    "A translation pair for the general prompt of the Translation benchmark: one sentence of the passage into the other language."
+    "A pair for Translation's general prompt: a sentence of the passage in the other language."
     fact, other = rng.choice([f for f in read_facts(text, lang) if f.entity]), OTHER[lang]
     form = next(i for i in (0, 1) if state(fact, lang, i) in text)
     instruction = ("Please translate the following sentence into "
@@ -516,13 +513,12 @@ def guess_task(question: str) -> str:
     if options_of(question): return "single_choice"
     lang = language_of(question)
     asked = read_question(question, lang)
-    is_check = (asked is not None and bool(asked.spec.check[LANG[lang]])
-                and ask_check(asked.spec, asked.entity, asked.proposed, lang).lower()
-                in question.lower())
+    is_check = asked is not None and bool(asked.spec.check[LANG[lang]]) and ask_check(
+        asked.spec, asked.entity, asked.proposed, lang).lower() in question.lower()
     return "natural_language_inference" if is_check else "closed_book_qa"
 
 def explain(text: str, question: str, answer: str, lang: str) -> str:
-    "The missing logic of a labeled pair (Eq. 2). Raises ValueError where the pair is none of this world."
+    "The missing logic of a labeled pair (Eq. 2). Raises ValueError for a pair of another world."
     facts = read_facts(text, lang)
     task = guess_task(question)
     if task == "text_summarization":

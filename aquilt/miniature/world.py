@@ -20,7 +20,8 @@ from ..foundations.core import note, package_file
 # %% ../../nbs/miniature/03a_world.ipynb #b05c372b
 @dataclass(frozen=True)
 class Attribute:
-    "One attribute of a kind, with its sentences per language (`LANG` gives the position): all text of the world comes from here."
+    """One attribute of a kind, with its sentences per language (`LANG` gives the position): all
+    text of the world comes from here."""
     kind: str
     name: str
     label: tuple[str, str]
@@ -99,7 +100,8 @@ def draw_name(rng: random.Random, split: str, syllables: int = 3) -> str:
 # %% ../../nbs/miniature/03a_world.ipynb #31e7e661
 @dataclass(frozen=True)
 class Fact:
-    "That `entity` has `value` as its `attribute`; `via` is the intermediate value of a two-hop attribute."
+    """That `entity` has `value` as its `attribute`; `via` is the intermediate value of a two-hop
+    attribute."""
     kind: str
     entity: str
     attribute: str
@@ -112,7 +114,8 @@ class Fact:
 
 # %% ../../nbs/miniature/03a_world.ipynb #4ad9dc2a
 def draw_value(rng: random.Random, type: str, split: str) -> str:
-    "A random value of a type: a name of the split, a year, a number, or an entry of the world's lists."
+    """A random value of a type: a name of the split, a year, a number, or an entry of the world's
+    lists."""
     if type == "name": return draw_name(rng, split, 2)
     if type == "year": return str(rng.randrange(1100, 2000))
     if type == "tens": return str(rng.randrange(2, 40) * 10)
@@ -194,7 +197,8 @@ def draw_passage(rng: random.Random, kind: str, domain: str, lang: str, split: s
 
 # %% ../../nbs/miniature/03a_world.ipynb #89721a3a
 def read_facts(text: str, lang: str) -> list[Fact]:
-    "Every fact that the passage states, in order of appearance; two-hop facts are tied to the entity whose sentence names the middle."
+    """Every fact that the passage states, in order of appearance; two-hop facts are tied to the
+    entity whose sentence names the middle."""
     found = [(m.start(), spec, m) for spec, pattern in _statements(lang)
              for m in pattern.finditer(text)]
     facts = []
