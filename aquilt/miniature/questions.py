@@ -25,6 +25,7 @@ class Asked:
     entity: str
     proposed: str = ""
 
+# %% ../../nbs/miniature/03b_questions.ipynb #58afb94e
 @cache
 def _questions(lang: str) -> list[tuple[Attribute, re.Pattern]]:
     specs = [spec for kinds in grammar()["kinds"].values() for spec in kinds.values()]
@@ -53,6 +54,7 @@ def ask_check(spec: Attribute, entity: str, value: str, lang: str) -> str:
     return fill(spec.check[LANG[lang]], e=show(entity, "name", lang),
                 v=show(value, spec.type, lang))
 
+# %% ../../nbs/miniature/03b_questions.ipynb #87cd80e0
 def word(name: str, lang: str, **slots: str) -> str:
     "One of the world's fixed forms, filled."
     return fill(grammar()["forms"][name][LANG[lang]], **slots)
@@ -65,6 +67,7 @@ def conclusion(lang: str) -> str:
     "How the last sentence of a reason begins."
     return concluded("\0", lang).split("\0")[0]
 
+# %% ../../nbs/miniature/03b_questions.ipynb #2f806b62
 def answer_check(asked: Asked, facts: Iterable[Fact]) -> str:
     "yes, no or maybe: whether the facts bear out the proposed value, deny it, or leave it open."
     fact = lookup(facts, asked.spec, asked.entity)
@@ -91,6 +94,7 @@ def evidence(fact: Fact, facts: list[Fact], text: str, lang: str) -> str:
              else [])
     return space.join(quote(f, text, lang) for f in [*first, fact] if f)
 
+# %% ../../nbs/miniature/03b_questions.ipynb #4aad888c
 def derived(facts: list[Fact]) -> list[Fact]:
     "The facts that follow from the stated ones by a rule."
     entities = {(f.kind, f.entity) for f in facts}

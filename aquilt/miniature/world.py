@@ -48,6 +48,7 @@ def grammar() -> dict:
     note(WORLD)
     return _grammar()
 
+# %% ../../nbs/miniature/03a_world.ipynb #467eb826
 @cache
 def _grammar() -> dict:
     data = tomllib.loads(package_file(WORLD).read_text(encoding="utf-8"))
@@ -230,6 +231,7 @@ def compile_template(template: str, type: str, lang: str) -> re.Pattern:
         pattern = pattern.replace(re.escape("{" + slot + "}"), f"(?P<{slot}>{inner})")
     return re.compile(pattern)
 
+# %% ../../nbs/miniature/03a_world.ipynb #6129f7ae
 @cache
 def _statements(lang: str) -> list[tuple[Attribute, re.Pattern]]:
     return [(spec, compile_template(t, spec.type, lang)) for specs in grammar()["kinds"].values()
