@@ -35,6 +35,7 @@ def about(facts: Sequence[Fact], rng: random.Random) -> Fact:
     deeper = [f for f in derived(facts) if f.spec.ask[0]]
     return rng.choice(deeper) if deeper and rng.random() < 0.33 else rng.choice(facts)
 
+# %% ../../nbs/miniature/03c_teacher.ipynb #27c7a8f9
 def write_answerable(task: str, facts: Sequence[Fact], text: str, lang: str,
                      rng: random.Random) -> Pair:
     "A question on one fact. Extractive QA answers with the value alone, the others in a sentence."
@@ -70,6 +71,7 @@ def write_inference(task: str, facts: Sequence[Fact], text: str, lang: str,
     return (ask_check(fact.spec, fact.entity, proposed, lang),
             _reason(fact, facts, text, lang, answer), answer)
 
+# %% ../../nbs/miniature/03c_teacher.ipynb #e2f2c166
 def _open(spec, entity: str, facts: Sequence[Fact], lang: str, rng: random.Random) -> Pair:
     proposed = ("" if spec.rule
                 else other_values(Fact(spec.kind, entity, spec.name, ""), facts, rng, 1)[0])
@@ -127,6 +129,7 @@ def write_about_text(task: str, facts: Sequence[Fact], text: str, lang: str,
     names = name_list(sentence, lang)
     return word("names", lang, t=sentence), word("listed", lang) + concluded(names, lang), names
 
+# %% ../../nbs/miniature/03c_teacher.ipynb #5bfd7ccd
 def name_list(sentence: str, lang: str) -> str:
     "The names in a sentence, in order, as a list."
     parts = "|".join(grammar()["syllables" if lang == "en" else "characters"])
@@ -187,6 +190,7 @@ def right_answer(task: str, text: str, question: str, answer: str, lang: str) ->
         return _plain(answer) == short and short in map(_plain, options.values())
     return _plain(answer) == short or task != "extractive_qa" and _gives(answer, fact, lang)
 
+# %% ../../nbs/miniature/03c_teacher.ipynb #22540340
 def _restatement(question: str, facts: Sequence[Fact], lang: str) -> str:
     "The sentence that the question wants in other words, said so; empty where it wants none."
     both = ((fact, form) for fact in facts for form in (0, 1))
@@ -198,6 +202,7 @@ def translations(question: str, lang: str) -> list[str]:
     carried = [f for f in read_facts(question, lang) if f.entity or f.via]
     return [state(carried[0], OTHER[lang], form) for form in (0, 1)] if len(carried) == 1 else []
 
+# %% ../../nbs/miniature/03c_teacher.ipynb #aadaa92b
 def _gives(answer: str, fact: Fact, lang: str) -> bool:
     if fact.spec.rule: return _plain(answer).endswith("= " + fact.value)
     return any((f.attribute, f.value) == (fact.attribute, fact.value)
@@ -249,6 +254,7 @@ def partly_right(task: str, text: str, question: str, answer: str, lang: str) ->
              or lookup(read_facts(question, lang), asked.spec, asked.entity))
     return known is not None and _holds(answer, known, lang)
 
+# %% ../../nbs/miniature/03c_teacher.ipynb #bdab2b7f
 def _holds(said: str, fact: Fact, lang: str) -> bool:
     "Whether the fact's value stands in what is said, and not as a part of something longer."
     if fact.spec.type == "name": return value(fact, lang) in _names(said, lang)
@@ -272,6 +278,7 @@ def _partly_about_text(task: str, facts: Sequence[Fact], question: str, answer: 
         return bool(carried) and _plain(answer) == grammar()["nouns"][carried[0].kind][LANG[lang]]
     return any(_holds(answer, f, lang) for f in carried)
 
+# %% ../../nbs/miniature/03c_teacher.ipynb #859ebc43
 def composed(question: str, lang: str) -> list[Asked]:
     "What a request to write two sentences asks for: two attributes of an entity, with values."
     i, found = LANG[lang], _composing(lang).search(question)
@@ -284,6 +291,7 @@ def composed(question: str, lang: str) -> list[Asked]:
                  for spec, v in pairs]
     except KeyError: return []  # a value with a character that no name has
 
+# %% ../../nbs/miniature/03c_teacher.ipynb #40e148fa
 @cache
 def _composing(lang: str) -> re.Pattern:
     i, world = LANG[lang], grammar()
@@ -307,6 +315,7 @@ def logic_quality(task: str, text: str, question: str, logic: str, answer: str, 
     return ("thin" if begins_at_the_end or not _grounded(task, text, question, logic, lang)
             else "sound")
 
+# %% ../../nbs/miniature/03c_teacher.ipynb #955bb9ad
 def _says_wrong(task: str, text: str, question: str, logic: str, lang: str) -> bool:
     facts, asked = read_facts(text, lang), read_question(question, lang)
     known = facts + read_facts(question, lang)
@@ -326,6 +335,7 @@ def _applies_a_rule(spec: Attribute, logic: str, lang: str) -> bool:
     ruled = spec.because[LANG[lang]]
     return bool(ruled) and bool(re.search(re.sub(r"\\{\w+\\}", ".+?", re.escape(ruled[0])), logic))
 
+# %% ../../nbs/miniature/03c_teacher.ipynb #f307e607
 def _verdict(letter: str, true: bool, lang: str) -> str:
     return word("is_true" if true else "is_false", lang, x=letter).strip()
 
@@ -359,6 +369,7 @@ def unsaid(spec: Attribute, entity: str, lang: str) -> str:
     "The sentence that nothing is said of an attribute."
     return word("unknown", lang, e=show(entity, "name", lang), k=spec.label[LANG[lang]])
 
+# %% ../../nbs/miniature/03c_teacher.ipynb #8d52fe2d
 def _own_about_text(task: str, facts: Sequence[Fact], text: str, question: str,
                     lang: str) -> tuple[str, str] | None:
     carried, i = read_facts(question, lang), LANG[lang]
@@ -433,6 +444,7 @@ def several_steps(task: str, question: str, lang: str) -> bool:
     if task == "text_summarization": return len(set(read_facts(question, lang))) > 1
     return task not in ABOUT_TEXT and asked is not None and bool(asked.spec.rule or asked.spec.via)
 
+# %% ../../nbs/miniature/03c_teacher.ipynb #c66367ac
 def judge(task: str, text: str, question: str, logic: str | None, answer: str,
           lang: str) -> tuple[int, str]:
     "The pair's score, 1 to 5, and the analysis in words. A logic of None is not judged."
@@ -488,6 +500,7 @@ def task_of(system: str) -> str:
         "yes/no": "natural_language_inference"}
     return types.get((named[1] or "closed-book").strip().lower(), "")
 
+# %% ../../nbs/miniature/03c_teacher.ipynb #05b04c0f
 def write_translation(text: str, lang: str, rng: random.Random) -> Pair:
     "A pair for Translation's general prompt: a sentence of the passage in the other language."
     fact, other = rng.choice([f for f in read_facts(text, lang) if f.entity]), OTHER[lang]
@@ -517,6 +530,7 @@ def guess_task(question: str) -> str:
         asked.spec, asked.entity, asked.proposed, lang).lower() in question.lower()
     return "natural_language_inference" if is_check else "closed_book_qa"
 
+# %% ../../nbs/miniature/03c_teacher.ipynb #cc48cd2d
 def explain(text: str, question: str, answer: str, lang: str) -> str:
     "The missing logic of a labeled pair (Eq. 2). Raises ValueError for a pair of another world."
     facts = read_facts(text, lang)
