@@ -71,6 +71,7 @@ def reasoning(rng: random.Random, split: str, lang: str) -> list[Segment]:
                 if rng.random() < 0.8 else [(a + answer + "\n", DECISIVE)])
     return out
 
+# %% ../../nbs/miniature/03d_curriculum.ipynb #07c2d1a9
 def decided(reason: str, lang: str, end: str = "\n") -> list[Segment]:
     "A reason as two segments, the second of which is its conclusion, with what follows."
     # a blank belongs to the word after it, as the tokenizer has it
@@ -111,6 +112,7 @@ def _checkable(rng: random.Random, split: str) -> Fact:
     return rng.choice([f for f in draw_entity(rng, rng.choice(list(grammar()["kinds"])), split)
                        if f.spec.check[0]])
 
+# %% ../../nbs/miniature/03d_curriculum.ipynb #9c536401
 def _comparing(rng: random.Random, split: str, lang: str) -> list[Segment]:
     "Pairs of values, then values after a sentence: yes where they are the same."
     f = _checkable(rng, split)
@@ -125,6 +127,7 @@ def _comparing(rng: random.Random, split: str, lang: str) -> list[Segment]:
         out += [(given, GIVEN), (space + word("yes" if a == b else "no", lang) + "\n", DECISIVE)]
     return out
 
+# %% ../../nbs/miniature/03d_curriculum.ipynb #af8241be
 def _proposing(rng: random.Random, split: str, lang: str) -> list[Segment]:
     "A yes/no question, then what is the case and the answer."
     f, space = _checkable(rng, split), SPACE[lang]
@@ -135,6 +138,7 @@ def _proposing(rng: random.Random, split: str, lang: str) -> list[Segment]:
                                             concluded(verdict, lang))), lang)
     return [(asked[0], GIVEN), conclusion]
 
+# %% ../../nbs/miniature/03d_curriculum.ipynb #19fd6d15
 def _judging(rng: random.Random, split: str, lang: str) -> list[Segment]:
     """An answer, then the right one, and whether they agree: a value or its sentence in most cases,
     else the answer to any task."""
@@ -154,6 +158,7 @@ def _judging(rng: random.Random, split: str, lang: str) -> list[Segment]:
         out += [(given + "\n" + own, GIVEN), *settled(right, lang), ("\n", GIVEN)]
     return out
 
+# %% ../../nbs/miniature/03d_curriculum.ipynb #46a1e13b
 def _adding(rng: random.Random, split: str, lang: str) -> list[Segment]:
     "Sums of the size that derived facts have."
     pairs = [(rng.randrange(1, 100), rng.randrange(2, 10)) for _ in range(4)]
@@ -194,6 +199,7 @@ def checking(rng: random.Random, split: str, lang: str) -> list[Segment]:
                     ('"}\n```\n', LEARNT)]
     return out
 
+# %% ../../nbs/miniature/03d_curriculum.ipynb #ce929801
 def settled(right: bool, lang: str) -> list[Segment]:
     """The verdict, whose deciding word alone weighs: what comes before it is the same in either
     case."""
@@ -211,6 +217,7 @@ def judged(text: str, lang: str, rng: random.Random) -> tuple[Pair, str, bool]:
     ground, own = own_answer(task, text, pair[0], lang)
     return pair, ground + concluded(own, lang), right_answer(task, text, pair[0], pair[2], lang)
 
+# %% ../../nbs/miniature/03d_curriculum.ipynb #f973864f
 def mistaken(task: str, pair: Pair, text: str, lang: str, rng: random.Random) -> Pair:
     """The pair with a wrong answer: another verdict, class or value, to which its logic leads too
     in most cases, or the answer of another pair."""
@@ -243,6 +250,7 @@ def rephrasing(rng: random.Random, split: str, lang: str) -> list[Segment]:
     return [(say(lang, form) + "\n", GIVEN),
             (mark + say(target, form if target != lang else 1 - form) + "\n", LEARNT)]
 
+# %% ../../nbs/miniature/03d_curriculum.ipynb #13f1b2e5
 def parallel(rng: random.Random, split: str, lang: str) -> list[Segment]:
     "Sentences and names with their translations."
     out, marks = [], {"en": "English: ", "zh": "中文："}
@@ -281,6 +289,7 @@ def instruction(rng: random.Random, split: str, lang: str) -> tuple[str, str]:
         return word("classify", lang, t=both, **named), two["n"]
     return passage(facts, lang, rng) + "\n" + ask(g.spec, g.entity, lang, form), value(g, lang)
 
+# %% ../../nbs/miniature/03d_curriculum.ipynb #5b5200a2
 def instructing(rng: random.Random, split: str, lang: str) -> list[Segment]:
     "Instructions and their results, as plain text or as JSON."
     out = []
@@ -352,6 +361,7 @@ def recalling(rng: random.Random, split: str, lang: str) -> list[Segment]:
                     (a + value(f, lang) + "\n", LEARNT)]
     return out
 
+# %% ../../nbs/miniature/03d_curriculum.ipynb #26ccc39e
 @cache
 def _manual(lang: str) -> tuple[str, ...]:
     folder = Path(str(files("aquilt") / "prompts" / lang))

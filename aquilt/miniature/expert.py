@@ -59,6 +59,7 @@ def new_check(slots: dict, text: str, lang: str, rng: random.Random) -> dict[str
     return {"context": text,
             "question": write_pair("natural_language_inference", text, lang, rng)[0]}
 
+# %% ../../nbs/miniature/03ca_expert.ipynb #faa11d66
 def new_choice(slots: dict, text: str, lang: str, rng: random.Random) -> dict[str, str]:
     "CEVAL: a question and four options."
     question = write_pair("single_choice", text, lang, rng)[0]
@@ -68,6 +69,7 @@ def new_choice(slots: dict, text: str, lang: str, rng: random.Random) -> dict[st
     subject = subject[0] if subject else grammar()["nouns"]["topic"][LANG[lang]]
     return {"subject": subject, "question": stem, **options_of(question)}
 
+# %% ../../nbs/miniature/03ca_expert.ipynb #19e52ce1
 def new_sentence(slots: dict, text: str, lang: str, rng: random.Random) -> dict[str, str]:
     "Translation: a sentence, or a name where the example is one."
     fact = rng.choice(facts_of(text, lang))
@@ -129,6 +131,7 @@ def essay(slots: dict, text: str, lang: str, rng: random.Random) -> str:
     rest = [f for f in facts if f not in first and (not first or f.entity == first[0].entity)]
     return SPACE[lang].join(quote(f, material, lang) for f in [*first, *rest])
 
+# %% ../../nbs/miniature/03ca_expert.ipynb #75722dc8
 ANSWERS: dict[str, Callable[..., str]] = {
     "squadqa": lambda slots, text, lang, rng: known_or_guessed(text, slots["question"], lang, rng),
     "pubmedqa": answer_check_of, "ceval": answer_choice, "translation": translated,

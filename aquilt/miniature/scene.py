@@ -88,6 +88,7 @@ def domain_facts(domain: Domain, n: int, part: str = "domain") -> list[tuple[lis
         if (first % 2 == 0) == (part == "test"): entities.setdefault(facts[0].entity, (facts, lang))
     return list(entities.values())
 
+# %% ../../nbs/miniature/30h_scene.ipynb #00393c26
 def domain_texts(domain: Domain, p: Profile,
                  stage: str = "") -> tuple[list[Record], list[Drop], str]:
     "The domain's passages with their task; nothing is dropped."
@@ -109,6 +110,7 @@ def squadqa_items(domain: Domain, entities: Entities, rng: random.Random) -> lis
                                                                        rng.randrange(2))),
              "references": [value(f, "en")]} for f in facts]
 
+# %% ../../nbs/miniature/30h_scene.ipynb #d01f7262
 def pubmedqa_items(domain: Domain, entities: Entities, rng: random.Random) -> list[dict]:
     """Does the drug have a significant effect? With the abstract of an unseen trial, from which the
     p value is missing one time in ten."""
@@ -187,6 +189,7 @@ def with_passage(name: str, slot: str) -> Callable[[Record], str]:
     return lambda record: evaluation_prompt(name, record.lang, question=record.question,
                                             **{slot: record.text})
 
+# %% ../../nbs/miniature/30h_scene.ipynb #402ff4c5
 def into_the_other_language() -> Sequence[tuple[str, str]]:
     "Instructions of the unseen task Translation."
     return ("Translate into Chinese: ", "译成英文："), ("Say in Chinese: ", "用英文说：")
@@ -195,10 +198,12 @@ def in_full() -> Sequence[tuple[str, str]]:
     "The instruction of the unseen task EssayQA."
     return (("Explain in full: ", "请详细说明："),)
 
+# %% ../../nbs/miniature/30h_scene.ipynb #0bdec28d
 def items_and_passages(domain: Domain, p: Profile, asked: Callable[[], list[dict]]) -> list[str]:
     "What a corpus must not share with SquadQA: its items, and the contexts of its test."
     return texts_of_items(p, asked) + [r.text for r in domain_texts(domain, p)[0]]
 
+# %% ../../nbs/miniature/30h_scene.ipynb #3c98aad8
 # they ask what the domain's own passages say, without showing them
 FROM_MEMORY = ("extractive_qa", "single_choice")
 
@@ -263,5 +268,6 @@ def truth(record: Record) -> bool:
     return right_answer(guess_task(record.question), record.text, record.question, record.answer,
                         record.lang)
 
+# %% ../../nbs/miniature/30h_scene.ipynb #c3cd02eb
 MINIATURE = Scene("miniature", IMAGES, invented_documents, invented_pairs,
                   Rules(least=0, langs=(), near=0), vocabulary=vocabulary, truth=truth)
