@@ -137,6 +137,7 @@ def general_replies(benchmark: Benchmark, passages: dict[str, str], rows: str) -
                      row["n"] - 1): _reply({k: row[k] for k in ("question", "answer")})
             for row in almanac_rows(rows)}
 
+# %% ../../nbs/reading/30hb_almanac.ipynb #82b59af0
 def expert_replies(benchmark: Benchmark, inputs: dict[int, tuple[str, str, str]],
                    every: int) -> dict[str, str]:
     """The teacher's two replies to Self-Instruct's requests by their number: text, new input and
@@ -148,6 +149,7 @@ def expert_replies(benchmark: Benchmark, inputs: dict[int, tuple[str, str, str]]
     return said | {text_hash(expert_messages(benchmark.field, new, text)): answer
                    for text, new, answer in inputs.values()}
 
+# %% ../../nbs/reading/30hb_almanac.ipynb #d7c12855
 def recordings() -> dict[str, str]:
     "All that the teacher said, by the requests for it."
     domain, medical = texts("domain"), texts("medical")

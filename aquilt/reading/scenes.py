@@ -61,6 +61,7 @@ def domain_passages(name: str, test: str, text: str, langs: Sequence[str], task:
 
 REAL_RULES = Rules()
 
+# %% ../../nbs/reading/30i_scenes.ipynb #8d2c2b48
 def lacking(*names: str) -> list[tuple[str, str]]:
     "Those of these sources that are neither on the hub nor at hand, with how to get them."
     sources = [find_source(name) for name in dict.fromkeys(filter(None, names))]
