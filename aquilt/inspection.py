@@ -146,14 +146,15 @@ def inspector(run: Run, variant: Variant = FULL, seed: int = 0) -> Stage:
 
 # %% ../nbs/33_inspection.ipynb #0c88efb1
 def inspect(engine: Engine, records: Sequence[Record], adapter: str, cache: Path, max_tokens: int,
-            stage: str, with_logic: bool = True) -> tuple[list[Record], list[Drop]]:
+            stage: str, with_logic: bool = True,
+            desc: str = "Eq. 7") -> tuple[list[Record], list[Drop]]:
     """Eq. 7: the records with the inspector's analysis and score, greedily; a record without a
     readable score goes to the ledger."""
     prompts = [Prompt(self_inspection_prompt(r.text, r.question, r.logic, r.answer, with_logic))
                for r in records]
     completions = generate_resumable(
         engine, prompts, Sampling(temperature=0.0, top_p=1.0, max_tokens=max_tokens), cache,
-        adapter=adapter, desc="Eq. 7", keys=INSPECTION_KEYS)
+        adapter=adapter, desc=desc, keys=INSPECTION_KEYS)
     outcomes = [read_score(r.with_(adapter="inspector"), c, stage)
                 for r, c in zip(records, completions)]
     return parted(outcomes)

@@ -1,0 +1,1 @@
+"""One's own domain: records from anywhere, looked at, exported, inspected, trained on and published."""
