@@ -40,7 +40,8 @@ def place(tmp_path_factory):
     for name, content in contents.items(): (folder / name).write_bytes(content)
     for name in ("loop.jsonl", "loop"): (folder / name).symlink_to(name)
     (folder / "dangling.jsonl").symlink_to("nowhere/at/all.jsonl")
-    for name in ("folder.jsonl", "nothing", "model"): (folder / name).mkdir()
+    for name in ("folder.jsonl", "nothing", "model", "lora"): (folder / name).mkdir()
+    for name in ("adapter_config.json", "adapter_model.safetensors"): (folder / "lora" / name).write_text("{}")
     os.mkfifo(folder / "pipe.jsonl")
     write_records(folder / "nothing" / "only.jsonl", [])
     (folder / "model" / "config.json").write_text('{"model_type": "nothing"}')
@@ -66,7 +67,8 @@ def call(monkeypatch, tmp_path):
     monkeypatch.setenv("AQUILT_FIGURES_DIR", str(tmp_path / "figures"))
     monkeypatch.chdir(tmp_path)
     def work(*_, **__): raise AssertionError("work was begun")
-    for name in ("aquilt.runner.reproduce.run_notebooks", "aquilt.miniature.pretraining.train_on", "aquilt.miniature.pretraining.train_tokenizer", "aquilt.distillation.ask_teacher"): monkeypatch.setattr(name, work)
+    for name in ("aquilt.runner.reproduce.run_notebooks", "aquilt.miniature.pretraining.train_on", "aquilt.miniature.pretraining.train_tokenizer", "aquilt.distillation.ask_teacher",
+                 "aquilt.own.specialist.train_lora", "aquilt.own.specialist.converse", "aquilt.own.evaluating.generate_resumable", "aquilt.own.inspecting.inspect", "huggingface_hub.HfApi"): monkeypatch.setattr(name, work)
     return lambda *arguments: CliRunner().invoke(app, [str(a) for a in arguments])
 
 
@@ -89,7 +91,9 @@ def at(place, arguments): return [place / a[1:] if a.startswith("@") else a for 
 READ = ["missing.jsonl", "empty.jsonl", "binary.jsonl", "wide.jsonl", "deep.jsonl", "list.jsonl", "cut.jsonl", "cut.jsonl.gz", "no.jsonl.gz", "loop.jsonl", "dangling.jsonl", "folder.jsonl", "pipe.jsonl", "file", f"{LONG}.jsonl", "nul\0.jsonl", "half\udcff.jsonl"]
 DOCUMENTS = ["numbers.jsonl", "cut.parquet", "cut.pdf", "cut.docx", "other.xyz", "empty.txt", "binary.txt", "latin.txt", "quote.csv", "columns.csv", "nothing", "loop"]
 READERS = {"corpus": ["corpus", "FILE", "--out", "out.jsonl"], "corpus parquet": ["corpus", "FILE", "--out", "out.parquet"], "filter": ["filter", "FILE", "out.jsonl"],
-           "tests": ["corpus", "@good.jsonl", "--out", "out.jsonl", "--tests", "FILE"]}
+           "tests": ["corpus", "@good.jsonl", "--out", "out.jsonl", "--tests", "FILE"], "show": ["show", "FILE"], "show page": ["show", "FILE", "--html", "out.html"], "export": ["export", "FILE", "--to", "messages", "--out", "out.jsonl"],
+           "inspect": ["inspect", "FILE", "out.jsonl", "--run-dir", "run", "--model", "qwen2-instruct", "--inspector", "@lora"], "train": ["train", "FILE", "--base", "qwen2-instruct", "--out", "trained"],
+           "evaluate": ["evaluate", "qwen2-instruct", "FILE", "--out", "out.jsonl", "--harness", "harness"], "push": ["push", "FILE", "--to", "me/data"]}
 
 
 @pytest.mark.parametrize("file", READ + DOCUMENTS)
@@ -97,7 +101,7 @@ READERS = {"corpus": ["corpus", "FILE", "--out", "out.jsonl"], "corpus parquet":
 def test_a_file_that_cannot_be_read(call, place, command, file):
     if command == "tests" and file in ("empty.jsonl", "file", "empty.txt"): pytest.skip("no test items are a list of none")
     refused(call(*at(place, [f"@{file}" if a == "FILE" else a for a in READERS[command]])))
-    assert command == "filter" or not Path("out.jsonl").exists()
+    assert command == "filter" or not any(Path(name).exists() for name in ("out.jsonl", "out.html", "trained", "harness"))
 
 
 # those that import transformers are few
@@ -131,7 +135,8 @@ def test_a_damaged_price_sheet(call, place, command, sheet):
 OUT = {"csv": "out.csv", "no ending": "out", "json": "out.json", "packed": "out.jsonl.gz", "capitals": "OUT.JSONL", "empty": "", "here": ".", "root": "/", "folder": "@folder.jsonl", "in a file": "@file/out.jsonl", "loop": "@loop.jsonl",
        "in a loop": "@loop/out.jsonl", "nobody reads": "@pipe.jsonl", "too long": f"{LONG}.jsonl", "NUL": "nul\0.jsonl", "itself": "@good.jsonl", "in /proc": "/proc/none/out.jsonl"}
 WRITERS = {"corpus": ["corpus", "@good.jsonl", "--out", "OUT"], "filter": ["filter", "@good.jsonl", "OUT"], "synthesize": ["synthesize", "@good.jsonl", "--task", "single_choice", "--out", "OUT", "--run-dir", "run"],
-           "replies export": ["replies", "export", "@good.jsonl", "--out", "OUT"]}
+           "replies export": ["replies", "export", "@good.jsonl", "--out", "OUT"], "export": ["export", "@good.jsonl", "--to", "messages", "--out", "OUT"],
+           "inspect": ["inspect", "@good.jsonl", "OUT", "--run-dir", "run"], "evaluate": ["evaluate", "qwen2-instruct", "@good.jsonl", "--out", "OUT"]}
 
 
 @pytest.mark.parametrize("out", OUT)
@@ -186,7 +191,7 @@ SETTINGS = ["teachr=x", "teacher", "=", "", "name=mini", "cap=-1", "cap=0", "cap
             "simple_scores=0", "simple_scores=2,9", "seeds=", "seeds=-1", "seeds=1,1", "seeds=a", "seeds=99999999999", "threads=-1", "ablation_base=7", "ablation_base=-1", "specialist_bases=", "student=", "teacher=", "engine=", "scene=",
             "over_used=less", "unsure=perhaps", "guided=xml", "essay_reading=shut", "dtype=int3", "context=0", "test_items=-1", "teacher_faults=2", "passage_tokens=0"]
 SETTERS = {"reproduce": ["reproduce", "--only", "31"], "estimate": ["estimate"], "status": ["status"], "doctor": ["doctor"], "filter": ["filter", "@good.jsonl", "out.jsonl"],
-           "synthesize": ["synthesize", "@good.jsonl", "--task", "single_choice", "--out", "out.jsonl", "--profile", "smoke"]}
+           "synthesize": ["synthesize", "@good.jsonl", "--task", "single_choice", "--out", "out.jsonl", "--profile", "smoke"], "inspect": ["inspect", "@good.jsonl", "out.jsonl", "--profile", "smoke"]}
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
@@ -204,7 +209,7 @@ def test_damaged_settings_in_the_environment(call, place, command, given, monkey
 
 
 @pytest.mark.parametrize("profile", ["", "large", "Mini", "mini ", "mini-own-own", "../mini"])
-@pytest.mark.parametrize("command", ["reproduce", "estimate", "status", "report", "doctor", "filter", "synthesize"])
+@pytest.mark.parametrize("command", ["reproduce", "estimate", "status", "report", "doctor", "filter", "synthesize", "inspect"])
 def test_an_unknown_profile(call, place, command, profile):
     if command == "doctor" and not profile: pytest.skip("all profiles")
     arguments = [a for a in SETTERS.get(command, [command]) if a not in ("--profile", "smoke")]
@@ -222,6 +227,16 @@ NUMBERS += [["reproduce", *more] for more in (["--only", "77"], ["--only", ""], 
             ["--set", "teachers=a@nowhere"], ["--set", "teachers=a@http://x*0"], ["--set", "judge=nobody"], ["--set", "scene=moon"], ["--sources", "none", "--only", "31"])]
 NUMBERS += [["estimate", *more] for more in (["--requests", "0"], ["--requests", "1"], ["--requests", "-1"], ["--requests", "x"], ["--timeout", "nan"], ["--concurrency", "0"], [])]
 NUMBERS += [["pretrain", *more] for more in (["gpt", "new"], ["", "new"], ["qwen2", "new", "--steps", "0"], ["qwen2", "new", "--peak", "-1"], ["qwen2", "new", "--peak", "nan"], ["qwen2", "new", "--peak", "inf"], ["qwen2", "@file"], ["qwen2", "@loop"], ["qwen2"], [])]
+NUMBERS += [["filter", "@good.jsonl", "out.jsonl", "--field", "question"], ["show"], ["show", "@good.jsonl", "--rows", "-1"], ["show", "@good.jsonl", "--field", "x=y"], ["show", "@good.jsonl", "--field", "question=none"], ["show", "@good.jsonl", "--search", "no such words"], ["show", "@good.jsonl", "--reason", ""]]
+NUMBERS += [["export", "@good.jsonl", "--to", to, "--out", out] for to, out in (("", "out.jsonl"), ("chatml", "out.jsonl"), ("parquet", "out.jsonl"), ("alpaca", "out.parquet"), ("llamafactory", "out.jsonl"), ("llamafactory", "@file"), ("llamafactory", "@loop"))]
+NUMBERS += [["export", "@good.jsonl", *more] for more in ([], ["--to", "messages"], ["--out", "out.jsonl"], ["--to", "messages", "--out", "out.jsonl", "--field", "answer=question[0]"])]
+NUMBERS += [["inspect", "@good.jsonl", "out.jsonl", *more] for more in ([], ["--least", "6"], ["--least", "-1"], ["--model", "qwen2-instruct"], ["--inspector", "@lora"], ["--model", "none", "--inspector", "@lora"], ["--model", "qwen2-instruct", "--inspector", "@folder.jsonl"], ["--field", "text="])]
+NUMBERS += [["train", "@good.jsonl", *more] for more in ([], ["--base", "qwen2-instruct"], *(["--out", "trained", "--base", base] for base in ("", "none", "@folder.jsonl", "@lora", "@model")), *(["--base", "qwen2-instruct", "--out", out] for out in ("@file", "@loop", "@file/in", "nul\0", "/proc/none")),
+            *(["--base", "qwen2-instruct", "--out", "trained", option, value] for option, value in (("--epochs", "0"), ("--epochs", "x"), ("--learning-rate", "0"), ("--learning-rate", "nan"), ("--learning-rate", "inf"), ("--batch-size", "0"), ("--rank", "0"), ("--max-length", "8"), ("--field", "x"))))]
+NUMBERS += [["evaluate", *more] for more in ([], ["qwen2-instruct"], ["qwen2-instruct", "@good.jsonl"], *([model, "@good.jsonl", "--out", "out.jsonl"] for model in ("", "none", "@folder.jsonl", "@lora", "@model")),
+            *(["qwen2-instruct", "@good.jsonl", "--out", "out.jsonl", option, value] for option, value in (("--tokens", "0"), ("--adapter", "none"), ("--adapter", "@folder.jsonl"), ("--engine", "onnx"), ("--engine-arg", "x"), ("--engine-arg", "colour=blue"), ("--harness", "@file"), ("--field", "options"))))]
+NUMBERS += [["chat", *more] for more in ([], ["none"], ["@folder.jsonl"], ["@lora"], ["@model"], ["qwen2-instruct", "--adapter", "@folder.jsonl"], ["qwen2-instruct", "--temperature", "3"], ["qwen2-instruct", "--temperature", "nan"], ["qwen2-instruct", "--tokens", "0"], ["qwen2-instruct", "--engine", "onnx"])]
+NUMBERS += [["push", *more] for more in ([], ["@good.jsonl"], ["@good.jsonl", "--to", "data"], ["@good.jsonl", "--to", "me/data", "--licence", "All mine"], ["@good.jsonl", "--to", "me/data", "--yes"], ["@folder.jsonl", "--to", "me/data"], ["@lora", "--to", "me/data"], ["missing", "--to", "me/data"])]
 NUMBERS += [["instruct", "none", "new"], ["instruct"], ["model", ""], ["model", "unknown"], ["model", "../up"], ["model", "@folder.jsonl"], ["replies", "lists"], ["replies", "prune", "@good.jsonl"], ["replies", "prune"], ["status", "more"], ["report", "--run-dir", "@nothing"],
             ["doctor", "--profile", "large"], ["no-such-command"], ["--unknown"]]
 

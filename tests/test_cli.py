@@ -60,6 +60,40 @@ def test_reproduce_hands_on(call, monkeypatch, tmp_path):
     assert calls[2] == (("mini", (), None, ["synthesis/*", "relevance"]), {}) and os.environ["AQUILT_JOBS"] == "3"
 
 
+def test_commands_on_finished_records(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.json").write_text('[{"instruction": "Which river?", "output": "The Veth."}, {"page": 1}]')
+    assert "1 records, 1 dropped" in call("show", "mine.json").stdout and "m.html: open it" in call("show", "mine.json", "--html", "m.html").stdout
+    assert "1 of 2 rows written as alpaca" in call("export", "mine.json", "--to", "alpaca", "--out", "a.json").stdout
+    assert "1 of 2 records kept" in call("filter", "mine.json", "kept.jsonl").stdout and Path("kept.jsonl").read_text() == '{"instruction": "Which river?", "output": "The Veth."}\n'
+    assert "Nothing was pushed" in call("push", "mine.json", "--to", "me/data").stdout
+    calls = replaced(monkeypatch, "own.inspecting", "inspect_file", {"entered": 2, "kept": 1, "dropped": 1, "reasons": {"no text": 1}, "scores": {4: 1}})
+    assert "1 of 2 records kept (scores: 4: 1)" in call("inspect", "mine.json", "s.jsonl", "--least", "3", "--field", "text=t").stdout
+    assert calls == [((Path("mine.json"), Path("s.jsonl"), "mini", ["text=t"], 3, "", ""), {})]
+    calls = replaced(monkeypatch, "own.specialist", "train_file", {"counts": {"entered": 2, "kept": 1, "dropped": 1}, "loss": [{"loss": 3.0}, {"loss": 1.0}]})
+    assert "trained on 1 of 2 examples, loss 3.0 to 1.0" in call("train", "mine.json", "--base", "m", "--out", "o", "--rank", "8", "--no-logic", "--passage").stdout
+    assert calls == [((Path("mine.json"), "m", Path("o"), (), False, True, False, ""), {"epochs": 3, "learning_rate": 1e-4, "batch_size": 32, "rank": 8, "max_length": 2048, "seed": 0})]
+    told = {"scores": {"exact": {"mean": 50.0, "interval": [9.5, 90.5], "n": 2}}, "n": 2, "dropped": 1, "errors": 0, "cut off": 1, "harness": "lm_eval"}
+    calls = replaced(monkeypatch, "own.evaluating", "evaluate_file", told)
+    said = call("evaluate", "m", "t.jsonl", "--out", "a.jsonl", "--adapter", "o", "--harness", "h").stdout
+    assert "exact     50.00  (95 %: 9.5 to 90.5; 2 questions)" in said and "1 answers were cut off" in said and "1 rows are no questions" in said and "lm_eval" in said
+    assert calls == [(("m", Path("t.jsonl"), Path("a.jsonl"), "o", (), None, 1024, "", Path("h")), {})]
+
+
+def test_chat_reads_lines_until_an_empty_one(monkeypatch):
+    from aquilt.models.engines import Completion
+    class Echo:
+        def generate(self, prompts, sampling, adapter): return [Completion(f"{len(prompts[0].content)} {prompts[0].content[-1]['content']}", "stop")]
+    replaced(monkeypatch, "own.specialist", "open_model", Echo())
+    for typed in ("a\nb\n\nc\n", "a\nb\n", "a\nb"):
+        done = CliRunner().invoke(app, ["chat", "m"], input=typed)
+        assert (done.exit_code, done.stdout) == (0, "1 a\n3 b\n")
+
+
+def test_each_command_on_records_has_an_example(call):
+    for name in ("show", "export", "inspect", "train", "evaluate", "chat", "push"): assert f"  aquilt {name} " in call(name, "--help").stdout, name
+
+
 def test_user_error_is_one_line(call, monkeypatch):
     replaced(monkeypatch, "runner.reproduce", "reproduce", value=UserError("The file is\nwrong: put it right."))
     done = call("reproduce")
