@@ -31,7 +31,7 @@ from .models.batches import BatchEngine
 from .reading.cleaning import Writer, writing
 from .foundations.code import code_of
 from .foundations.core import Drop, Record, UserError, file_hash, note, text_hash, write_text
-from .corpus import FROM_PAIRS, associate
+from .corpus import GENERATED, associate
 from .models.engines import Completion, OnDemand, Prompt, Sampling, Usage, model_path
 from .models.prices import cost, load_prices, price_of
 from .models.recorded import RecordedEngine
@@ -279,8 +279,8 @@ def requests(
 ) -> list[tuple[str, Sequence[Record], Sequence[list[dict]], Sequence[str]]]:
     "What is asked: for each equation its records, their messages and the keys of a reply."
     p, known = run.profile, run.records("labeled")
-    asked = tuple(task for task in p.task_types if task not in FROM_PAIRS)
-    fresh = associate(run.records("corpus"), p.pairs_per_task, seed, asked)
+    fresh = associate(run.records("corpus"), p.pairs_per_task, seed, p.tasks or GENERATED,
+                      again=False)
     def question(r: Record) -> list[dict]: return distillation_messages(r.text, r.task, r.lang)
     def logic(r: Record) -> list[dict]:
         return logic_messages(r.text, r.question, r.answer, r.task, r.lang)
@@ -342,9 +342,9 @@ def distillation(run: Run, seed: int = 0) -> Stage:
                 for (equation, model, task), usage in sorted(bill.items())]
         return {"counts": out.counts("distillation"), "read_as": dict(sorted(read_as.items())),
                 "bill": rows}
-    return Stage("distillation", work, ("corpus", "labeled"),
-                 teacher_settings(p) | {"pairs_per_task": p.pairs_per_task, "seed": seed,
-                                         "task_types": list(p.task_types)})
+    tasks = {"tasks": list(p.tasks)} if p.tasks else {}
+    return Stage("distillation", work, ("corpus", "labeled"), teacher_settings(p)
+                 | {"pairs_per_task": p.pairs_per_task, "seed": seed} | tasks)
 
 # %% ../nbs/32a_distillation.ipynb #32a0d002
 QUESTIONS = ("grounded in the passage", "leads to the answer", "no step missing")

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['LISTS', 'QUOTES', 'REASONS', 'READ', 'Reader', 'dependence', 'languages', 'word_lists', 'plain', 'leaning',
            'leaning_cases', 'phrase_quality', 'stop_words', 'words', 'own_words', 'protected_words', 'most_allowed',
-           'surplus', 'thin', 'remove', 'lot', 'Card', 'card', 'drop_reasons', 'filter_records', 'tally', 'word_shares',
-           'own_record', 'filter_file', 'filtering', 'frequent_words', 'plot_frequencies', 'table_1', 'waterfall']
+           'surplus', 'thin', 'remove', 'lot', 'Card', 'stands_alone', 'card', 'drop_reasons', 'filter_records',
+           'tally', 'word_shares', 'own_record', 'filter_file', 'filtering', 'frequent_words', 'plot_frequencies',
+           'table_1', 'waterfall']
 
 # %% ../nbs/32b_filtering.ipynb #25917243
 import csv
@@ -32,6 +33,7 @@ from .evaluation.paper import printed_table
 from .foundations.profiles import Profile
 from .foundations.runs import Run, Stage
 from .foundations.scenes import no_words
+from .foundations.tasks import own_tasks
 from .miniature.world import LANG
 from .reading.scenes import scene_of
 
@@ -251,10 +253,16 @@ class Card(NamedTuple):
     words: tuple[str, ...]
 
 # %% ../nbs/32b_filtering.ipynb #3fd3ae4e
+def stands_alone(task: str) -> bool:
+    """Whether a question of this task must make sense without its passage (3.2); a task of one's
+    own says so."""
+    own = own_tasks().get(task)
+    return not own.needs_passage if own else task in dependence()["stand_alone"]
+
 def card(record: Record, seed: int = 0) -> Card:
     "The card of a record. Raises UserError for an unknown language."
     word_lists(record.lang)  # a record of which nothing is asked must have a known language, too
-    asked = ("question", "answer", "logic") if record.task in dependence()["stand_alone"] else ()
+    asked = ("question", "answer", "logic") if stands_alone(record.task) else ()
     found = {field: hit for field in asked if (hit := leaning(getattr(record, field), record.lang))}
     reason = where = ""
     if field := next((f for f in found if f != "logic"), ""):

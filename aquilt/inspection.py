@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from .foundations.core import Drop, Record, parted, text_hash
+from .foundations.core import TASKS, Drop, Record, parted, text_hash
 from .corpus import associate
 from .distillation import further_pairs, open_teacher, read_pair, teacher_settings
 from .models.engines import (Completion, Engine, Prompt, Sampling,
@@ -97,8 +97,8 @@ def to_be_scored(run: Run, variant: Variant, folder: Path,
     and the ledger; a scene with a recorded teacher has the records that this one was shown."""
     p, name = run.profile, variant.stage("inspection_data")
     if known := list(scene_of(p).written()): return known[:p.inspected], []
-    passages = associate(run.records("corpus"), max(1, p.inspected // len(p.task_types)), seed,
-                         p.task_types)
+    tasks = p.tasks or TASKS
+    passages = associate(run.records("corpus"), max(1, p.inspected // len(tasks)), seed, tasks)
     engine = spread_engine(p, str(run.folder(variant.stage("synthesiser")) / "merged"))
     sampling = Sampling(p.temperature, p.top_p, p.max_tokens, seed)
     return write_data(engine, passages, sampling, folder / "completions.jsonl", stage=name,
@@ -117,8 +117,8 @@ def inspection_data(run: Run, variant: Variant = FULL, seed: int = 1) -> Stage:
         entered = len(written) + len(unread)
         return (hand_over(folder, name, entered, kept, unread + unscored + capped)
                 | {"scores": dict(sorted(scores.items()))})
-    names = ("task_types", "inspected", "inspection_cap", "temperature", "top_p", "max_tokens",
-             "guided")
+    names = "inspected", "inspection_cap", "temperature", "top_p", "max_tokens", "guided"
+    names += ("tasks",) if p.tasks else ()
     settings = {name: getattr(p, name) for name in names} | teacher_settings(p) | {"seed": seed}
     return Stage(name, work, ("corpus", writer), settings, spread=True)
 

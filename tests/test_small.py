@@ -87,12 +87,12 @@ def test_plain_pairs_are_short_and_of_three_tasks():
 
 
 def test_the_task_types_of_a_profile_are_those_that_are_asked_for(run):
-    assert {r.task for r in run.records("distillation")} == set(SMALL.task_types)
+    assert {r.task for r in run.records("distillation")} == {"extractive_qa", *SMALL.tasks}  # labeled pairs have tasks of their own
     with pytest.raises(UserError, match="There is no task 'poems'"): requests_of(run, ("poems",))
 
 
 def requests_of(run, types):
-    (_, records, asked, _), _ = requests(replace(run, profile=replace(run.profile, task_types=types)))
+    (_, records, asked, _), _ = requests(replace(run, profile=replace(run.profile, tasks=types)))
     return asked[0]
 
 

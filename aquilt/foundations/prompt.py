@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['FOLDER', 'SLOT', 'META_KEYS', 'LOGIC_KEYS', 'QA_KEYS', 'INSPECTION_KEYS', 'FORM', 'SCORE', 'SHOWN', 'prompt_names',
-           'template', 'checked_template', 'fill', 'render', 'messages', 'prompt_hash', 'requirements', 'check_task',
-           'distillation_messages', 'logic_messages', 'qa_json', 'inspection_messages', 'synthesis_prompt',
-           'completion_json', 'forced_prefix', 'self_inspection_prompt', 'inspection_json', 'fields_of', 'fault',
-           'parse_json_objects', 'parse_json_object', 'first_object', 'rung', 'correction', 'parse_score',
-           'evaluation_prompt', 'new_input_messages', 'expert_messages']
+           'template', 'checked_template', 'fill', 'render', 'messages', 'prompt_hash', 'requirements', 'task_facts',
+           'distillation_messages', 'logic_messages', 'qa_json', 'inspection_messages', 'task_instruction',
+           'synthesis_prompt', 'completion_json', 'forced_prefix', 'self_inspection_prompt', 'inspection_json',
+           'fields_of', 'fault', 'parse_json_objects', 'parse_json_object', 'first_object', 'rung', 'correction',
+           'parse_score', 'evaluation_prompt', 'new_input_messages', 'expert_messages']
 
 # %% ../../nbs/foundations/01_prompts.ipynb #9d83286e
 import json
@@ -20,9 +20,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .core import PACKAGE, TASKS, UserError, package_file, text_hash
+from .core import PACKAGE, UserError, package_file, text_hash
 from .objects import (mended, objects, options_beside, plain_key, plain_names,
                                         plain_text, said_in, spelled, with_options, within)
+from .tasks import check_task, own_tasks
 
 # %% ../../nbs/foundations/01_prompts.ipynb #3f4815e4
 FOLDER = PACKAGE / "prompts"
@@ -117,21 +118,24 @@ def requirements() -> dict[str, dict[str, str]]:
 def _requirements(text: str) -> dict[str, dict[str, str]]: return tomllib.loads(text)
 
 # %% ../../nbs/foundations/01_prompts.ipynb #b7098a47
-def check_task(task: str) -> None:
-    "Raises `UserError` listing the tasks where `task` is none of them (section 3.1)."
-    if task not in TASKS:
-        raise UserError(f"There is no task {task!r}: choose one of {', '.join(TASKS)}.")
+def task_facts(task: str) -> dict[str, str]:
+    """A task's English and Chinese name (`task_type`, `chinese`), and what its question and thought
+    must be like, the paper's or one's own. Raises `UserError` for an unknown task."""
+    check_task(task)
+    if not (own := own_tasks().get(task)): return requirements()[task]
+    return {"task_type": own.name, "chinese": own.chinese or own.name,
+            "question": f"{own.question} The form of the answer: {own.answer}",
+            "thought": own.thought}
 
 # %% ../../nbs/foundations/01_prompts.ipynb #76ee155e
 def distillation_messages(
     text: str,  # the passage u
-    task: str,  # the task type t, one of `aquilt.foundations.core.TASKS`
+    task: str,  # the task type t, one of `aquilt.foundations.tasks.task_names()`
     lang: str = "en",  # language of the reply
 ) -> list[dict[str, str]]:
     """Messages that ask the teacher for a question, thought process and answer (Eq. 1). Raises
     `UserError` for an unknown task or language."""
-    check_task(task)
-    pair = requirements()[task]
+    pair = task_facts(task)
     return messages(
         "distillation",
         task_type=pair["task_type"],
@@ -169,17 +173,23 @@ def inspection_messages(text: str, question: str, logic: str, answer: str, lang:
                     reply_language=template("reply_language", lang))
 
 # %% ../../nbs/foundations/01_prompts.ipynb #307e8288
+def task_instruction(task: str, lang: str = "en", with_logic: bool = True) -> str:
+    """What the synthesiser is told to write, with the form of its reply: the task's prompt, or the
+    instruction of a task of one's own in the form of those."""
+    if not (own := own_tasks().get(task)):
+        return template(f"{'task' if with_logic else 'task_without_logic'}/{task}", lang)
+    return render("own_task", lang, instruction=own.told(lang), answer=own.answer,
+                  form=qa_json("xxx", "xxx", "xxx", with_logic))
+
 def synthesis_prompt(text: str, task: str, lang: str = "en", with_logic: bool = True) -> str:
     """The string that AQuilt continues with a fenced JSON object (Eq. 3 and 6); `lang` is the
     language of passage and record.
 
     Without logic it asks for no thinking steps (Table 3). Raises `UserError` for an unknown task
     or language."""
-    check_task(task)
-    entry, folder = requirements()[task], "task" if with_logic else "task_without_logic"
-    type_ = entry["chinese" if lang == "zh" else "task_type"]
-    return render("synthesis", lang, instruction=template(f"{folder}/{task}", lang), text=text,
-                  task_type=type_) + "\n"
+    type_ = task_facts(task)["chinese" if lang == "zh" else "task_type"]
+    return render("synthesis", lang, instruction=task_instruction(task, lang, with_logic),
+                  text=text, task_type=type_) + "\n"
 
 # %% ../../nbs/foundations/01_prompts.ipynb #8e925489
 def completion_json(question: str, logic: str, answer: str, with_logic: bool = True) -> str:

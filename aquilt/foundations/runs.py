@@ -157,6 +157,7 @@ class Run:
     "A directory of stages for one profile."
     profile: Profile
     root: Path
+    command: str = ""  # what makes its results; `aquilt reproduce` at its profile if empty
 
     def folder(self, stage: str) -> Path: return self.root / stage
 
@@ -164,10 +165,10 @@ class Run:
         """The result of a finished stage. Raises UserError where it is not finished, damaged, or of
         an older version."""
         path = self.folder(stage) / "result.json"
-        again = f"`aquilt reproduce --profile {self.profile.name}`"
+        again = f"`{self.command or f'aquilt reproduce --profile {self.profile.name}'}`"
         if not path.exists():
-            raise UserError(f"{path} does not exist: run the notebooks before this one at profile "
-                            f"{self.profile.name}, or {again}.")
+            pages = f"the notebooks before this one at profile {self.profile.name}, or "
+            raise UserError(f"{path} does not exist: run {'' if self.command else pages}{again}.")
         found = read_result(path)
         if not found.keys() >= {"hash", *DECIDES, "files", "code"}:
             raise UserError(f"{path} was written by an older version of aquilt: repeat {again}, "

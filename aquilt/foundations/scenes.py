@@ -99,7 +99,10 @@ class Scene:
     pairs: Callable[[Profile, Sequence[Record], Path, int], tuple[list[Record], list[Drop], dict]]
     rules: Any  # how passages are cleaned: reading.cleaning.Rules
     # what identifies the sources of a role, for a stage's settings
-    places: Callable[[str], dict] = lambda role: {}
+    places: Callable[[str, Profile], dict] = lambda role, p: {}
+    # writes passages and ledger into a folder and returns the metrics, where they are made in
+    # another way than by cutting and cleaning `documents`
+    passages: Callable[[Profile, Path], dict] | None = None
     # a text of all its own words of a language, which are no habit of a teacher
     vocabulary: Callable[[str], str] = no_words
     truth: Callable[[Record], bool | None] = unknown

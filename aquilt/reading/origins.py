@@ -102,7 +102,7 @@ def from_each(chosen: Sequence[Source], n: int, seed: int, cache: Path,
     return found, {"origins": origins, "missing": missing}
 
 # %% ../../nbs/reading/30f_origins.ipynb #2b77f410
-def places(role: str) -> dict:
+def places(role: str, p: Profile) -> dict:
     "Where each source of a role is, and whether some may be missing."
     return {"sources": {s.name: place(s) for s in list_sources(role)},
             "partial": bool(os.environ.get("AQUILT_PARTIAL"))}

@@ -22,6 +22,7 @@ from .almanac import ALMANAC
 from .cleaning import Rules
 from .origins import (cut_and_clean, from_each, in_turn, native_folder, open_rows,
                                     place, places, settled)
+from .own_text import OWN_TEXT
 from .sources import Source, as_test, find_source, list_sources, pairs
 from .testsets import essay_prompt, real_documents, real_instructions, real_items
 
@@ -108,7 +109,7 @@ REAL = Scene("real", (
     *ESSAYS), real_text, real_pairs, REAL_RULES, places)
 
 # %% ../../nbs/reading/30i_scenes.ipynb #13600ef5
-SCENES = {scene.name: scene for scene in (MINIATURE, ALMANAC, REAL)}
+SCENES = {scene.name: scene for scene in (MINIATURE, ALMANAC, REAL, OWN_TEXT)}
 
 def scene_of(p: Profile) -> Scene:
     """The scene that a profile names, as it asks for it. Raises UserError for any other name, and

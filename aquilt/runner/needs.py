@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..foundations.core import UserError, package_file
+from ..foundations.core import TASKS, UserError, package_file
 from ..foundations.profiles import Profile
 from ..models.engines import model_path
 from ..models.weights import dtype_of
@@ -136,7 +136,7 @@ FILLED = 0.4  # the mean length of a row, as a share of the longest
 def trainings(p: Profile) -> list[dict[str, Any]]:
     "The three kinds of training of a profile: model, examples, epochs, batch and rank."
     langs = len({lang for b in scene_of(p).benchmarks for lang in b.langs})
-    pairs = len(p.task_types) * p.pairs_per_task * langs
+    pairs = len(p.tasks or TASKS) * p.pairs_per_task * langs
     scored = langs * min(5 * p.inspection_cap, p.inspected)
     specialist = p.specialist_cap or p.samples
     return [

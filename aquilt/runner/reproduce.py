@@ -377,7 +377,7 @@ def obstacles(profile: Profile, has: dict[str, Any]) -> list[str]:
                    "(clone the project and run make install)")
     if profile.engine == "vllm" and not has["vllm"]:
         why.append("vLLM is not installed (make install-vllm)")
-    if has["offline"] and (hub or scene_of(profile).places("unlabeled")):
+    if has["offline"] and (hub or scene_of(profile).places("unlabeled", profile)):
         why.append("HF_HUB_OFFLINE is set, and it reads models or corpora from the hub")
     if has["memory"] < 4:
         why.append(f"4 GiB of memory are needed, and there are {has['memory']:.1f}")
