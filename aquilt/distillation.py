@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['KEY', 'TEACHER', 'MINIATURE', 'RECORDED', 'LIMITS', 'UNREADABLE', 'CUT_OFF', 'MORE_ROOM', 'FIELDS', 'FURTHER',
            'Outcome', 'NAMED', 'QUESTIONS', 'NAN', 'Teachers', 'read_teacher', 'teachers_of', 'served',
-           'of_this_teacher', 'engine_of', 'recorded_teacher', 'open_teacher', 'read_limits', 'read_budget',
-           'read_pair', 'unfinished', 'further_pairs', 'further', 'ask_teacher', 'requests', 'teacher_sampling',
-           'written', 'teacher_settings', 'distillation', 'write_review', 'read_review', 'review', 'cost_table',
-           'total_from', 'estimate']
+           'of_this_teacher', 'price_sheet', 'engine_of', 'recorded_teacher', 'open_teacher', 'read_limits',
+           'read_budget', 'read_pair', 'unfinished', 'further_pairs', 'further', 'ask_teacher', 'requests',
+           'teacher_sampling', 'written', 'teacher_settings', 'distillation', 'write_review', 'read_review', 'review',
+           'cost_table', 'total_from', 'estimate']
 
 # %% ../nbs/32a_distillation.ipynb #d62b4b48
 import csv
@@ -33,7 +33,7 @@ from .foundations.code import code_of
 from .foundations.core import Drop, Record, UserError, file_hash, note, text_hash, write_text
 from .corpus import GENERATED, associate
 from .models.engines import Completion, OnDemand, Prompt, Sampling, Usage, model_path
-from .models.prices import cost, load_prices, price_of
+from .models.prices import NO_PRICE, Price, cost, load_prices, price_of, told_cost
 from .models.recorded import RecordedEngine
 from .foundations.objects import without_thoughts
 from .foundations.profiles import Profile
@@ -129,9 +129,13 @@ def of_this_teacher(replies: Path) -> None:
     write_text(mark, version)
 
 # %% ../nbs/32a_distillation.ipynb #14fe17b6
+def price_sheet() -> tuple[Price, ...]:
+    "The rows of the price sheet that AQUILT_PRICES names; none where it is not set."
+    return tuple(load_prices(file)) if (file := os.environ.get("AQUILT_PRICES")) else ()
+
 def engine_of(run: Run, replies: Path | None) -> Callable[..., APIEngine]:
     "What makes an engine of model, address and key variable, with the run's money and limits."
-    sheet = tuple(load_prices(file)) if (file := os.environ.get("AQUILT_PRICES")) else ()
+    sheet = price_sheet()
     budget = read_budget() if replies else None
     others = [path for path in run.root.rglob("replies.jsonl")
               if path != replies] if budget is not None else []
@@ -403,14 +407,19 @@ def review(*sheets: Path) -> "pandas.DataFrame":
 def cost_table(run: Run, stage: str = "distillation",
                like: str = "deepseek-chat") -> "pandas.DataFrame":
     """What a stage used and cost, one row per equation, teacher and task type and one for all; `at
-    LIKE` is the cost of the same tokens at the latest standard price of another model."""
+    LIKE` is the cost of the same tokens at the latest standard price of another model. A bill with
+    a model that no price sheet has is `no price`."""
     import pandas
     table, price = pandas.DataFrame(run.result(stage)["bill"]), price_of(like)
     table[f"at {like}"] = [float(cost(price, row.prompt_tokens, row.completion_tokens,
                                       row.cached_tokens)) for row in table.itertuples()]
     table.loc[len(table)] = ["all", "", ""] + table.iloc[:, 3:].sum().tolist()
     counts = [c for c in table if c == "requests" or c.endswith("tokens")]
-    return table.astype({c: int for c in counts}).round(4)
+    table = table.astype({c: int for c in counts}).round(4)
+    told = [told_cost(row.cost, row.prompt_tokens, row.teacher, price_sheet())
+            for row in table[:-1].itertuples()]
+    if NO_PRICE in told: table["cost"] = [*told, NO_PRICE]
+    return table
 
 # %% ../nbs/32a_distillation.ipynb #32a0c005
 NAN = float("nan")
@@ -435,6 +444,7 @@ def estimate(run: Run, n: int = 100, seed: int = 0) -> "pandas.DataFrame":
     rows, lost = [], []
     with open_teacher(run, run.folder("distillation") / "replies.jsonl") as teacher:
         for equation, records, messages, keys in requests(run):
+            if not len(messages): continue  # a text of one's own has no labels
             chosen = random.Random(seed).sample(range(len(messages)), min(n, len(messages)))
             asked = list(ask_teacher(teacher, [records[i] for i in chosen],
                                      [messages[i] for i in chosen], keys, "estimate",
@@ -462,6 +472,8 @@ def _totals(answered: Sequence[tuple[APIEngine, Usage]], n: int) -> list[dict]:
     if answered and None not in in_batches: found["cost with --batch"] = in_batches
     totals = {what: [round(value, 4) for value in total_from(values, n)]
               for what, values in found.items()}
+    if NO_PRICE in [told_cost(used.cost, used.prompt_tokens, engine.model, engine.prices)
+                    for engine, used in answered]: totals["cost"] = [NO_PRICE, "", ""]
     return [{"what": what, "estimate": total, "from": low, "to": high}
             for what, (total, low, high) in totals.items()]
 
