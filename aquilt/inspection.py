@@ -31,15 +31,15 @@ PAIR = ("question", "answer")  # the keys where there is no logic
 def write_data(
     engine: Engine, passages: Sequence[Record], sampling: Sampling, cache: Path,
     prefixes: Sequence[str] | None = None, adapter: str | None = None, stage: str = "synthesis",
-    with_logic: bool = True,
+    with_logic: bool = True, form: str = "ours",
 ) -> tuple[list[Record], list[Drop]]:
     """Question, logic and answer for each passage with its task (Eq. 6): readable records, and
     ledger rows for the others and for what else a completion holds. Completions are kept in the
     file `cache` as they come."""
-    prompts = [Prompt(synthesis_prompt(r.text, r.task, r.lang, with_logic), prefix)
+    prompts = [Prompt(synthesis_prompt(r.text, r.task, r.lang, with_logic, form), prefix)
                for r, prefix in zip(passages, prefixes or [""] * len(passages))]
     completions = generate_resumable(engine, prompts, sampling, cache, adapter=adapter,
-                                     desc="Eq. 6", keys=QA_KEYS if with_logic else PAIR)
+                                     desc="writing", keys=QA_KEYS if with_logic else PAIR)
     outcomes = [_read(r.with_(model=str(engine.model).rsplit("/", 1)[-1], seed=sampling.seed,
                               prompt_hash=text_hash(p.content)), c, stage)
                 for r, p, c in zip(passages, prompts, completions)]
@@ -86,7 +86,7 @@ def scored(run: Run, written: Sequence[Record], replies: Path, stage: str,
     prompts = [Prompt(inspection_messages(r.text, r.question, r.logic, r.answer, r.lang,
                                           with_logic)) for r in written]
     with open_teacher(run, replies) as teacher:
-        answers = teacher.generate(prompts, sampling, desc="Eq. 4", keys=INSPECTION_KEYS)
+        answers = teacher.generate(prompts, sampling, desc="scoring", keys=INSPECTION_KEYS)
         outcomes = [read_score(r, c, stage) for r, c in zip(written, answers)]
     return parted(outcomes)
 
@@ -147,14 +147,14 @@ def inspector(run: Run, variant: Variant = FULL, seed: int = 0) -> Stage:
 # %% ../nbs/33_inspection.ipynb #0c88efb1
 def inspect(engine: Engine, records: Sequence[Record], adapter: str, cache: Path, max_tokens: int,
             stage: str, with_logic: bool = True,
-            desc: str = "Eq. 7") -> tuple[list[Record], list[Drop]]:
+            form: str = "ours") -> tuple[list[Record], list[Drop]]:
     """Eq. 7: the records with the inspector's analysis and score, greedily; a record without a
     readable score goes to the ledger."""
-    prompts = [Prompt(self_inspection_prompt(r.text, r.question, r.logic, r.answer, with_logic))
-               for r in records]
+    prompts = [Prompt(self_inspection_prompt(r.text, r.question, r.logic, r.answer, with_logic,
+                                             form)) for r in records]
     completions = generate_resumable(
         engine, prompts, Sampling(temperature=0.0, top_p=1.0, max_tokens=max_tokens), cache,
-        adapter=adapter, desc=desc, keys=INSPECTION_KEYS)
+        adapter=adapter, desc="inspecting", keys=INSPECTION_KEYS)
     outcomes = [read_score(r.with_(adapter="inspector"), c, stage)
                 for r, c in zip(records, completions)]
     return parted(outcomes)

@@ -155,7 +155,7 @@ def test_filter_prints_its_report(call, monkeypatch, tmp_path):
     done = call("filter", tmp_path / "in.jsonl", tmp_path / "out.jsonl", "--task", "closed_book_qa")
     assert done.exit_code == 0 and "crucially" in done.stdout and "leans on the passage" in done.stdout
     assert f"{tmp_path / 'out.jsonl'}: 10 of 27 records kept; the 17 others" in done.stdout
-    assert "27 records name none of the paper's task types" in call("filter", tmp_path / "in.jsonl", tmp_path / "any.jsonl").stderr and "name none" not in done.stderr
+    assert "27 records name none of the task types" in call("filter", tmp_path / "in.jsonl", tmp_path / "any.jsonl").stderr and "name none" not in done.stderr
     harsh = call("filter", tmp_path / "in.jsonl", tmp_path / "harsh.jsonl", "--task", "closed_book_qa", "--set", "over_used=remove")
     assert "9 of 27 records kept" in harsh.stdout
     assert call("filter", tmp_path / "none.jsonl", tmp_path / "out2.jsonl").exit_code == 2 and not (tmp_path / "out2.jsonl").exists()
@@ -184,10 +184,14 @@ def test_instruct_hands_on(call, monkeypatch, tmp_path):
 
 
 def test_synthesize_hands_on(call, monkeypatch, tmp_path):
+    from aquilt.synthesis import Order
     calls = replaced(monkeypatch, "synthesis", "synthesize_file", value={"entered": 5, "kept": 3, "reasons": {"empty": 2}})
+    for stage in ("synthesiser", "inspector"): write_json(tmp_path / stage / "result.json", {"stage": stage, "profile": "smoke", "hash": "0", "settings": {}, "inputs": {}, "models": {}, "files": {}, "code": {}})
     done = call("synthesize", "my.txt", "--task", "single_choice", "--out", "out.jsonl", "--lang", "zh", "--profile", "smoke", "--run-dir", tmp_path)
     assert done.exit_code == 0 and done.stdout == "out.jsonl: 3 of 5 passages became records that passed inspection\n"
-    assert calls == [((Path("my.txt"), "single_choice", Path("out.jsonl"), "zh", "smoke"), {})] and os.environ["AQUILT_RUN_DIR"] == str(tmp_path)
+    (text, out, order, writers, p), _ = calls[0]
+    assert (text, out, order) == (Path("my.txt"), Path("out.jsonl"), Order(("single_choice",), "zh")) and os.environ["AQUILT_RUN_DIR"] == str(tmp_path)
+    assert (writers.model, writers.inspector, p.name) == (str(tmp_path / "synthesiser/merged"), str(tmp_path / "inspector/adapter"), "smoke")
     assert call("synthesize", "my.txt", "--out", "out.jsonl").exit_code == 2, "the task is not guessed"
     replaced(monkeypatch, "synthesis", "synthesize_file", value={"entered": 5, "kept": 0, "reasons": {"score 1": 3, "empty": 2}})
     done = call("synthesize", "my.txt", "--task", "single_choice", "--out", "out.jsonl")

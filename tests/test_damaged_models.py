@@ -218,11 +218,10 @@ def test_a_base_that_cannot_be_looked_up_is_told_by_its_shapes(model, adapter, t
 def test_synthesize_tries_models_before_it_reads_or_writes(model, adapter, tmp_path, monkeypatch):
     shutil.copytree(model, tmp_path / "run/synthesiser/merged")
     lora = shutil.copytree(adapter, tmp_path / "run/inspector/adapter")
-    run = SimpleNamespace(profile=get_profile("smoke"), folder=lambda stage: tmp_path / "run" / stage, result=lambda stage: {})
-    monkeypatch.setattr(synthesis, "open_run", lambda profile: run)
+    run = SimpleNamespace(folder=lambda stage: tmp_path / "run" / stage)
     monkeypatch.setattr(synthesis, "own_passages", None)
     (tmp_path / "a.txt").write_text("The river Veth rises in the hills.")
-    def refused(): return sentence(synthesis.synthesize_file, tmp_path / "a.txt", "closed_book_qa", tmp_path / "out.jsonl")
+    def refused(): return sentence(synthesis.synthesize_file, tmp_path / "a.txt", tmp_path / "out.jsonl", synthesis.Order(("closed_book_qa",)), synthesis.writers_of(run), get_profile("smoke"))
     edited(lora / LORA, lambda t: spoil(t, min(t), "nan"))
     assert "not a number" in refused()
     shutil.copytree(adapter, lora, dirs_exist_ok=True)

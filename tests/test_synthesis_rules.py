@@ -20,7 +20,7 @@ from aquilt.foundations.prompt import inspection_json
 from aquilt.foundations.runs import Run, Stage, hand_over
 from aquilt.miniature.scene import TRANSLATION, domain_facts
 from aquilt.specialists import volume
-from aquilt.synthesis import distinct_pairs, filter_by_score, own_passages, removed_up_to, synthesize_file
+from aquilt.synthesis import Order, Writers, distinct_pairs, filter_by_score, own_passages, removed_up_to, synthesize_file
 
 SUITE = suite(SMOKE)
 SCORES = st.lists(st.integers(1, 5), max_size=40)
@@ -310,5 +310,6 @@ def test_text_that_gives_no_passage_is_one_sentence(tmp_path, name, content, sai
 
 
 def test_an_unknown_language_or_task_is_named(tmp_path):
-    with pytest.raises(UserError, match="Unknown language 'de'"): synthesize_file(tmp_path / "a.txt", "closed_book_qa", tmp_path / "out.jsonl", "de", "smoke")
-    with pytest.raises(UserError, match="Unknown task 'poems'"): synthesize_file(tmp_path / "a.txt", "poems", tmp_path / "out.jsonl", "en", "smoke")
+    def asked(task, lang): synthesize_file(tmp_path / "a.txt", tmp_path / "out.jsonl", Order((task,), lang), Writers("model", "lora"), SMOKE)
+    with pytest.raises(UserError, match="Unknown language 'de'"): asked("closed_book_qa", "de")
+    with pytest.raises(UserError, match="There is no task 'poems'"): asked("poems", "en")
