@@ -60,7 +60,7 @@ def place(tmp_path_factory):
 @pytest.fixture
 def call(monkeypatch, tmp_path):
     "A call in this process, in a folder of its own, whose work would be an error of the test; variables that it sets are taken back."
-    for name in ("AQUILT_RUN_DIR", "AQUILT_SET", "AQUILT_PRICES", "AQUILT_BUDGET", "AQUILT_BATCH", "AQUILT_SOURCES", "AQUILT_PARTIAL", "AQUILT_ENGINE_ARGS", "AQUILT_JOBS",
+    for name in ("AQUILT_RUN_DIR", "AQUILT_TASKS", "AQUILT_SET", "AQUILT_PRICES", "AQUILT_BUDGET", "AQUILT_BATCH", "AQUILT_SOURCES", "AQUILT_PARTIAL", "AQUILT_ENGINE_ARGS", "AQUILT_JOBS",
                  "AQUILT_CONCURRENCY", "AQUILT_TIMEOUT", "AQUILT_REQUESTS_PER_MINUTE", "AQUILT_TOKENS_PER_MINUTE"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
@@ -125,7 +125,7 @@ def test_a_damaged_store_of_replies(call, place, command, store):
 
 
 @pytest.mark.parametrize("sheet", [f"{name}.toml" for name in SHEETS] + ["missing.toml", "folder.jsonl", "binary.jsonl", "loop.jsonl"])
-@pytest.mark.parametrize("command", [["reproduce"], ["estimate"], ["replies", "list", "@good.jsonl"]], ids=lambda c: c[0])
+@pytest.mark.parametrize("command", [["reproduce"], ["estimate"], ["replies", "list", "@good.jsonl"], ["distill", "--text", "@good.jsonl"]], ids=lambda c: c[0])
 def test_a_damaged_price_sheet(call, place, command, sheet):
     assert sheet.split(".")[0] in refused(call(*at(place, command), "--prices", place / sheet))
 
@@ -191,11 +191,12 @@ SETTINGS = ["teachr=x", "teacher", "=", "", "name=mini", "cap=-1", "cap=0", "cap
             "simple_scores=0", "simple_scores=2,9", "seeds=", "seeds=-1", "seeds=1,1", "seeds=a", "seeds=99999999999", "threads=-1", "ablation_base=7", "ablation_base=-1", "specialist_bases=", "student=", "teacher=", "engine=", "scene=",
             "over_used=less", "unsure=perhaps", "guided=xml", "essay_reading=shut", "dtype=int3", "context=0", "test_items=-1", "teacher_faults=2", "passage_tokens=0"]
 SETTERS = {"reproduce": ["reproduce", "--only", "31"], "estimate": ["estimate"], "status": ["status"], "doctor": ["doctor"], "filter": ["filter", "@good.jsonl", "out.jsonl"],
-           "synthesize": ["synthesize", "@good.jsonl", "--task", "single_choice", "--out", "out.jsonl", "--profile", "smoke"], "inspect": ["inspect", "@good.jsonl", "out.jsonl", "--profile", "smoke"]}
+           "synthesize": ["synthesize", "@good.jsonl", "--task", "single_choice", "--out", "out.jsonl", "--profile", "smoke"],
+           "distill": ["distill", "--text", "@good.jsonl", "--task", "single_choice"], "fit": ["fit", "--text", "@good.jsonl"], "inspect": ["inspect", "@good.jsonl", "out.jsonl", "--profile", "smoke"]}
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize("command", ["reproduce", "status", "filter", "synthesize"])
+@pytest.mark.parametrize("command", ["reproduce", "status", "filter", "synthesize", "distill"])
 def test_a_setting_that_is_wrong(call, place, command, setting):
     assert setting.partition("=")[0] in refused(call(*at(place, SETTERS[command]), "--set", setting)) and not Path("out.jsonl").exists()
 
@@ -225,6 +226,12 @@ NUMBERS += [["synthesize", "@good.jsonl", "--out", "out.jsonl", *more] for more 
 NUMBERS += [["reproduce", *more] for more in (["--only", "77"], ["--only", ""], ["--jobs", "0"], ["--jobs", "x"], ["--concurrency", "0"], ["--concurrency", "-1"], ["--timeout", "0"], ["--timeout", "nan"], ["--timeout", "inf"], ["--timeout", "-1"], ["--requests-per-minute", "0"],
             ["--requests-per-minute", "nan"], ["--tokens-per-minute", "-1"], ["--tokens-per-minute", "inf"], ["--budget", ""], ["--budget", "x"], ["--budget", "-1"], ["--budget", "nan"], ["--budget", "inf"], ["--refresh", "nothing"], ["--set", "teachers=nobody"],
             ["--set", "teachers=a@nowhere"], ["--set", "teachers=a@http://x*0"], ["--set", "judge=nobody"], ["--set", "scene=moon"], ["--sources", "none", "--only", "31"])]
+NUMBERS += [["synthesize", *more] for more in (["--out", "out.jsonl"], ["--out", "out.jsonl", "--task", "single_choice"], ["@good.jsonl", "--task", "single_choice"], *(["@good.jsonl", "--out", "out.jsonl", "--task", "single_choice", *given] for given in (
+            ["--samples", "-1"], ["--samples", "x"], ["--keep", "-1"], ["--seed", "x"], ["--task-file", "none.toml"], ["--task-file", "@cut.toml"], ["--project", "none"], ["--project", "@file"], ["--prompts", "official"], ["--adapter", "x"],
+            ["--model", "none"], ["--model", "qwen2", "--inspector", "@model"], ["--model", "qwen2", "--inspector", "x", "--profile", "large"])))]
+NUMBERS += [[command, "--text", "@good.jsonl", *more] for command in ("distill", "fit") for more in (["--task", "poems"], ["--lang", "de"], ["--teacher", "nobody"], ["--teacher", "a@http://x*0"], ["--profile", "large"], ["--task-file", "none.toml"], ["--task-file", "@cut.toml"],
+            ["--project", "@file"], ["--text", "none"], ["--text", "."], ["--budget", "x"], ["--budget", "1", "--teacher", "m@http://localhost:1/v1", "--profile", "smoke"], ["--student", "unknown", "--profile", "smoke"], ["--unknown"])]
+NUMBERS += [["distill", "--text", "@good.jsonl", *more] for more in (["--preview", "-1"], ["--preview", "x"], ["--requests", "1"], ["--concurrency", "0"], ["--timeout", "nan"])] + [["distill"], ["fit"], ["fit", "--profile", "smoke", "--text", "@good.jsonl"], ["init", "@file"], ["init", "@loop"], ["init", "@good.jsonl"]]
 NUMBERS += [["estimate", *more] for more in (["--requests", "0"], ["--requests", "1"], ["--requests", "-1"], ["--requests", "x"], ["--timeout", "nan"], ["--concurrency", "0"], [])]
 NUMBERS += [["pretrain", *more] for more in (["gpt", "new"], ["", "new"], ["qwen2", "new", "--steps", "0"], ["qwen2", "new", "--peak", "-1"], ["qwen2", "new", "--peak", "nan"], ["qwen2", "new", "--peak", "inf"], ["qwen2", "@file"], ["qwen2", "@loop"], ["qwen2"], [])]
 NUMBERS += [["filter", "@good.jsonl", "out.jsonl", "--field", "question"], ["show"], ["show", "@good.jsonl", "--rows", "-1"], ["show", "@good.jsonl", "--field", "x=y"], ["show", "@good.jsonl", "--field", "question=none"], ["show", "@good.jsonl", "--search", "no such words"], ["show", "@good.jsonl", "--reason", ""]]

@@ -1,1 +1,1 @@
-"""One's own domain: records from anywhere, looked at, exported, inspected, trained on and published."""
+"""One's own domain: from a folder of files to records, looked at, exported, inspected, trained on and published; the weights of others."""
