@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from aquilt.foundations.core import Record, UserError
 from aquilt.reading.documents import Document, normal, passage_again, read_file
-from aquilt.reading.passages import END, MAY_END, _may_end, cut, sentences, token_counter
+from aquilt.reading.passages import END, MAY_END, _may_end, blocks, cut, sentences, token_counter
 
 MODEL = Path(__file__).resolve().parent.parent / "aquilt" / "data" / "models" / "qwen2"
 COUNT = token_counter(MODEL)
+BLOCKY = st.lists(st.sampled_from(["# Mill\n\n", "\n\n## Seal. One\n\n", "### Deep\n", "Check it. ", "Note what you see, always. ", "\n", "\n\n", "\n```\nx = 1. Y\n\n# no heading\n```\n", "```", "\nPart\tPrice\nRoller. Old\t12\nSeal\t9\n",
+                                  "a\tb\n", "$x_1. Y$", "$$a\\\\ b. C$$", "$5 ", "\\[", "\\]", "城市在河边。", "|a|b|\n|-|-|\n|1. B|2|\n", "word " * 20, "~~~"]), max_size=14).map("".join)
 MIXED = st.lists(st.sampled_from(["The city", " lies", "by", " ", "\n", "\n\n", ". ", ".", "! ", "? ", "。", "！", "……", "“", "”", "(", ")", "《", "》", '"', "Dr. ", "3.5", "城市", "在河边", "，", ", ", "A", "loss.Three ",
                                  "e.g. ", "x" * 40, "。”"]), max_size=40).map("".join)
 
@@ -225,3 +227,91 @@ def test_spans_are_characters_of_a_plain_file(tmp_path):
 def test_an_end_is_looked_for_only_where_one_can_begin(text):
     assert [m.span() for m in _may_end(text)] == [m.span() for m in END.finditer(text)]
     assert all(MAY_END.match(m[0]) for m in END.finditer(text))
+# ---- blocks and headings
+
+TABLE = "\n".join(["Part\tPrice", *(f"Part no. {i}. Old, or new\t{i * 7}" for i in range(6))])
+PROGRAM = "```\ndef start(speed):\n    # it is slow. It warms\n\n    return [speed, 1]\n```"
+TEX = r"$$\begin{aligned} a. B &= c, \\ d &= e. F \end{aligned}$$"
+
+
+@pytest.mark.parametrize("text, found", [
+    (f"See.\n{TABLE}\nEnd.", [TABLE + "\n"]), (f"See:\n\n{PROGRAM}\n\nEnd.", [PROGRAM]), (f"So {TEX} holds.", [TEX]), ("|a|b|\n|-|-|\n|1|2|", ["|a|b|\n|-|-|\n|1|2|"]),
+    ("One\ttab alone.\nNot two.", []), ("It costs $5, or $6 = much.", []), ("Let $x_1$ be, and \\(y\\) too.", ["$x_1$", "\\(y\\)"]), ("```\nnever closed\na\tb\nc\td", []),
+    ("~~~\n```\n~~~\n```\n# a\n```", ["~~~\n```\n~~~", "```\n# a\n```"]), ("\\begin{equation}\na. B\n\\end{equation}", ["\\begin{equation}\na. B\n\\end{equation}"]), ("", [])])
+def test_blocks(text, found):
+    assert [text[a:b] for a, b in blocks(text)] == found
+
+
+@pytest.mark.parametrize("block", [TABLE, PROGRAM, TEX])
+def test_a_block_that_fits_is_not_cut(block):
+    need = COUNT([block])[0]
+    for before in ("", PLAIN, PLAIN * 3, "## Prices\n\n", "The prices:\n"):
+        for budget in range(need + 12, need + 90, 7):
+            document = Document(f"{before}\n{block}\n\n{PLAIN * 3}", "s", "d")
+            passages = cut(document, budget, COUNT)
+            assert sum(block in p.text for p in passages) == 1 and max(COUNT([p.text for p in passages])) <= budget
+            assert "".join("".join(p.text for p in passages).split()) == "".join(document.text.split())
+
+
+@pytest.mark.parametrize("block", ["\n".join(f"Part no. {i}. Old, or new; at sea\t{i * 7}" for i in range(60)), "```\n" + "\n".join(f"call({i}, a; b). Then" for i in range(60)) + "\n```"])
+def test_a_block_that_does_not_fit_is_cut_at_its_lines(block):
+    passages = cut(Document(f"{PLAIN}\n\n{block}\n\n{PLAIN}", "s", "d"), 120, COUNT)
+    lines = {line for p in passages for line in p.text.split("\n")}
+    assert len(passages) > 4 and set(block.split("\n")) <= lines
+
+
+def test_a_formula_is_a_part_of_its_sentence():
+    text = r"So $a_1. B$ is small. Then \(x. Y\) is."
+    assert [p.text for p in cut(Document(text, "", ""), 24, words(0))] == [r"So $a_1. B$ is small.", r"Then \(x. Y\) is."]
+
+
+def test_a_passage_begins_with_a_heading_where_its_section_does_not_fit():
+    text = f"# Clay\n\n{PLAIN * 4}\n\n# Sand\n\n{PLAIN * 4}"
+    need = COUNT([text.partition("# Sand")[0]])[0]
+    for budget in range(need, 2 * need - 4, 9):
+        assert [p.text.split("\n")[0] for p in cut(Document(text, "", ""), budget, COUNT)][:2] == ["# Clay", "# Sand"]
+    assert len(cut(Document(text, "", ""), 2 * need, COUNT)) == 1  # both fit
+    assert cut(Document(text, "", ""), need + 9, COUNT, overlap=9)[1].text.startswith("# Sand")  # no overlap into another section
+
+
+@pytest.mark.parametrize("budget", [40, 60, 100])
+def test_passages_carry_the_headings_that_they_are_under(budget):
+    text = f"# Soils\n\n{PLAIN * 5}\n\n## Sand\n\n{PLAIN * 5}\n\n```\n# no heading\nx\n```\n\n### Dune\n\n{PLAIN * 5}\n\n## Peat\n\n{PLAIN * 5}"
+    passages = cut(Document(text, "s", "d", 5), budget, COUNT, headings=True)
+    assert max(COUNT([p.text for p in passages])) <= budget
+    paths = [tuple(line for line in p.text.split("\n") if line.startswith("#") and line != "# no heading") for p in passages]
+    assert list(dict.fromkeys(path[:3] for path in paths if path[0] == "# Soils"))[0] == ("# Soils",) and set(path[-1] for path in paths) == {"# Soils", "## Sand", "### Dune", "## Peat"}
+    assert all(path[0] == "# Soils" for path in paths) or budget < 60
+    for p in passages:
+        body = text[p.span[0] - 5:p.span[1] - 5]
+        assert p.text.endswith(body) and all(line.startswith("#") or not line for line in p.text[:len(p.text) - len(body)].split("\n"))
+    plain = cut(Document(text, "s", "d", 5), budget, COUNT)
+    assert "".join("".join(p.text for p in plain).split()) == "".join(text.split())
+
+
+def test_a_heading_that_leaves_no_room_is_not_carried():
+    text = f"# {'A very long heading of a page ' * 5}\n\n{PLAIN * 4}"
+    passages = cut(Document(text, "", ""), 40, COUNT, headings=True)
+    assert max(COUNT([p.text for p in passages])) <= 40 and not passages[-1].text.startswith("#")
+    assert cut(Document(PLAIN * 9, "", ""), 40, COUNT, headings=True) == cut(Document(PLAIN * 9, "", ""), 40, COUNT)
+
+
+@given(BLOCKY, st.integers(4, 80), st.integers(0, 20), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_text_with_blocks_is_whole_and_within_the_budget(text, budget, overlap, headings):
+    text, overlap = normal(text), min(overlap, budget - 1)
+    passages = cut(Document(text, "s", "d", 7), budget, COUNT, overlap, headings=headings)
+    bodies = [text[p.span[0] - 7:p.span[1] - 7] for p in passages]
+    assert all(p.text.endswith(body) and body.strip() == body != "" and (headings or p.text == body) for p, body in zip(passages, bodies))
+    assert all(n <= budget or len(p.text) == 1 for n, p in zip(COUNT([p.text for p in passages]), passages))
+    assert all(a.span[0] < b.span[0] and a.span[1] < b.span[1] for a, b in zip(passages, passages[1:]))
+    covered = {i for p in passages for i in range(*p.span)}
+    assert all(i + 7 in covered for i, c in enumerate(text) if not c.isspace())
+
+
+@pytest.mark.parametrize("part", ["```\n", "a\tb\n", "|a|b|\n", "$x_", "\\[a", "\\begin{equation}", "# a\n", "# a\n\nb. ", "$$"])
+def test_blocks_and_headings_take_bounded_time(part):
+    import time
+    start = time.process_time()
+    cut(Document(part * 10_000, "", ""), 100, COUNT, headings=True)
+    assert time.process_time() - start < 8

@@ -474,7 +474,7 @@ def make_corpus(paths: Sequence[str | Path], out: str | Path, model: str | Path,
                     if d.stage == "files": problems.append(d.reason)
                     writer.entered += 1
                     writer.drop(d)
-                elif records := cut(d, budget, count, overlap):
+                elif records := cut(d, budget, count, overlap, headings=True):
                     writer.entered += len(records)
                     yield from records
                 else:

@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['LEADER', 'CLOSERS', 'PAIRS', 'END', 'SHORT', 'WORD_BEFORE', 'LONGEST', 'ENDLESS', 'BRACKETS', 'MARK', 'MAY_END',
-           'HEADING', 'LONGEST_LINE', 'SOFTER', 'WORDS', 'ENDS', 'sentences', 'token_counter', 'Piece', 'cut']
+           'HEADING', 'BEGINS', 'LONGEST_LINE', 'FENCE', 'FORMULA', 'SOFTER', 'WORDS', 'ENDS', 'MARKDOWN_HEADING',
+           'sentences', 'token_counter', 'blocks', 'Piece', 'Kept', 'cut']
 
 # %% ../../nbs/reading/30d_passages.ipynb #bb1cda9c
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -157,12 +158,55 @@ HEADING = re.compile(
     r"#{1,6} .*|={3,}|-{3,}|\*\*[^*]+\*\*"
     r"|(?:\d+(?:\.\d+)+\.?|(?i:chapter|section|part|article|appendix) [\dIVXLC]+"
     r"|第[〇零一二三四五六七八九十百千\d]+[章节篇编])[^.。!?！？]{0,80}")
+# a heading at the beginning of a passage
+BEGINS = re.compile(
+    r"#{1,6} |\*\*[^*\n]+\*\*[ \t]*\n|[^\n]{1,100}\n(?:={3,}|-{3,})[ \t]*\n"
+    r"|(?:\d+(?:\.\d+)+\.?|(?i:chapter|section|part|article|appendix) [\dIVXLC]+"
+    r"|第[〇零一二三四五六七八九十百千\d]+[章节篇编])[^.。!?！？\n]{0,80}\n")
 LONGEST_LINE = 200  # characters of a line that may be a heading
 
 def _leads(text: str, end: int) -> bool:
     "Whether the line that ends here belongs to what follows."
     line = text[max(0, end - LONGEST_LINE):end].rstrip().rpartition("\n")[2].lstrip()
     return line.endswith((":", "：")) or HEADING.fullmatch(line) is not None
+
+# %% ../../nbs/reading/30d_passages.ipynb #dcd04a21
+FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})")
+FORMULA = re.compile(
+    r"\$\$[^$]{1,2000}\$\$|\\\[.{1,2000}?\\\]|\\\(.{1,500}?\\\)"
+    r"|\\begin\{(equation|align|gather|multline|eqnarray|cases|displaymath)\*?\}.{1,4000}?"
+    r"\\end\{\1\*?\}|(?<![\\$\w])\$(?![ $])[^$\n]{0,200}[\\^_={}][^$\n]{0,200}(?<! )\$(?![\d$])",
+    re.DOTALL)
+
+def _is_row(line: str) -> bool:
+    return "\t" in line.strip() or line.lstrip().startswith("|") and line.count("|") > 1
+
+def _code_and_tables(text: str) -> Iterator[tuple[int, int]]:
+    fence, begin, rows, at = "", 0, 0, 0
+    for line in chain(text.splitlines(keepends=True), [""]):
+        marked = FENCE.match(line)
+        if not fence and rows and not _is_row(line):
+            if rows > 1: yield begin, at
+            rows = 0
+        if marked and not fence: fence, begin = marked[1], at
+        elif marked and line.strip().startswith(fence) and not line.strip(fence[0] + " \t\n"):
+            fence = ""
+            yield begin, at + len(line.rstrip("\n"))
+        elif not fence and _is_row(line):
+            if not rows: begin = at
+            rows += 1
+        at += len(line)
+
+# %% ../../nbs/reading/30d_passages.ipynb #39e0baef
+def blocks(text: str) -> list[tuple[int, int]]:
+    "The spans of a text's code, tables and formulas, in order and apart from each other."
+    found = list(_code_and_tables(text)) if re.search("```|~~~|\t|\\|", text) else []
+    if "$" in text or "\\" in text: found += [m.span() for m in FORMULA.finditer(text)]
+    apart: list[tuple[int, int]] = []
+    for a, b in sorted(found):
+        if not apart or a >= apart[-1][1]: apart.append((a, b))
+        else: apart[-1] = apart[-1][0], max(b, apart[-1][1])
+    return apart
 
 # %% ../../nbs/reading/30d_passages.ipynb #28cce0fd
 class Piece(NamedTuple):
@@ -172,38 +216,62 @@ class Piece(NamedTuple):
     end: int
     size: int
 
-SOFTER = (re.compile(r"\n(?=[ \t]*(?:[^\n:：.。!?！？,，;；]{1,30}[:：]|[-*•] |\d{1,3}[.)] ))"),
+SOFTER = (re.compile(r"\n"),  # only in code and tables
+          re.compile(r"\n(?=[ \t]*(?:[^\n:：.。!?！？,，;；]{1,30}[:：]|[-*•] |\d{1,3}[.)] ))"),
           re.compile(r"(?<=[;；])|(?<=,)(?=\s)|(?<=[，、])|(?=\n)"), re.compile(r"(?<=\S)(?=\s)"),
           re.compile(r".{16}", re.DOTALL), re.compile(r"(?<=.)(?=.)", re.DOTALL))
-WORDS = 2  # up to this one, the levels cut between words
+WORDS = 3  # up to this one, the levels cut between words
 ENDS = 2  # tokens by which a stretch may differ at its two ends when it is counted alone
 
 def _sized(text: str, marks: Sequence[int], count: Callable) -> list[Piece]:
     return list(map(Piece, marks, marks[1:], count([text[a:b] for a, b in zip(marks, marks[1:])])))
 
 # %% ../../nbs/reading/30d_passages.ipynb #9c71670a
-def _pieces(text: str, whole: Piece, budget: int, count: Callable, level: int = 0) -> list[Piece]:
+class Kept(NamedTuple):
+    "Where the blocks of a text begin and end that fit a passage, and those that do not."
+    small: tuple[list[int], list[int]] = ([], [])
+    large: tuple[list[int], list[int]] = ([], [])
+
+def _sides(spans: Sequence[tuple[int, int]]) -> tuple[list[int], list[int]]:
+    return [a for a, _ in spans], [b for _, b in spans]
+
+def _within(spans: tuple[list[int], list[int]], at: int) -> bool:
+    place = bisect_left(spans[0], at) - 1  # the last that begins before
+    return place >= 0 and at < spans[1][place]
+
+def _cuts(text: str, whole: Piece, level: int, kept: Kept) -> list[int]:
+    "Where a piece may be cut at this level."
+    return [m.end() for m in SOFTER[level].finditer(text, whole.start, whole.end)
+            if whole.start < m.end() < whole.end
+            and (level or _within(kept.large, m.end())) and not _within(kept.small, m.end())
+            and (level > WORDS or not _leads(text, m.end()))]
+
+# %% ../../nbs/reading/30d_passages.ipynb #d5b90607
+def _pieces(text: str, whole: Piece, budget: int, count: Callable, level: int = 0,
+            kept: Kept = Kept()) -> list[Piece]:
     "A piece in as many as the budget asks for, each as long as it can be."
     if (whole.size <= budget - ENDS
             or whole.size <= budget + ENDS
             and count([text[whole.start:whole.end].strip()])[0] <= budget): return [whole]
     cuts: list[int] = []
     while not cuts and level < len(SOFTER):
-        cuts = [m.end() for m in SOFTER[level].finditer(text, whole.start, whole.end)
-                if whole.start < m.end() < whole.end
-                and (level > WORDS or not _leads(text, m.end()))]
+        cuts = _cuts(text, whole, level, kept)
         level += 1
+    # what stands before a block, as its heading, leaves no room for it
+    if not cuts and kept.small[0]: return _pieces(text, whole, budget, count, 0, Kept(
+        large=(kept.small[0] + kept.large[0], kept.small[1] + kept.large[1])))
     if not cuts: return [whole]
     small = [p for part in _sized(text, [whole.start, *cuts, whole.end], count)
-             for p in _pieces(text, part, budget, count, level)]
+             for p in _pieces(text, part, budget, count, level, kept)]
     return [Piece(small[i].start, small[j - 1].end, sum(p.size for p in small[i:j]))
             for i, j in _packed(text, small, budget, 0, count)]
 
 # %% ../../nbs/reading/30d_passages.ipynb #87a063f8
 def _packed(text: str, pieces: Sequence[Piece], budget: int, overlap: int,
-            count: Callable) -> list[tuple[int, int]]:
+            count: Callable, heads: Sequence[int] = ()) -> list[tuple[int, int]]:
     """Runs i to j of pieces, each within the budget as a whole, or a single one; every run begins
-    where the last one ended, or before by up to `overlap` tokens."""
+    where the last one ended, or before by up to `overlap` tokens. `heads` are pieces that begin
+    with a heading."""
     sums = [0, *accumulate(p.size for p in pieces)]
     loose = [0, *accumulate(text[p.end:p.end + 1] != " " for p in pieces)]
     runs, i = [], 0
@@ -218,25 +286,96 @@ def _packed(text: str, pieces: Sequence[Piece], budget: int, overlap: int,
         while j < len(pieces) and close(j + 1) and fits(j + 1): j += 1
         # the overlap leaves no room for anything new
         if runs and j <= runs[-1][1]: i = runs[-1][1]; continue
+        at = bisect_right(heads, j) if j < len(pieces) else 0
+        head = heads[at - 1] if at else 0
+        if (runs[-1][1] if runs else i) < head and sums[head] - sums[i] >= budget / 2: j = head
         runs.append((i, j))
-        i = max(i + 1, bisect_left(sums, sums[j] - overlap)) if j < len(pieces) else j
+        i = (j if j == len(pieces) or j == head
+             else max(i + 1, bisect_left(sums, sums[j] - overlap)))
     return runs
 
 # %% ../../nbs/reading/30d_passages.ipynb #7cdad56d
+def _marks(text: str, spans: Sequence[tuple[int, int]],
+           whole: Sequence[tuple[int, int]]) -> list[int]:
+    "Where pieces begin, and where the last one ends: with sentences and blocks, but not in these."
+    starts = {a for (_, before), (a, _) in zip(spans, spans[1:]) if not _leads(text, before)}
+    for a, b in whole:
+        if text[a] in "$\\": continue  # a formula is a part of its sentence
+        after = b + len(text[b:b + LONGEST]) - len(text[b:b + LONGEST].lstrip())
+        starts |= {after} | ({a} if not _leads(text, a) else set())
+    starts = sorted(a for a in starts
+                    if spans[0][0] < a < spans[-1][1] and not _within(_sides(whole), a))
+    return [spans[0][0], *(a - (text[a - 1] == " ") for a in starts), spans[-1][1]]
+
+
+# %% ../../nbs/reading/30d_passages.ipynb #c4944373
+def _spans(text: str, budget: int, count: Callable, overlap: int,
+           found: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    "The spans of a text's passages; `found` are its blocks."
+    spans = sentences(text)
+    if not spans: return []
+    fits = count([text[a:b] for a, b in found])
+    kept = Kept(_sides([span for span, n in zip(found, fits) if n <= budget]),
+                _sides([span for span, n in zip(found, fits) if n > budget]))
+    pieces = [p for piece in _sized(text, _marks(text, spans, found), count)
+              for p in _pieces(text, piece, budget, count, kept=kept)]
+    heads = [i for i, p in enumerate(pieces)
+             if BEGINS.match(text, p.start + len(text[p.start:p.start + 9])
+                             - len(text[p.start:p.start + 9].lstrip()))]
+    return _trimmed(text, [(pieces[i].start, pieces[j - 1].end)
+                           for i, j in _packed(text, pieces, budget, overlap, count, heads)])
+
+# %% ../../nbs/reading/30d_passages.ipynb #b4978f72
+MARKDOWN_HEADING = re.compile(r"^(#{1,6}) +\S[^\n]*", re.MULTILINE)
+
+def _open_headings(text: str, found: Sequence[tuple[int, int]],
+                   starts: Sequence[int]) -> list[list[str]]:
+    "For each place, the headings that stand above it and are about it, the outermost first."
+    sides, held, at, lists = _sides(found), [], 0, []
+    headings = [m for m in MARKDOWN_HEADING.finditer(text)
+                if len(m[0]) <= LONGEST_LINE and not _within(sides, m.start())]
+    for start in starts:
+        while at < len(headings) and headings[at].start() <= start:
+            held = [m for m in held if len(m[1]) < len(headings[at][1])] + [headings[at]]
+            at += 1
+        lists.append([m[0].rstrip() for m in held if m.start() < start])
+    return lists
+
+# %% ../../nbs/reading/30d_passages.ipynb #6f6464d2
+def _with_headings(above: Sequence[Sequence[str]], texts: Sequence[str], budget: int,
+                   count: Callable) -> list[str]:
+    "Each text under those of its headings that the budget bears."
+    def under(i: int, first: int) -> str: return "\n\n".join([*above[i][first:], texts[i]])
+    made, first, asked = [under(i, 0) for i in range(len(texts))], 0, range(len(texts))
+    while asked:
+        first, sizes = first + 1, count([made[i] for i in asked])
+        asked = [i for i, n in zip(asked, sizes) if n > budget and len(above[i]) >= first]
+        for i in asked: made[i] = under(i, first)
+    return made
+
+def _room(text: str, budget: int, count: Callable) -> int:
+    "The tokens that headings may take of a passage: those of the longest, at most a quarter."
+    levels = {}
+    for m in MARKDOWN_HEADING.finditer(text): levels.setdefault(m[1], []).append(m[0])
+    longest = [max(lines, key=len) for lines in levels.values()]
+    return min(budget // 4, sum(count(longest)) + ENDS) if longest else 0
+
+# %% ../../nbs/reading/30d_passages.ipynb #d7ca2a37
 def cut(document: Document, budget: int, count: Callable[[Sequence[str]], list[int]],
-        overlap: int = 0, lang: str = "en") -> list[Record]:
+        overlap: int = 0, lang: str = "en", headings: bool = False) -> list[Record]:
     """The document's passages: whole sentences of at most `budget` tokens, each beginning with up
-    to `overlap` tokens of the one before. Raises UserError for impossible numbers."""
+    to `overlap` tokens of the one before, and with the headings above it if asked for, which its
+    span does not hold. Raises UserError for impossible numbers."""
     if budget < 1 or not 0 <= overlap < budget:
         raise UserError(f"A passage of {budget} tokens with {overlap} tokens of overlap cannot be: "
                         "give a budget above 0 and an overlap below it.")
-    text, spans = document.text, sentences(document.text)
-    if not spans: return []
-    starts = [a for (_, before), (a, _) in zip(spans, spans[1:]) if not _leads(text, before)]
-    marks = [spans[0][0], *(a - (text[a - 1] == " ") for a in starts), spans[-1][1]]
-    pieces = [p for piece in _sized(text, marks, count)
-              for p in _pieces(text, piece, budget, count)]
-    found = _trimmed(text, [(pieces[i].start, pieces[j - 1].end)
-                            for i, j in _packed(text, pieces, budget, overlap, count)])
-    return [Record(text=text[a:b], lang=lang, source=document.source, document=document.name,
-                   span=(document.start + a, document.start + b)) for a, b in found]
+    text, found = document.text, blocks(document.text)
+    room = budget - (_room(text, budget, count) if headings else 0)
+    spans = _spans(text, room, count, min(overlap, room - 1), found)
+    texts = [text[a:b] for a, b in spans]
+    if headings and room < budget:
+        above = _open_headings(text, found, [a for a, _ in spans])
+        texts = _with_headings(above, texts, budget, count)
+    return [Record(text=whole, lang=lang, source=document.source, document=document.name,
+                   span=(document.start + a, document.start + b))
+            for whole, (a, b) in zip(texts, spans)]

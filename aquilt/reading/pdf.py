@@ -29,8 +29,8 @@ def _number(text: str) -> int:
 
 # %% ../../nbs/reading/30bc_pdf.ipynb #250c9b67
 def _keys(line: str, page: int) -> Iterator[tuple[str, int | None]]:
-    """What a running line has in common with those of other pages: itself, or what is around a number
-    and how far this is from the page's."""
+    """What a running line has in common with those of other pages: itself, or what is around a
+    number and how far this is from the page's."""
     if not 0 < len(line) <= LONGEST: return
     yield line, None
     for found in NUMBER.finditer(line):

@@ -89,7 +89,8 @@ def _around(node: Any, lists: list[list[int]], in_cell: bool) -> tuple[list[Even
         return [*before, ("cell", "in" if plain else "")], [("cell", "out" if plain else "end"),
                                                           *after]
     if name not in BLOCKS or in_cell and name != "tr":
-        return [*before, ("text", " " * (name in BLOCKS))], [("text", " " * (name in BLOCKS)), *after]
+        blank = ("text", " " * (name in BLOCKS))
+        return [*before, blank], [blank, *after]
     heading = re.fullmatch("h([1-6])", name)
     sign = f"{'#' * int(heading[1])} " if heading else _item(lists) if name == "li" else ""
     return [*before, ("line", sign)], [("line", ""), *([("bare", "")] if sign else []), *after]
@@ -222,8 +223,8 @@ def main_lines(lines: Sequence[Line], main: Sequence[str]) -> list[bool]:
 
 # %% ../../nbs/reading/30bb_web.ipynb #6a6f0fc2
 def web_text(soup: Any, page: str) -> tuple[str, list[str]]:
-    """The main text of a page, given as parsed by Beautiful Soup and as a string, with headings, items
-    and code as in Markdown; and the lines that were left out."""
+    """The main text of a page, given as parsed by Beautiful Soup and as a string, with headings,
+    items and code as in Markdown; and the lines that were left out."""
     lines = page_lines(soup)
     stay = main_lines(lines, _library(page))
     text = "\n".join(f"\n{line.sign}{line.text}\n" if line.sign.startswith("#") else

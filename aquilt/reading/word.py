@@ -202,8 +202,8 @@ def _blocks(node: Any, known: Known, apart: list[str] | None = None) -> Iterator
 
 # %% ../../nbs/reading/30ba_word.ipynb #84cd4beb
 def word_text(path: Path) -> str:
-    """The text of a Word file, a line for each paragraph and each row of a table; headings and items
-    of lists as in Markdown."""
+    """The text of a Word file, a line for each paragraph and each row of a table; headings and
+    items of lists as in Markdown."""
     import docx
     document = docx.Document(str(path))
     def parts(*names: str) -> list[Any]:
