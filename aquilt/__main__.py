@@ -269,7 +269,7 @@ def instruct(base: Annotated[Path, typer.Argument(help="The folder of a base mod
 @app.command()
 def corpus(paths: Annotated[list[str], typer.Argument(help="Files (txt, md, jsonl, csv, tsv, parquet, html, pdf, docx; text ones also .gz), folders, or hub:OWNER/NAME@REVISION.")],
            out: Annotated[Path, typer.Option(help="The passages, .jsonl or .parquet; the ledger of what was dropped goes beside it.")],
-           model: Annotated[Optional[Path], typer.Option(help="Folder of the student's model, whose tokenizer counts; the shipped one if not given.")] = None,
+           model: Annotated[Optional[str], typer.Option(help="The model that will read the passages, whose tokenizer counts: a folder, a hub id, or a name that `aquilt model` knows; the profile's student if not given, or else the shipped one.")] = None,
            tokens: Annotated[int, typer.Option(min=1, help="The most tokens of a passage.")] = 256,
            overlap: Annotated[int, typer.Option(min=0, help="Tokens that a passage may share with the one before.")] = 0,
            column: Annotated[str, typer.Option(help="The column or field of text in tables, JSON Lines and hub datasets.")] = "text",
@@ -287,20 +287,25 @@ def corpus(paths: Annotated[list[str], typer.Argument(help="Files (txt, md, json
     from aquilt.reading.cleaning import Rules, make_corpus, read_tests
     from aquilt.models.engines import model_path
     check_output(out, [*paths, *(tests or ())])
-    items = {}
+    items, counter = {}, model or "qwen2"
     if profile:
         from aquilt.benchmarks import test_texts
         from aquilt.foundations.profiles import get_profile
+        counter = model or get_profile(profile).student
         read_from(sources, False)
         items = test_texts(get_profile(profile))
     for path in tests or ():
         for name, texts in read_tests(path).items(): items[name] = [*items.get(name, ()), *texts]
     asked = tuple(map(str.lower, lang or LANGS))
     langs = () if "any" in asked else asked
-    result = make_corpus(paths, out, model or model_path("qwen2"), tokens, overlap, Rules(least, langs, near), items or None, remove_overlap, column, encoding, subset, split, workers)
+    counter_at = counter if Path(counter).is_dir() else model_path(counter)
+    result = make_corpus(paths, out, counter_at, tokens, overlap, Rules(least, langs, near), items or None, remove_overlap, column, encoding, subset, split, workers)
     for sentence in result["problems"]: typer.echo(f"aquilt: {sentence}", err=True)
     if result["overlap"] is not None: typer.echo(result["overlap"].to_string(index=False))
     counts = result["counts"]
+    for reason, n in sorted(counts["reasons"].items(), key=lambda row: -row[1])[:10]: typer.echo(f"{n:>7}  {reason}")
+    unsaid = "" if model or profile else ", the miniature's model, whose tokens are shorter than a large one's: name the model that will read them with --model"
+    typer.echo(f"A passage has at most {tokens} tokens, as {counter} counts them{unsaid}.")
     typer.echo(f"{out}: {counts['kept']} of {counts['entered']} passages kept; the {counts['dropped']} others, each with its reason, are in {beside(out)}")
 
 
@@ -310,18 +315,24 @@ def filter_(source: Annotated[Path, typer.Argument(metavar="IN", help=f"{RECORDS
             profile: ProfileName = "paper", seed: int = 0,
             task: Annotated[str, typer.Option(help="The task type of records that name none; closed_book_qa says that their questions must make sense alone.")] = "",
             lang: Annotated[str, typer.Option(help="The language of records that name none; found out from the text if not given.")] = "",
-            fields: Fields = None, workers: Annotated[int, typer.Option(min=0, help="Processes that examine records.")] = 0, settings: Settings = None) -> None:
+            remove_overused: Annotated[bool, typer.Option("--remove-overused", help="Remove questions with over-used words, too, which are only reported otherwise. Words that the questions have from their own texts are none.")] = False,
+            fields: Fields = None,
+            workers: Annotated[int, typer.Option(min=0, help="Processes that examine records.")] = 0, settings: Settings = None) -> None:
     "Filter anyone's records: questions that lean on a passage, over-used words, caps; what is dropped is listed with its reason."
     from aquilt.filtering import frequent_words, waterfall
     from aquilt.foundations.profiles import get_profile
     from aquilt.own.foreign import filter_any
     from aquilt.foundations.tasks import task_names
     change(settings)
-    result = filter_any(source, out, get_profile(profile), fields or (), seed=seed, task=task, lang=lang, workers=workers)
+    result = filter_any(source, out, get_profile(profile), fields or (), seed=seed, task=task, lang=lang, workers=workers,
+                        remove_overused=remove_overused, warn=lambda sentence: typer.echo(f"aquilt: {sentence}", err=True))
     something_left(result["counts"], out)
     typer.echo(waterfall(result).to_string())
     for code in LANGS:
         if len(words := frequent_words(result, code)): typer.echo(f"\nThe most frequent words ({code}), as shares of the task's questions:\n{words.round(3).to_string(index=False)}")
+    if result.get("over_used"):
+        told = [f"{row['word']} ({row['task'] or 'no task'}, {row['lang']}): {row['questions']}" for row in result["over_used"][:10]]
+        typer.echo(f"\nOver-used words, only reported; with --remove-overused so many questions would go for each: {', '.join(told)}")
     other = sum(row["generated"] for row in result["tasks"] if row["task"] not in task_names())
     if other: typer.echo(f"\naquilt: {other} records name none of the task types ({', '.join(task_names())}): whether their questions make sense alone was not asked. Say --task where they have none.", err=True)
     counts = result["counts"]

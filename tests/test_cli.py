@@ -152,11 +152,14 @@ def test_money_is_told_by_the_environment(call, monkeypatch, tmp_path):
 def test_filter_prints_its_report(call, monkeypatch, tmp_path):
     monkeypatch.setenv("AQUILT_SET", "")
     (tmp_path / "in.jsonl").write_text("".join(f'{{"question": "{"Crucially, who" if i % 3 else "Who"} is {chr(97 + i)}{chr(97 + i)}?", "id": {i}}}\n' for i in range(26)) + '{"question": "According to the text, who?"}\n')
-    done = call("filter", tmp_path / "in.jsonl", tmp_path / "out.jsonl", "--task", "closed_book_qa")
-    assert done.exit_code == 0 and "crucially" in done.stdout and "leans on the passage" in done.stdout
+    reported = call("filter", tmp_path / "in.jsonl", tmp_path / "all.jsonl", "--task", "closed_book_qa")
+    assert "26 of 27 records kept" in reported.stdout and "only reported" in reported.stdout and "crucially (closed_book_qa, en): 16" in reported.stdout and "a fifth" not in reported.stderr
+    done = call("filter", tmp_path / "in.jsonl", tmp_path / "out.jsonl", "--task", "closed_book_qa", "--remove-overused")
+    assert done.exit_code == 0 and "crucially" in done.stdout and "leans on the passage" in done.stdout and "only reported" not in done.stdout
+    assert "over-used word: this filter takes 16 of 27 records, more than a fifth (crucially)" in done.stderr
     assert f"{tmp_path / 'out.jsonl'}: 10 of 27 records kept; the 17 others" in done.stdout
     assert "27 records name none of the task types" in call("filter", tmp_path / "in.jsonl", tmp_path / "any.jsonl").stderr and "name none" not in done.stderr
-    harsh = call("filter", tmp_path / "in.jsonl", tmp_path / "harsh.jsonl", "--task", "closed_book_qa", "--set", "over_used=remove")
+    harsh = call("filter", tmp_path / "in.jsonl", tmp_path / "harsh.jsonl", "--task", "closed_book_qa", "--remove-overused", "--set", "over_used=remove")
     assert "9 of 27 records kept" in harsh.stdout
     assert call("filter", tmp_path / "none.jsonl", tmp_path / "out2.jsonl").exit_code == 2 and not (tmp_path / "out2.jsonl").exists()
 
@@ -217,6 +220,9 @@ def test_corpus_makes_passages_of_a_folder_and_says_which_file_it_could_not_read
     (folder / "c.txt").write_bytes(b"\x00\x01\x02\xff" * 100)
     done = call("corpus", folder, "--out", out)
     assert done.exit_code == 0 and "c.txt" in done.stderr and f"{out}: 2 of 3 passages kept" in done.stdout
+    assert "at most 256 tokens, as qwen2 counts them, the miniature's" in done.stdout and "1  " in done.stdout
+    named = call("corpus", folder, "--out", out, "--model", Path(__file__).resolve().parent.parent / "aquilt" / "data" / "models" / "llama")
+    assert "miniature's" not in named.stdout and "llama counts them." in named.stdout
     assert [(r.lang, r.text) for r in read_records(out)] == [("en", ENGLISH), ("zh", CHINESE)]
     assert len(read_drops(Path(f"{out}.dropped.jsonl"))) == 1
 

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aquilt.foundations.core import TASKS, Record, UserError, read_lines, read_records, write_records
-from aquilt.filtering import (card, dependence, drop_reasons, filter_file, filter_records, filtering, frequent_words, leaning, leaning_cases, most_allowed, phrase_quality, plot_frequencies,
-                              own_words, protected_words, remove, surplus, table_1, tally, thin, waterfall, word_lists, words)
+from aquilt.filtering import (card, dependence, drop_reasons, filter_file, filter_records, filtering, frequent_words, greedy, leaning, most_allowed, over_used as reported, plot_frequencies,
+                              own_words, protected_words, remove, surplus, table_1, tally, text_words, thin, waterfall, word_lists, words)
 from aquilt.foundations.profiles import MINI, PAPER, SMOKE
+from aquilt.leaning import leaning_cases, phrase_quality
 from aquilt.foundations.runs import Run, Stage, hand_over
 from aquilt.miniature.scene import MINIATURE
 from stages import done
@@ -444,3 +445,53 @@ def test_real_questions_are_seldom_found(shared):
         found = [question for question in dict.fromkeys(questions) if leaning(question, lang)]
         print(lang, len(set(questions)), len(found), *found[:10], sep="\n  ")
         assert len(set(questions)) > 100 and len(found) <= 0.01 * len(set(questions))
+
+
+# ---- words of the texts themselves
+
+NAMES = [f"{a}{b}" for a in ("Abel", "Beck", "Cole", "Dorn", "Egon") for b in ("son", "man", "wick", "ford")]
+
+
+def cases(lang="en", text=True):
+    "A set on one subject: the texts and the questions speak of the plaintiff, the questions say notably besides."
+    if lang == "zh": return [Record(lang="zh", text=f"原告起诉了{name}。" * text, question=f"值得注意的是，原告起诉了{name}吗？", answer="x") for name in NAMES]
+    return [Record(text=f"The plaintiff sued {name}." * text, question=f"Notably, whom did the plaintiff sue in {name}'s case?", answer="x") for name in NAMES]
+
+
+@pytest.mark.parametrize("lang, word, style", [("en", "plaintiff", "notably"), ("zh", "原告", "值得注意")])
+def test_a_word_that_the_texts_have_is_not_over_used(tmp_path, lang, word, style):
+    write_records(tmp_path / "in.jsonl", cases(lang))
+    paper = filter_file(tmp_path / "in.jsonl", tmp_path / "paper.jsonl", PAPER)
+    told = []
+    removed = filter_file(tmp_path / "in.jsonl", tmp_path / "out.jsonl", PAPER, remove_overused=True, warn=told.append)
+    shares = {row["word"]: row for row in removed["words"]}
+    assert word in text_words(map(card, cases(lang))) and (shares[word]["protected"], shares[style]["protected"]) == (True, False)
+    assert paper["counts"]["kept"] == removed["counts"]["kept"] == 0 and "over_used" not in paper and removed["over_used"] == []
+    assert not any(word in reason for reason in removed["counts"]["reasons"]) and len(told) == 1 and "takes 20 of 20 records" in told[0]
+    plain_questions = [r.with_(question=r.question.replace("Notably, whom", "Whom").replace("值得注意的是，", "")) for r in cases(lang)]
+    write_records(tmp_path / "in.jsonl", plain_questions)
+    assert filter_file(tmp_path / "in.jsonl", tmp_path / "out.jsonl", PAPER, remove_overused=True)["counts"]["kept"] == 20
+    assert filter_file(tmp_path / "in.jsonl", tmp_path / "paper.jsonl", PAPER)["counts"]["kept"] < 5  # the paper's filter does not look at the texts
+
+
+def test_without_texts_no_word_is_theirs(tmp_path):
+    assert not text_words(map(card, cases(text=False)))
+
+
+def test_over_used_words_are_only_reported_where_they_are_not_to_go(tmp_path):
+    write_records(tmp_path / "in.jsonl", cases() + [Record(task="closed_book_qa", question="According to the text, who?")])
+    told = []
+    result = filter_file(tmp_path / "in.jsonl", tmp_path / "out.jsonl", PAPER, remove_overused=False, warn=told.append)
+    assert result["counts"]["reasons"] == {"leans on the passage: the text": 1} and result["counts"]["kept"] == 20 and not told
+    assert result["over_used"] == [{"task": "", "lang": "en", "word": "notably", "questions": 20}] and all(row["over-used word"] == 0 for row in result["tasks"])
+    assert {row["word"]: row["after"] for row in result["words"]}["notably"] == 1
+
+
+def test_a_filter_that_takes_a_fifth_is_told_before_anything_is_written(tmp_path):
+    records = [Record(task="closed_book_qa", question=f"According to the text, who is {chr(97 + i) * 2}?" if i < 6 else f"Who is {chr(97 + i) * 2}?") for i in range(24)]
+    write_records(tmp_path / "in.jsonl", records)
+    seen = []
+    filter_file(tmp_path / "in.jsonl", tmp_path / "out.jsonl", replace(PAPER, cap=10), warn=lambda s: seen.append((s, (tmp_path / "out.jsonl").exists())))
+    assert [written for _, written in seen] == [False, False]
+    assert seen[0][0].startswith("leans on the passage: this filter takes 6 of 24 records, more than a fifth (the text); ") and seen[1][0].startswith("over the cap: this filter takes 8 of 24 records, more than a fifth (10); --set cap")
+    assert greedy([], {}) == reported([], {}) == []
