@@ -1,5 +1,6 @@
 """What is a document's text and what is not: web pages without their furniture, PDFs without running lines, Word files with headings and lists, files in other encodings."""
 import zipfile
+from pathlib import Path
 
 import docx
 import pytest
@@ -7,8 +8,9 @@ from bs4 import BeautifulSoup
 from test_documents import texts
 from test_documents import pdf as one_line_pdf
 
-from aquilt.foundations.core import Drop, Record
+from aquilt.foundations.core import Drop, Record, read_drops, read_records
 from aquilt.reading import web
+from aquilt.reading.cleaning import Rules, make_corpus
 from aquilt.reading.documents import Document, passage_again, read_file
 from aquilt.reading.encodings import found_encoding
 from aquilt.reading.pdf import one_text, with_rows, without_running
@@ -306,3 +308,31 @@ def test_one_broken_byte_makes_no_other_encoding():
 def test_text_of_other_kinds_is_not_guessed(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"\xff" * 50)
     with pytest.raises(Exception, match="not utf-8"): texts(tmp_path / "a.txt")
+
+
+# ---- all of it
+
+MODEL = Path(__file__).resolve().parent.parent / "aquilt" / "data" / "models" / "qwen2"
+
+
+def test_a_folder_of_many_kinds_becomes_passages_under_their_headings_and_all_else_is_in_the_ledger(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.html").write_text(f"<html><body>{PAGES['article'][0]}</body></html>")
+    (folder / "b.md").write_text("---\ntitle: Mill\n---\n# Mill\n\n## Seal\n\n" + "\n\n".join(f"{text} Note number {i} of the seal." for i, text in enumerate(KILN[::-1])))
+    (folder / "c.txt").write_bytes(("磨坊主人每天检查密封。" + ZH_TEXT).encode("gb18030"))
+    (folder / "d.pdf").write_bytes(one_line_pdf(*(f"Acme Mills) Tj 0 -80 Td (The {name} of the mill turns at {i * 7 + 3} rounds a minute when it is warm.) Tj 0 -600 Td ({i}" for i, name in enumerate(("roller", "sieve", "kiln"), 1))))
+    document = docx.Document()
+    document.add_heading("Valves", 1)
+    for text in ("Valve A opens to the left and is painted green by law.", "Valve B is closed before the hatch is opened by anyone."): document.add_paragraph(text, "List Number")
+    document.save(str(folder / "e.docx"))
+    result = make_corpus([folder], tmp_path / "out.jsonl", MODEL, budget=110, rules=Rules(near=0), progress=False)
+    records, drops = read_records(tmp_path / "out.jsonl"), read_drops(tmp_path / "out.jsonl.dropped.jsonl")
+    assert result["counts"]["entered"] == len(records) + len(drops) and not result["problems"]
+    assert sorted(d.reason.split(" (")[0].split(":")[0] for d in drops if d.stage == "documents") == [
+        "front matter left out", "not UTF-8, read as gb18030", "page furniture", "running headers and page numbers left out"]
+    texts = {name: [r.text for r in records if r.document == name] for name in ("a.html", "b.md", "c.txt", "d.pdf", "e.docx")}
+    assert all(text.startswith("# The kiln") for text in texts["a.html"]) and any("## Parts" in text and "Roller\t9000\t120\nSieve\t\t35" in text for text in texts["a.html"])
+    assert len(texts["b.md"]) > 1 and all(text.startswith("# Mill\n\n## Seal\n\n") for text in texts["b.md"])
+    assert "Acme Mills" not in "".join(texts["d.pdf"]) and texts["e.docx"][0].startswith("# Valves\n\n1. Valve A") and ZH_TEXT[-12:] in texts["c.txt"][-1]
+    assert all(r.text.endswith(passage_again(r)) for r in records)
