@@ -101,6 +101,15 @@ def test_a_line_goes_only_where_both_agree():
     assert [line.text for line, yes in zip(lines, stay) if yes] == [KILN[0], KILN[1], "An aside of the author.", KILN[2]]
 
 
+@pytest.mark.parametrize("tag", ["main", "article"])
+def test_a_last_table_and_code_stay_where_the_library_does_not_take_them(monkeypatch, tag):
+    import trafilatura
+    monkeypatch.setattr(trafilatura, "extract", lambda *a, **k: "\n".join(KILN))
+    page = f"<{tag}>{p(*KILN)}<p>Links</p>{TABLE}<div class=share>{TABLE.replace('Sieve', 'Tweet')}</div></{tag}>{CODE}<table><tr><td>Home<td>Imprint</table>"
+    text, left_out = web_text(BeautifulSoup(page, "html.parser"), page)
+    assert text == "\n".join([*KILN, "Part\tHours\tPrice", *MAIN[4:6], MAIN[-1]]) and left_out == ["Links", "Part\tHours\tPrice", "Roller\t9000\t120", "Tweet\t\t35", "Home\tImprint"]
+
+
 @pytest.mark.parametrize("page, text", [
     ("<table><tr><td>a<td><td>c<tr><td><p>d<p>e<td>f</table>", "a\t\tc\nd e\tf"), ("<table><tr><th><th>x<th>y<tr><th>r<td>1<td></table>", "\tx\ty\nr\t1"),
     ("<ol start=3><li>a<li>b</ol><ul><li><p>c</p><p>d</p><li></ul>e", "3. a\n4. b\n- c\nd\ne"), ("<ul>" * 30 + "<li>x", " " * 24 + "- x"),

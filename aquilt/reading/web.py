@@ -83,7 +83,8 @@ def _around(node: Any, lists: list[list[int]], in_cell: bool) -> tuple[list[Even
         start = str(node.get("start", "1"))
         lists.append([int(start) - 1 if start.isdigit() else 0] if name == "ol" else [])
         after = [("list", "")]
-    if _is_furniture(node): before, after = [("in", name)], [*after, ("out", name)]
+    if name in ("main", "article") or _is_furniture(node):
+        before, after = [("in", name)], [*after, ("out", name)]
     if name in ("td", "th"):
         plain = not in_cell and not _lays_out(node)
         return [*before, ("cell", "in" if plain else "")], [("cell", "out" if plain else "end"),
@@ -121,11 +122,13 @@ def _events(soup: Any) -> Iterator[Event]:
 # %% ../../nbs/reading/30bb_web.ipynb #256dfbc3
 class Line(NamedTuple):
     """A line of a page: the sign of a heading or an item, the text, and whether it stands in what
-    says that it is furniture, and in a `<nav>`, which is no text for sure."""
+    says that it is furniture, in a `<nav>`, which is no text for sure, and in what says that it is
+    the main part."""
     sign: str
     text: str
     furniture: bool
     menu: bool
+    main: bool
 
 def _row(text: str) -> str:
     "The text of a line, without needless blanks; a row with its empty cells, if it has two."
@@ -143,7 +146,8 @@ def page_lines(soup: Any) -> list[Line]:
     lines, parts, sign, within = [], [], "", Counter()
     def keep(sign: str, text: str) -> bool:
         parts.clear()
-        if text: lines.append(Line(sign, text, within.total() > 0, within["nav"] > 0))
+        main = within["main"] + within["article"]
+        if text: lines.append(Line(sign, text, within.total() > main, within["nav"] > 0, main > 0))
         return bool(text)
     for kind, value in _events(soup):
         if kind == "text": parts.append(value)
@@ -217,7 +221,10 @@ def main_lines(lines: Sequence[Line], main: Sequence[str]) -> list[bool]:
     first, end = _stretch([size if was else -size / 4 for size, was in zip(sizes, taken)])
     title = _title(lines, first)
     own = [not line.menu and (was or not line.furniture) for was, line in zip(taken, lines)]
-    stay = [mine and (was or first <= i < end or i == title)
+    # the library misses the last table of a text more easily than its last sentence
+    sure = [line.main and "\t" in line.text or line.text.startswith(("```", "~~~"))
+            for line in lines]
+    stay = [mine and (was or sure[i] or first <= i < end or i == title)
             for i, (mine, was) in enumerate(zip(own, taken))]
     return stay if size(stay) * 2 >= size(own) else own
 
