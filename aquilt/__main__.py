@@ -533,7 +533,8 @@ def train(file: Annotated[Path, typer.Argument(help=RECORDS)], base: Annotated[s
     told = train_file(file, base, out, fields or (), logic, passage, merge, launch, epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, rank=rank, max_length=max_length, seed=seed)
     counts, loss = told["counts"], told["loss"]
     fell = f", loss {loss[0]['loss']} to {loss[-1]['loss']}" if loss else ""
-    typer.echo(f"{out / 'adapter'}: trained on {counts['kept']} of {counts['entered']} examples{fell}; the {counts['dropped']} others, each with its reason, are in {out / 'dropped.jsonl'}")
+    if told["updates"] < 30: typer.echo(f"aquilt: {told['updates']} updates teach little: with so few examples take a smaller --batch-size, more --epochs or a higher --learning-rate.", err=True)
+    typer.echo(f"{out / 'adapter'}: trained on {counts['kept']} of {counts['entered']} examples in {told['updates']} updates{fell}; the {counts['dropped']} others, each with its reason, are in {out / 'dropped.jsonl'}")
 
 
 @app.command()

@@ -70,8 +70,9 @@ def test_commands_on_finished_records(call, tmp_path, monkeypatch):
     calls = replaced(monkeypatch, "own.inspecting", "inspect_file", {"entered": 2, "kept": 1, "dropped": 1, "reasons": {"no text": 1}, "scores": {4: 1}})
     assert "1 of 2 records kept (scores: 4: 1)" in call("inspect", "mine.json", "s.jsonl", "--least", "3", "--field", "text=t").stdout
     assert calls == [((Path("mine.json"), Path("s.jsonl"), "mini", ["text=t"], 3, "", ""), {})]
-    calls = replaced(monkeypatch, "own.specialist", "train_file", {"counts": {"entered": 2, "kept": 1, "dropped": 1}, "loss": [{"loss": 3.0}, {"loss": 1.0}]})
-    assert "trained on 1 of 2 examples, loss 3.0 to 1.0" in call("train", "mine.json", "--base", "m", "--out", "o", "--rank", "8", "--no-logic", "--passage").stdout
+    calls = replaced(monkeypatch, "own.specialist", "train_file", {"counts": {"entered": 2, "kept": 1, "dropped": 1}, "loss": [{"loss": 3.0}, {"loss": 1.0}], "updates": 7})
+    done = call("train", "mine.json", "--base", "m", "--out", "o", "--rank", "8", "--no-logic", "--passage")
+    assert "trained on 1 of 2 examples in 7 updates, loss 3.0 to 1.0" in done.stdout and "7 updates teach little" in done.stderr
     assert calls == [((Path("mine.json"), "m", Path("o"), (), False, True, False, ""), {"epochs": 3, "learning_rate": 1e-4, "batch_size": 32, "rank": 8, "max_length": 2048, "seed": 0})]
     told = {"scores": {"exact": {"mean": 50.0, "interval": [9.5, 90.5], "n": 2}}, "n": 2, "dropped": 1, "errors": 0, "cut off": 1, "harness": "lm_eval"}
     calls = replaced(monkeypatch, "own.evaluating", "evaluate_file", told)

@@ -219,6 +219,21 @@ def test_evaluate_with_an_adapter_and_go_on(tiny, tmp_path, monkeypatch):
     assert f"peft={tiny[1]}" in told["harness"] and len((tmp_path / "harness" / "own_test.jsonl").read_text().splitlines()) == 3
 
 
+def test_a_stopped_evaluation_goes_on(tiny, tmp_path, monkeypatch):
+    path = write(tmp_path / "t.jsonl", [{"question": f"Who is {i}?", "answer": "he"} for i in range(5)])
+    class Batches(Scripted):
+        batch_size = 2
+        def generate(self, prompts, *more, **named):
+            if Scripted.asked >= stop: raise KeyboardInterrupt
+            return super().generate(prompts, *more, **named)
+    monkeypatch.setattr(evaluating, "open_model", lambda *_: Batches("he"))
+    Scripted.asked, stop = 0, 2
+    with pytest.raises(KeyboardInterrupt): evaluate_file(tiny[0], path, tmp_path / "o.jsonl")
+    assert not (tmp_path / "o.jsonl").exists()
+    stop = 99
+    assert evaluate_file(tiny[0], path, tmp_path / "o.jsonl")["scores"]["exact"]["mean"] == 100 and Scripted.asked == 5
+
+
 def test_evaluate_refuses_what_says_nothing(tiny, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="none of its 1 questions could be asked"): evaluate_file(tiny[0], write(tmp_path / "t.jsonl", [{"question": "long " * 200, "answer": "x"}]), tmp_path / "o.jsonl")
     assert not (tmp_path / "o.jsonl").exists()

@@ -186,13 +186,14 @@ def write_harness(folder: str | Path, path: str | Path, items: Sequence[Item], t
     return (f"lm_eval --model hf --model_args pretrained={model}{lora} --tasks {name} "
             f"--include_path {folder} --apply_chat_template")
 
-# %% ../../nbs/own/64c_evaluating.ipynb #28eedd58
+# %% ../../nbs/own/64c_evaluating.ipynb #c265d1ef
 def answered(items: Sequence[Item], path: str | Path, engine: Engine, adapter: str | None,
              tokens: int, cache: Path) -> list[Completion]:
     "A model's answers, greedily, kept in `cache` as they come. Raises UserError where none came."
     prompts = [Prompt([*i.before, {"role": "user", "content": i.prompt}]) for i in items]
+    # a batch at a time is kept: a small model on a CPU takes minutes for the next one
     answers = generate_resumable(engine, prompts, Sampling(0.0, 1.0, tokens), cache, adapter,
-                                 desc="answering")
+                                 getattr(engine, "batch_size", 0), "answering")
     if all(a.finish_reason == "error" for a in answers):
         raise UserError(f"{path}: none of its {len(items)} questions could be asked "
                         f"({answers[0].error}): shorten them, or take another model.")
