@@ -1546,6 +1546,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'aquilt.own.foreign.read_line': ('own/foreign.html#read_line', 'aquilt/own/foreign.py'),
                                     'aquilt.own.foreign.records_alone': ('own/foreign.html#records_alone', 'aquilt/own/foreign.py'),
                                     'aquilt.own.foreign.rows_of': ('own/foreign.html#rows_of', 'aquilt/own/foreign.py'),
+                                    'aquilt.own.foreign.table_rows': ('own/foreign.html#table_rows', 'aquilt/own/foreign.py'),
                                     'aquilt.own.foreign.turn_of': ('own/foreign.html#turn_of', 'aquilt/own/foreign.py')},
             'aquilt.own.inspecting': { 'aquilt.own.inspecting.find_adapter': ( 'own/inspecting.html#find_adapter',
                                                                                'aquilt/own/inspecting.py'),

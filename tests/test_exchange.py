@@ -126,7 +126,7 @@ def test_rows_that_cannot_be_read_are_ledger_rows_and_the_others_go_on(tmp_path)
 
 @pytest.mark.parametrize("name, content, said", [
     ("a.jsonl", "", "there is nothing in it"), ("a.json", "", "not JSON"), ("a.json", "[]", "nothing in it"), ("a.json", "5", "no list of rows"), ("a.json", "{}", "no list of rows"), ("a.json", '{"a": [{}], "b": [{}]}', "several"),
-    ("a.json", "[" * 100_000, "not JSON"), ("a.txt", "x", "no kind"), ("a.jsonl", '{"title": "x"}', "no question: its fields are title"), ("a.csv", "title\nx\n", "no question"), ("a.jsonl", "[1]\n[2]\n", "not an object with fields: 2"),
+    ("a.json", "[" * 100_000, "not JSON"), ("a.txt", "x", "no kind"), ("a.jsonl", '{"title": "x"}', "no question: its fields are title"), ("a.csv", "title\nx\n", "no question"), ("a.csv", 'question,answer\n"Who?,he\nWho?,she\n', "not sound CSV"), ("a.csv.gz", "x", "packed table"), ("a.jsonl", "[1]\n[2]\n", "not an object with fields: 2"),
     ("a.jsonl", json.dumps({"prompt": "x", "chosen": "y", "rejected": "z"}), "no answer"),
 ])
 def test_a_file_with_nothing_in_it_is_one_sentence(tmp_path, name, content, said):

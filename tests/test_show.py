@@ -31,6 +31,11 @@ def test_records_their_ledger_and_a_ledger_alone(mine):
     assert [s.dropped for s in shown_of(mine.parent)] == ["score 1", NASTY], "where nothing was kept, the ledger says why"
 
 
+def test_passages_that_nobody_has_asked_about(tmp_path):
+    write_records(tmp_path / "p.jsonl", [Record(text="The Veth is a river.")])
+    assert "u, unlabeled text  The Veth is a river." in show_file(tmp_path / "p.jsonl")
+
+
 def test_foreign_records_and_what_was_said_before(tmp_path):
     (tmp_path / "c.json").write_text(json.dumps([{"conversations": [{"from": w, "value": t} for w, t in (("human", "Hi"), ("gpt", "Hello"), ("human", "Who?"), ("gpt", "A man."))]}, {"x": 1}]))
     text = show_file(tmp_path / "c.json")

@@ -5,9 +5,11 @@
 # %% auto #0
 __all__ = ['FIELDS', 'STEP', 'ROLES', 'Turn', 'NAMES', 'CHATS', 'TABLES', 'PAIR', 'read_fields', 'at_path', 'as_text', 'turn_of',
            'Given', 'given_chat', 'named', 'plain_row', 'chat_turns', 'given_of', 'ending', 'line_rows', 'is_lines',
-           'listed_rows', 'rows_of', 'read_given', 'lacking', 'all_given', 'records_alone', 'read_line', 'filter_any']
+           'listed_rows', 'table_rows', 'rows_of', 'read_given', 'lacking', 'all_given', 'records_alone', 'read_line',
+           'filter_any']
 
-# %% ../../nbs/own/62_foreign.ipynb #0d53dc6f
+# %% ../../nbs/own/62_foreign.ipynb #55342097
+import csv
 import json
 import re
 from collections import Counter
@@ -26,7 +28,7 @@ from ..foundations.core import (Drop, Record, UserError, check_output, commonest
 from ..foundations.profiles import Profile
 from ..reading.cleaning import language
 from ..reading.documents import LIMIT, encoding_of, lines_of, open_bytes
-from ..reading.readers import read_rows
+from ..reading.readers import read_rows, table
 
 # %% ../../nbs/own/62_foreign.ipynb #17dfa809
 FIELDS = ("question", "answer", "logic", "text", "task", "lang", "source", "document")
@@ -99,7 +101,7 @@ def given_chat(turns: Sequence[Any], system: Any = "") -> tuple[str, str, list[T
         return "the conversation does not end with a question and its answer"
     return read[-2]["content"], read[-1]["content"], read[:-2]
 
-# %% ../../nbs/own/62_foreign.ipynb #6dabb1dc
+# %% ../../nbs/own/62_foreign.ipynb #f79f4527
 NAMES = {"question": ("question", "instruction", "prompt", "query"),
          "answer": ("answer", "output", "response", "completion", "answers"),
          "text": ("text", "context", "passage"), "logic": ("logic", "thinking_steps")}
@@ -111,7 +113,8 @@ def named(row: dict, field: str) -> str:
         value = row.get(name)
         if name == "answers" and isinstance(value, dict): value = value.get("text")
         if name == "answers" and isinstance(value, list): value = (value or [""])[0]
-        if text := as_text(value): return text
+        # an answer may be a number, a passage may not
+        if (text := as_text(value)) and (field != "text" or value is text): return text
     return ""
 
 # %% ../../nbs/own/62_foreign.ipynb #f4d21c30
@@ -208,7 +211,16 @@ def listed_rows(path: Path) -> list[Any]:
                     + (f", but several ({', '.join(lists)})" if len(lists) > 1 else "")
                     + ": save the list alone, as [...] or as JSON Lines.")
 
-# %% ../../nbs/own/62_foreign.ipynb #70ba1503
+# %% ../../nbs/own/62_foreign.ipynb #05d85792
+def table_rows(path: Path) -> Iterator[tuple[str, Any, str]]:
+    "The rows of a CSV or Parquet file as `rows_of` has them. Raises UserError where it is damaged."
+    rows = read_rows(path, "table") if ending(path) == ".parquet" else table(path, strict=True)
+    try:
+        for number, row in enumerate(rows, 1): yield f"row {number}", row, ""
+    except (csv.Error, ValueError) as e:
+        raise UserError(f"{path} is not sound CSV in UTF-8 ({e}): write it again, with quotes "
+                        "around cells that hold a separator or a quote.") from e
+
 def rows_of(path: Path) -> Iterator[tuple[str, Any, str]]:
     """Each row of a file of records: where it is, its value, and why it has none. Raises UserError
     where the file as a whole cannot be read."""
@@ -217,9 +229,9 @@ def rows_of(path: Path) -> Iterator[tuple[str, Any, str]]:
     if (kind := ending(path)) not in (".jsonl", ".json", *TABLES):
         raise UserError(f"{path} is of no kind that records come in: name it .jsonl, .json, .csv, "
                         ".tsv or .parquet, if that is what it holds.")
-    if kind in TABLES:
-        rows = read_rows(path, "table")
-        return ((f"row {number}", row, "") for number, row in enumerate(rows, 1))
+    if kind in TABLES and path.suffix.lower() == ".gz":
+        raise UserError(f"{path} is a packed table: unpack it, or give JSON Lines.")
+    if kind in TABLES: return table_rows(path)
     if not encoding_of(path).startswith("utf-8"):
         raise UserError(f"{path} is not UTF-8: convert it.")
     if kind == ".jsonl" or is_lines(path): return line_rows(path)

@@ -43,7 +43,7 @@ def is_ledger(path: Path) -> bool:
     try: return bool(Drop.model_validate(first))
     except ValidationError: return False
 
-# %% ../../nbs/own/63_show.ipynb #da19c643
+# %% ../../nbs/own/63_show.ipynb #6105bc44
 def shown_of(path: str | Path, fields: Iterable[str] = ()) -> list[Shown]:
     """The records of a file or of a stage's folder, then the rows of the ledger that belongs to it,
     and of rows that cannot be read. Raises UserError where there is nothing to show."""
@@ -53,7 +53,11 @@ def shown_of(path: str | Path, fields: Iterable[str] = ()) -> list[Shown]:
     if is_ledger(path): return list(map(of_drop, read_drops(path)))
     dropped = list(map(of_drop, read_drops(ledger))) if ledger.is_file() else []
     if dropped and not any(rows_of(path)): return dropped
-    given, unread = all_given(path, fields, needs=("question",))
+    try: given, unread = all_given(path, fields, needs=("question",))
+    except UserError as none:  # passages, perhaps, which nobody has asked about yet
+        if fields: raise
+        try: given, unread = all_given(path, fields, needs=("text",))
+        except UserError: raise none from None
     return [*map(of_given, given), *dropped, *map(of_drop, unread)]
 
 # %% ../../nbs/own/63_show.ipynb #7eacabf5

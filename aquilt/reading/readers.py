@@ -65,16 +65,17 @@ def separator(header: str, column: str = "") -> str:
     return max(",\t;", key=named)
 
 # %% ../../nbs/reading/30a_readers.ipynb #f70a7de8
-def table(path: Path, columns: list[str] | None = None) -> Iterator[Row]:
+def table(path: Path, columns: list[str] | None = None, strict: bool = False) -> Iterator[Row]:
     """A table separated by commas, tabs or semicolons whose first line names its columns, unless
-    `columns` does. Raises UserError for a line with more cells than columns."""
+    `columns` does. Raises UserError for a line with more cells than columns, and with `strict`
+    csv.Error for a quote that never ends, which else takes the rest of the file for its cell."""
     csv.field_size_limit(2**31 - 1)  # a cell may hold a whole contract
     with path.open(encoding="utf-8-sig", newline="") as file:
         first = file.readline()
         file.seek(0)
         start = 0 if columns else 1
-        for number, row in enumerate(csv.DictReader(file, columns, delimiter=separator(first)),
-                                     start):
+        rows = csv.DictReader(file, columns, delimiter=separator(first), strict=strict)
+        for number, row in enumerate(rows, start):
             if None in row:
                 raise UserError(f"{path}, row {number}: it has more cells than the table has "
                                 "columns. Put cells that hold the separator in quotes.")
