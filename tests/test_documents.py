@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from aquilt.reading import documents, pdf as pdf_pages
 from aquilt.foundations.core import Drop, Record, UserError
 from aquilt.reading.documents import Document, blocks_of, normal, open_bytes, passage_again, read_documents, read_file, read_hub
-from aquilt.reading.markup import page_text
+from aquilt.reading.web import web_text
 
 
 def texts(path, **options):
@@ -164,7 +164,7 @@ def test_a_deep_page_takes_no_longer_than_a_flat_one(tmp_path, page):
 def test_eight_times_the_page_takes_no_square_of_the_time(part):
     def seconds(n):
         start = time.process_time()
-        page_text(part * n + "<p>end")
+        web_text(part * n + "<p>end")
         return time.process_time() - start
     # a square would be sixty-four times
     assert seconds(32_000) < 24 * (seconds(4000) + 0.02)
@@ -176,7 +176,7 @@ def test_eight_times_the_page_takes_no_square_of_the_time(part):
     ("<ruby>漢<rp>(</rp><rt>kan</rt><rp>)</rp></ruby>字", "漢字"), ("x<sup>2", "x^2"), ("</i>a</b></p>b<br/><br>c</br>d<div/>e", "ab\ncd\ne"),
     ("<span><div>a</span>b", "a\nb"), ("<script>a < b</script>c<style>d", "c"), ("<![if x]>a<![endif]>", "a"), ("", "")])
 def test_odd_pages_keep_their_text(page, text):
-    assert page_text(page) == text
+    assert web_text(page)[0] == text
 
 
 def test_stacked_marks_are_composed_in_bounded_time():

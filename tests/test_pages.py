@@ -4,7 +4,6 @@ from pathlib import Path
 
 import docx
 import pytest
-from bs4 import BeautifulSoup
 from test_documents import texts
 from test_documents import pdf as one_line_pdf
 
@@ -14,7 +13,7 @@ from aquilt.reading.cleaning import Rules, make_corpus
 from aquilt.reading.documents import Document, passage_again, read_file
 from aquilt.reading.encodings import found_encoding
 from aquilt.reading.pdf import one_text, with_rows, without_running
-from aquilt.reading.web import main_lines, page_lines, web_text
+from aquilt.reading.web import main_lines, page_lines, tree, web_text
 from aquilt.reading.word import NUMBERS, _chinese, word_text
 
 
@@ -76,7 +75,7 @@ def test_the_main_text_of_a_page_is_whole_and_its_furniture_is_told(tmp_path, na
     left_out = drops.get("page furniture", "")
     assert all(part in left_out for part in furniture if part != "¶")
     read = web._letters(text + left_out)  # every word of the page is in one of the two
-    for line in page_lines(BeautifulSoup(page, "html.parser")): assert web._letters(line.text) in read
+    for line in page_lines(tree(page)): assert web._letters(line.text) in read
 
 
 def test_a_page_is_decoded_before_its_main_text_is_looked_for(tmp_path):
@@ -90,13 +89,13 @@ def test_where_the_library_misses_the_text_all_of_it_is_read(monkeypatch, librar
     import trafilatura
     monkeypatch.setattr(trafilatura, "extract", library)
     page = PAGES["classes"][0]
-    text, left_out = web_text(BeautifulSoup(page, "html.parser"), page)
+    text, left_out = web_text(page)
     assert all(part in text for part in MAIN)
 
 
 def test_a_line_goes_only_where_both_agree():
     page = f"<p>Site</p><div class=sidebar>{p(KILN[0])}</div>{p(KILN[1])}<p>An aside of the author.</p><div class=share>Tweet</div>{p(KILN[2])}<p>All rights</p>"
-    lines = page_lines(BeautifulSoup(page, "html.parser"))
+    lines = page_lines(tree(page))
     stay = main_lines(lines, [web._letters(text) for text in KILN[:3]])
     assert [line.text for line, yes in zip(lines, stay) if yes] == [KILN[0], KILN[1], "An aside of the author.", KILN[2]]
 
@@ -106,7 +105,7 @@ def test_a_last_table_and_code_stay_where_the_library_does_not_take_them(monkeyp
     import trafilatura
     monkeypatch.setattr(trafilatura, "extract", lambda *a, **k: "\n".join(KILN))
     page = f"<{tag}>{p(*KILN)}<p>Links</p>{TABLE}<div class=share>{TABLE.replace('Sieve', 'Tweet')}</div></{tag}>{CODE}<table><tr><td>Home<td>Imprint</table>"
-    text, left_out = web_text(BeautifulSoup(page, "html.parser"), page)
+    text, left_out = web_text(page)
     assert text == "\n".join([*KILN, "Part\tHours\tPrice", *MAIN[4:6], MAIN[-1]]) and left_out == ["Links", "Part\tHours\tPrice", "Roller\t9000\t120", "Tweet\t\t35", "Home\tImprint"]
 
 

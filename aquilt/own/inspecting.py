@@ -71,7 +71,7 @@ def inspect_file(path: str | Path, out: str | Path, profile: str = "mini",
     with writing(out) as writer:  # another run with this name would write into the same file
         with writable(cache): cache.open("a").close()
         judged, unscored = inspect(engine_for(run.profile, base), records, adapter, cache,
-                                   run.profile.max_tokens, "inspect", desc="inspecting")
+                                   run.profile.max_tokens, "inspect")
         low = [Drop(stage="inspect", reason=f"score {r.score}", raw=r.raw, record=r)
                for r in judged if r.score < least]
         writer.entered = len(given) + len(unread)

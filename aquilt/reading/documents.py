@@ -315,7 +315,6 @@ def _read_parquet(path: Path, column: str, encoding: str) -> Iterator[Document |
 
 # %% ../../nbs/reading/30c_documents.ipynb #0c7e5111
 def _read_html(path: Path, column: str, encoding: str) -> Iterator[Document | Drop]:
-    from bs4 import BeautifulSoup
     from bs4.dammit import UnicodeDammit
     with open_bytes(path) as stream: content = stream.read(LIMIT + 1)
     if len(content) > LIMIT: raise UserError(f"{path} is larger than {LIMIT >> 20} MiB: split it.")
@@ -324,8 +323,7 @@ def _read_html(path: Path, column: str, encoding: str) -> Iterator[Document | Dr
     page = UnicodeDammit(content, [encoding] if encoding else [], is_html=True)
     if page.contains_replacement_characters and "\ufffd".encode() not in content:
         raise _wrong_encoding(path, page.original_encoding or "utf-8")
-    markup = page.unicode_markup or ""
-    text, left_out = web_text(BeautifulSoup(markup, "html.parser"), markup)
+    text, left_out = web_text(page.unicode_markup or "")
     if left_out:
         yield _told(path, "page furniture (menus, notices, a foot) left out", " | ".join(left_out))
     yield Document(normal(text), str(path), path.name)
