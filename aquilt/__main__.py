@@ -401,15 +401,19 @@ def distill(project: ProjectDir = None, text: OwnText = None, task: OwnTasks = N
 @app.command()
 def fit(project: ProjectDir = None, text: OwnText = None, task: OwnTasks = None, task_file: TaskFile = None, lang: OwnLangs = None, teacher: Teacher = None, student: Student = None, profile: Machine = None,
         budget: Annotated[Optional[str], typer.Option(help="What the teacher's replies, those of `distill` among them, may cost in all.")] = None,
+        batch: Annotated[bool, typer.Option("--batch", help="Ask by the provider's batch API: cheaper, and slower by hours.")] = False,
+        concurrency: Concurrency = None, requests_per_minute: Requests = None, tokens_per_minute: Tokens = None, timeout: Timeout = None,
         engine_args: EngineArgs = None, prices: Prices = None, settings: Settings = None) -> None:
     "Train a writer and an inspector on what the teacher wrote; it is asked once more, for scores. Flags are those of `distill`. Example: aquilt fit --budget 5"
     from aquilt.own import domain
-    pay_by(prices, budget)
+    pay_by(prices, budget, batch)
+    ask_within(concurrency=concurrency, requests_per_minute=requests_per_minute, tokens_per_minute=tokens_per_minute, timeout=timeout)
     argue(engine_args)
     run = own_run(project, settings, text=text, tasks=task, task_file=task_file, languages=lang, teacher=teacher, student=student, profile=profile)
     domain.check(run)
     domain.fit(run)
     told(run, ["filtering", "synthesiser", "inspection_data", "inspector"])
+    if words := domain.frequent(run): typer.echo(f"Words in many questions, kept as your domain's own: {words}. Where they are a habit of the teacher, --set frequent_word=0.1 thins them.")
     typer.echo("Next comes `aquilt synthesize --samples 1000 --out records.jsonl`.")
 
 

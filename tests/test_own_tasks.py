@@ -25,7 +25,7 @@ from stages import done
 FILE = '''
 [word_problem]
 name = "arithmetic word problem"
-chinese = "算术应用题"
+chinese = "算术应用"
 needs_passage = false
 question = "The problem states every number that is needed, and asks for one that is not stated;"
 thought = "1. Name the numbers that are given. 2. Choose the operation. 3. Calculate;"
@@ -70,7 +70,7 @@ def test_no_file_leaves_the_ten(monkeypatch, tmp_path):
 def test_prompts_have_the_facts_of_the_file(tasks):
     system, user = distillation_messages("A text [[slot]].", "word_problem", "zh")
     assert "useful arithmetic word problem Q&A pairs" in system["content"] and "The form of the answer: One number" in system["content"] and "Calculate;" in system["content"] and "[[slot]]" in user["content"]
-    for lang, name in (("en", "Write the arithmetic word problem question"), ("zh", "用 JSON 写出算术应用题题")):
+    for lang, name in (("en", "Write the arithmetic word problem question"), ("zh", "用 JSON 写出算术应用题：")):
         asked = synthesis_prompt("A text.", "word_problem", lang)
         assert name in asked and own_tasks()["word_problem"].instruction[lang] in asked and '{"question": "xxx", "thinking_steps": "xxx", "answer": "xxx"}' in asked and "One number" in asked
     assert "thinking_steps" not in synthesis_prompt("A text.", "word_problem", "en", with_logic=False)

@@ -165,7 +165,7 @@ class Run:
         """The result of a finished stage. Raises UserError where it is not finished, damaged, or of
         an older version."""
         path = self.folder(stage) / "result.json"
-        again = f"`{self.command or f'aquilt reproduce --profile {self.profile.name}'}`"
+        again = self.command or f"`aquilt reproduce --profile {self.profile.name}`"
         if not path.exists():
             pages = f"the notebooks before this one at profile {self.profile.name}, or "
             raise UserError(f"{path} does not exist: run {'' if self.command else pages}{again}.")

@@ -21,7 +21,7 @@ class OwnTask(BaseModel):
     "A task type of one's own. Unknown fields, and texts that are missing or empty, are refused."
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
     name: Text = Field(min_length=1)  # what English prompts call it
-    chinese: Text = ""  # what Chinese ones call it; the name if left out
+    chinese: Text = ""  # what Chinese ones call it, before 题; the name if left out
     question: Text = Field(min_length=1)  # requirement of the meta prompt (Eq. 1)
     thought: Text = Field(min_length=1)  # the steps of its thought process
     answer: Text = Field(min_length=1)  # the form of an answer

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FILE', 'FITTED', 'Project', 'read_project', 'placed', 'init', 'profile_of', 'open_project', 'check', 'passages_of',
-           'asked_for', 'distil', 'preview', 'beside_its_passage', 'fit']
+           'asked_for', 'distil', 'preview', 'beside_its_passage', 'fit', 'frequent']
 
 # %% ../../nbs/own/60_own_domain.ipynb #0c67f95f
 import os
@@ -59,19 +59,18 @@ class Project(BaseModel):
 def read_project(folder: str | Path = ".", **flags: Any) -> Project:
     """The project of a folder, with the fields that flags give (None and empty ones give nothing).
     Raises UserError that names file and field."""
-    file, folder = Path(folder, FILE), Path(folder).absolute()
+    file, given, folder = Path(folder, FILE), folder, Path(folder).absolute()
     flags = {name: value for name, value in flags.items() if value not in (None, (), [], "", {})}
     if not file.is_file() and "text" not in flags:
-        raise UserError(f"{file} does not exist: `aquilt init {folder.name}` writes one, or name "
+        raise UserError(f"{file} does not exist: `aquilt init {given}` writes one, or name "
                         "your text with --text.")
     try: told = tomllib.loads(file.read_text(encoding="utf-8-sig"), parse_float=Decimal
                               ) if file.is_file() else {}
     except (OSError, ValueError, RecursionError) as e:
         raise UserError(f"{file} cannot be read as TOML ({e}). Correct that line.") from e
     if "folder" in told: raise UserError(f"{file}, field folder: unknown. Take it out.")
-    given = placed(told, folder) | placed(flags, Path.cwd()) | {"folder": folder}
-    given["settings"] = told.get("settings", {})
-    try: return Project.model_validate(given)
+    fields = placed(told, folder) | placed(flags, Path.cwd()) | {"folder": folder}
+    try: return Project.model_validate(fields)
     except ValidationError as e:
         raise UserError(f"{file if file.is_file() else 'The flags'}, field "
                         f"{first_error(e, 'the file')}. Correct that field.") from e
@@ -138,7 +137,7 @@ def open_project(project: Project) -> Run:
                             "your files into a folder of their own.")
     if project.teacher: read_teacher(project.teacher)
     root.mkdir(parents=True, exist_ok=True)
-    return Run(profile_of(project), root, "aquilt distill` and then `aquilt fit")
+    return Run(profile_of(project), root, "`aquilt distill` and then `aquilt fit`")
 
 # %% ../../nbs/own/60_own_domain.ipynb #5baa85f4
 def check(run: Run) -> None:
@@ -196,3 +195,10 @@ def fit(run: Run) -> list[dict]:
     if not run.done("distillation"):
         raise UserError(f"{run.root} has no records to learn from: run `aquilt distill` first.")
     return do_all(run, [stage(run) for stage in FITTED])
+
+def frequent(run: Run, share: float = 0.1) -> str:
+    "The words in more than a share of some task's kept questions, the most frequent first."
+    rows = [row for row in run.result("filtering")["words"]
+            if row["after"] > share and not row["protected"]]
+    return ", ".join(dict.fromkeys(f"{row['word']} ({row['after']:.0%} of {row['task']})"
+                                   for row in sorted(rows, key=lambda row: -row["after"])))

@@ -36,9 +36,9 @@ def merged(base: str, adapter: str) -> str:
 def check_lora(adapter: str, base: str) -> None:
     "Raises UserError where a LoRA is not in a folder here, or does not fit the model."
     if not Path(adapter, "adapter_config.json").is_file():
-        raise UserError(f"{adapter} is no folder of a LoRA (it has no adapter_config.json): download "
-                        "the weights first, as with `hf download OWNER/NAME --local-dir FOLDER`, "
-                        "and name the folder that holds it.")
+        raise UserError(f"{adapter} is no folder of a LoRA (it has no adapter_config.json): "
+                        "download the weights first, as with `hf download OWNER/NAME --local-dir "
+                        "FOLDER`, and name the folder that holds it.")
     try_adapter(adapter, base)
 
 def released(base: str, adapter: str, inspector: str, form: str) -> Writers:
