@@ -128,7 +128,7 @@ def engine_memory(model: str, context: int, dtype: str) -> float | None:
     if not (shape := shape_of(model)): return None
     values = (2 * context * shape.num_hidden_layers * shape.hidden_size
               * shape.num_key_value_heads // shape.num_attention_heads)
-    return (shape.parameters + values) * BYTES[dtype] / 2**30 + PROGRAM[True]
+    return (shape.parameters + values) * BYTES[dtype_of(dtype)] / 2**30 + PROGRAM[True]
 
 # %% ../../nbs/runner/96_needs.ipynb #1346d4f7
 FILLED = 0.4  # the mean length of a row, as a share of the longest

@@ -1,0 +1,1 @@
+"""The command `aquilt`: each subcommand is one call of the package."""
