@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from ..benchmarks import chat_example, specialist_target
-from ..filtering import dependence
+from ..filtering import stands_alone
 from ..foundations.core import (Drop, Record, UserError, beside, check_output, commonest,
                                      json_line, write_drops, write_json, write_records, write_text)
 from ..foundations.prompt import render
@@ -27,7 +27,7 @@ from ..training import Example
 def asked(record: Record, passage: bool | None = None) -> str:
     """What a specialist is asked for a record: its question, after the passage where that is wanted
     (None: where the task's questions do not stand alone) and there is one."""
-    if passage is None: passage = record.task not in dependence()["stand_alone"]
+    if passage is None: passage = not stands_alone(record.task)
     if not passage or not record.text.strip(): return record.question
     return render("with_passage", passage=record.text, question=record.question)
 

@@ -123,7 +123,8 @@ def dataset_parcel(path: Path, folder: Path, to: str, licence: str) -> Parcel:
             "tags": ["synthetic", "aquilt"],
             "configs": [{"config_name": "default", "data_files": name}]}
     write_text(folder / "README.md", "".join((
-        front(head), f"# {to.split('/')[-1]}\n\n{len(records)} records.{odd}\n\n", counts_part(records),
+        front(head), f"# {to.split('/')[-1]}\n\n{len(records)} records.{odd}\n\n",
+        counts_part(records),
         sources_part(records), prompts_part(records), dropped_part(beside(path)), MADE)))
     return Parcel("dataset", folder)
 

@@ -22,8 +22,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from ..foundations.core import (LANGS, Drop, Record, UserError, beside, check_output, commonest,
-                                     model_line, parquet_schema, read_lines, reconcile, whole_file)
+from ..foundations.core import (LANGS, Drop, Record, UserError, beside, check_output,
+                                     commonest, model_line, parquet_schema, read_lines,
+                                     reconcile, whole_file)
 from .documents import Document, blocks_of, normal, open_bytes, read_documents
 from .passages import LEADER, cut, token_counter
 
