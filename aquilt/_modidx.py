@@ -1483,6 +1483,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'aquilt.own.domain.fit': ('own/own_domain.html#fit', 'aquilt/own/domain.py'),
                                    'aquilt.own.domain.frequent': ('own/own_domain.html#frequent', 'aquilt/own/domain.py'),
                                    'aquilt.own.domain.init': ('own/own_domain.html#init', 'aquilt/own/domain.py'),
+                                   'aquilt.own.domain.learn': ('own/own_domain.html#learn', 'aquilt/own/domain.py'),
                                    'aquilt.own.domain.open_project': ('own/own_domain.html#open_project', 'aquilt/own/domain.py'),
                                    'aquilt.own.domain.passages_of': ('own/own_domain.html#passages_of', 'aquilt/own/domain.py'),
                                    'aquilt.own.domain.placed': ('own/own_domain.html#placed', 'aquilt/own/domain.py'),

@@ -1,20 +1,24 @@
 """The almanac with its recorded teacher, and the model that a package carries."""
 import json
+import shutil
 from collections import Counter
 from dataclasses import replace
 
 import pytest
 
+from aquilt import training
 from aquilt.baselines import self_instruct, teacher_data, uninstructed
 from aquilt.benchmarks import domain
 from aquilt.distillation import RECORDED, distillation, requests
 from aquilt.corpus import corpus, labeled
+from aquilt.foundations import core
 from aquilt.foundations.core import UserError, text_hash
 from aquilt.foundations.profiles import SMALL
 from aquilt.foundations.runs import Run
 from aquilt.models import carried
 from aquilt.models.carried import Carried, carried_models, obtain
 from aquilt.models.engines import Prompt, Sampling, model_path
+from aquilt.own import domain as domain_of_own, released
 from aquilt.models.recorded import UNRECORDED, RecordedEngine, turn_key
 from aquilt.reading.almanac import ALMANAC, almanac_rows, recordings, texts
 
@@ -159,3 +163,43 @@ def test_a_model_of_the_hub_is_found_by_its_name_afterwards(no_hub, monkeypatch)
     assert model_path("own/er") == str(folder) and json.loads((folder / "origin.json").read_text()) == {"hub": "own/er", "revision": "abc"}
     monkeypatch.setattr(carried, "download", lambda *_: pytest.fail("fetched again"))
     assert obtain("own/er") == folder
+
+
+# ---- one's own text, without a run
+
+def test_writing_with_the_small_model_makes_its_run_from_what_is_recorded(monkeypatch, tmp_path):
+    done = []
+    monkeypatch.setattr(domain_of_own, "do_all", lambda run, stages: done.extend(stage.name for stage in stages))
+    monkeypatch.setattr(released, "models_in", lambda run: "models")
+    monkeypatch.setenv("AQUILT_RUN_DIR", str(tmp_path))
+    p, writers = released.choose_writers(None, ("", "", "", "ours"), "small")
+    assert (p.name, writers) == ("small", "models") and done == ["corpus", "labeled", "distillation", "filtering", "synthesiser", "inspection_data", "inspector"]
+    done.clear()
+    released.choose_writers(None, ("", "", "", "ours"), "small", dry=True), released.choose_writers(None, ("", "", "", "ours"), "smoke")
+    assert not done  # nothing is made by a dry run, and a teacher that lives is not asked unasked
+
+
+# ---- adapters that come with the package
+
+def test_a_shipped_adapter_serves_the_training_that_would_make_it_and_no_other(monkeypatch, tmp_path):
+    monkeypatch.setattr(training, "SHIPPED", tmp_path / "data" / "adapters")
+    monkeypatch.setattr(core, "PACKAGE", tmp_path)
+    recipe, rows = training.Recipe(1e-3, 1, 1, 4, 64, "float32"), [("a", "b"), ("c", "d")]
+    made = training.train_lora(model_path("qwen2"), rows, tmp_path / "first", recipe)
+    shutil.copytree(tmp_path / "first" / "adapter", tmp_path / "data" / "adapters" / "mine")
+    shutil.copy(tmp_path / "first" / "trained.json", tmp_path / "data" / "adapters" / "mine")
+    found = training.train_lora(model_path("qwen2"), rows, tmp_path / "second", recipe)
+    assert found == made | {"shipped": "mine"}
+    weights = [(tmp_path / name / "adapter" / "adapter_model.safetensors").read_bytes() for name in ("first", "second")]
+    assert weights[0] == weights[1]
+    assert "shipped" not in training.train_lora(model_path("qwen2"), rows[:1], tmp_path / "third", recipe)
+    monkeypatch.setenv("AQUILT_RETRAIN", "1")
+    assert "shipped" not in training.train_lora(model_path("qwen2"), rows, tmp_path / "fourth", recipe)
+
+
+def test_the_shipped_adapters_are_small_and_name_no_folder_of_a_machine():
+    folders = [path.parent for path in training.SHIPPED.glob("*/trained.json")]
+    assert folders
+    for folder in folders:
+        assert (folder / "adapter_model.safetensors").stat().st_size <= 10_000_000 and (folder / "base.txt").exists() and (folder / "README.md").exists()
+        assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == "HuggingFaceTB/SmolLM2-135M-Instruct"

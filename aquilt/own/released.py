@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ..distillation import RECORDED
 from ..foundations.core import UserError, text_hash
 from ..foundations.profiles import Profile, get_profile
 from ..foundations.prompt import self_inspection_prompt, synthesis_prompt
 from ..foundations.runs import Run, model_hash, open_run
 from ..models.engines import model_path, models_folder
 from ..models.vllm_engine import try_adapter
+from .domain import learn
 from ..reading.passages import token_counter
 from ..synthesis import Order, Writers, models_of, own_passages, writers_of
 from ..training import merge_adapter
@@ -66,6 +68,7 @@ def choose_writers(own: Run | None, weights: tuple[str, str, str, str], profile:
     if adapter or inspector or form != "ours":
         raise UserError("--adapter, --inspector and --prompts belong to --model: name the model.")
     run = own or open_run("mini" if profile is None else profile)
+    if not own and not dry and run.profile.teacher_url == RECORDED: learn(run)
     return run.profile, models_in(run)
 
 # %% ../../nbs/own/61_released_weights.ipynb #5a409730
