@@ -70,6 +70,12 @@ def test_export_changes_nothing(copy):
     assert not stale, f"run nbdev_export, and remove modules whose notebook is gone: {stale}"
 
 
+def test_readme_shows_the_tables_of_the_last_run_and_is_short():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = [line for line in (ROOT / "figures" / "mini" / "table_2.md").read_text(encoding="utf-8").splitlines() if line.startswith("| qwen2") or line.startswith("| llama")]
+    assert len(rows) > 10 and all(row in text for row in rows) and len(text.splitlines()) <= 150
+
+
 def test_readme_is_the_index_page():
     done = run(sys.executable, "-c", "import sys; sys.path.insert(0, 'tools'); from make_readme import readme; print(readme(), end='')", PYTHONIOENCODING="utf-8")
     assert done.returncode == 0, done.stderr
