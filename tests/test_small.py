@@ -20,7 +20,7 @@ from aquilt.models.carried import Carried, carried_models, obtain
 from aquilt.models.engines import Prompt, Sampling, model_path
 from aquilt.own import domain as domain_of_own, released
 from aquilt.models.recorded import UNRECORDED, RecordedEngine, turn_key
-from aquilt.reading.almanac import ALMANAC, almanac_rows, recordings, texts
+from aquilt.reading.almanac import ALMANAC, almanac_rows, recordings, scored_before, texts
 
 PART = replace(SMALL, student="qwen2", passages_per_source=40, passage_tokens=1000, pairs_per_task=20, labeled_pairs=30)
 
@@ -203,3 +203,12 @@ def test_the_shipped_adapters_are_small_and_name_no_folder_of_a_machine():
     for folder in folders:
         assert (folder / "adapter_model.safetensors").stat().st_size <= 10_000_000 and (folder / "base.txt").exists() and (folder / "README.md").exists()
         assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
+# ---- what the teacher said of the small model's records
+
+def test_scored_records_are_of_all_levels_and_nobody_says_more_than_it_must():
+    rows = almanac_rows("inspected")
+    assert sum(row["writer"] == "synthesiser" for row in rows) >= 500 and {row["score"] for row in rows} == {1, 2, 3, 4, 5}
+    assert all(row["passage"] in texts("general") and 6 <= len(row["analysis"].split()) <= 36 for row in rows)
+    assert len({(row["passage"], row["question"], row["logic"], row["answer"]) for row in rows}) == len(rows) == len(scored_before())

@@ -71,10 +71,9 @@ def distilled() -> dict[str, str]:
 
 def scored_before() -> dict[str, str]:
     "The teacher's replies to Eq. 4 by the hash of the messages that ask for them."
-    return {text_hash(inspection_messages(*(row[k] for k in ("text", "question", "logic",
-                                                             "answer")))):
+    return {text_hash(inspection_messages(r.text, r.question, r.logic, r.answer)):
             _reply({"analysis_steps": row["analysis"], "score": row["score"]})
-            for row in almanac_rows("inspected")}
+            for r, row in zip(inspected_before(), almanac_rows("inspected"))}
 
 def _reply(fields: dict[str, Any]) -> str: return json.dumps(fields, ensure_ascii=False)
 
@@ -168,7 +167,9 @@ def recordings() -> dict[str, str]:
 # %% ../../nbs/reading/30hb_almanac.ipynb #e2a3cbaa
 def inspected_before() -> list[Record]:
     "The records that a recorded teacher has scored."
-    return [Record(**{k: row[k] for k in ("text", "task", "question", "logic", "answer")})
+    known = texts("general")
+    return [Record(text=known[row["passage"]],
+                   **{k: row[k] for k in ("task", "question", "logic", "answer")})
             for row in almanac_rows("inspected")]
 
 ALMANAC = Scene("almanac", (KELVARRIN, MEDICINE), almanac_documents, almanac_pairs,
