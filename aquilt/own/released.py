@@ -68,7 +68,9 @@ def choose_writers(own: Run | None, weights: tuple[str, str, str, str], profile:
     if adapter or inspector or form != "ours":
         raise UserError("--adapter, --inspector and --prompts belong to --model: name the model.")
     run = own or open_run("mini" if profile is None else profile)
-    if not own and not dry and run.profile.teacher_url == RECORDED: learn(run)
+    recorded = not own and run.profile.teacher_url == RECORDED
+    if recorded and dry: return run.profile, writers_of(run)
+    if recorded: learn(run)
     return run.profile, models_in(run)
 
 # %% ../../nbs/own/61_released_weights.ipynb #5a409730
