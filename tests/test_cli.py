@@ -74,11 +74,11 @@ def test_commands_on_finished_records(call, tmp_path, monkeypatch):
     done = call("train", "mine.json", "--base", "m", "--out", "o", "--rank", "8", "--no-logic", "--passage")
     assert "trained on 1 of 2 examples in 7 updates, loss 3.0 to 1.0" in done.stdout and "7 updates teach little" in done.stderr
     assert calls == [((Path("mine.json"), "m", Path("o"), (), False, True, False, ""), {"epochs": 3, "learning_rate": 1e-4, "batch_size": 32, "rank": 8, "max_length": 2048, "seed": 0})]
-    told = {"scores": {"exact": {"mean": 50.0, "interval": [9.5, 90.5], "n": 2}}, "n": 2, "dropped": 1, "errors": 0, "cut off": 1, "harness": "lm_eval"}
+    told = {"scores": {"exact": {"mean": 50.0, "interval": [9.5, 90.5], "n": 2}}, "n": 2, "dropped": 1, "errors": 0, "cut off": 1, "unjudged": 2, "harness": "lm_eval"}
     calls = replaced(monkeypatch, "own.evaluating", "evaluate_file", told)
-    said = call("evaluate", "m", "t.jsonl", "--out", "a.jsonl", "--adapter", "o", "--harness", "h").stdout
-    assert "exact     50.00  (95 %: 9.5 to 90.5; 2 questions)" in said and "1 answers were cut off" in said and "1 rows are no questions" in said and "lm_eval" in said
-    assert calls == [(("m", Path("t.jsonl"), Path("a.jsonl"), "o", (), None, 1024, "", Path("h")), {})]
+    said = call("evaluate", "m", "t.jsonl", "--out", "a.jsonl", "--adapter", "o", "--harness", "h", "--judge", "j@u").stdout
+    assert "2 answers have no judgement" in said and "exact     50.00  (95 %: 9.5 to 90.5; 2 questions)" in said and "1 answers were cut off" in said and "1 rows are no questions" in said and "lm_eval" in said
+    assert calls == [(("m", Path("t.jsonl"), Path("a.jsonl"), "o", (), None, 1024, "", Path("h"), "j@u"), {})]
 
 
 def test_chat_reads_lines_until_an_empty_one(monkeypatch):

@@ -205,7 +205,7 @@ def test_summaries_and_their_intervals():
     found = summary([{"exact": 100.0}, {"exact": 0.0}, {"choice": 100.0}])
     assert (found["exact"]["mean"], found["exact"]["n"], found["choice"]["n"]) == (50, 2, 1) and found["choice"]["interval"][0] > 0
     low, high = interval([40.0, 50.0, 60.0])
-    assert low < 50 < high and interval([37.0]) == (0.0, 100.0)
+    assert low < 50 < high and interval([37.0]) == (0.0, 100.0) and interval([3.0], 1.0, 5.0) == (1.0, 5.0) and 1 < interval([5.0, 5.0], 1.0, 5.0)[0] < 5
 
 
 def test_evaluate_with_an_adapter_and_go_on(tiny, tmp_path, monkeypatch):
@@ -241,6 +241,51 @@ def test_evaluate_refuses_what_says_nothing(tiny, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="one question at a time"): evaluate_file(tiny[0], write(tmp_path / "c.jsonl", [{"messages": [USER, BOT, USER, BOT]}]), tmp_path / "o.jsonl", harness=tmp_path / "h")
     monkeypatch.setattr(evaluating, "open_model", lambda *_: pytest.fail("before any work"))
     with pytest.raises(UserError, match="jsonl"): evaluate_file(tiny[0], tmp_path / "t.jsonl", tmp_path / "o.json")
+
+
+@pytest.fixture
+def judge(monkeypatch):
+    "A judge on loopback that says what it is told to, in turn, and keeps what it was asked."
+    from aquilt.miniature import server
+    asked = []
+    def opened(*says):
+        def said(messages, *_):
+            asked.append(messages)
+            return next(say for key, say in says if key in messages[-1]["content"])
+        monkeypatch.setattr(server, "reply", said)
+        return "someone@miniature:0"
+    opened.asked = asked
+    return opened
+
+
+def test_a_judge_scores_each_answer_once(tiny, tmp_path, monkeypatch, judge):
+    rows = [{"question": "Who?", "answers": ["he", "the man"]}, {"question": "Wet?", "choices": ["stone", "river"], "answer": 1}, {"question": "谁来了？", "answer": "他"}, {"page": 1}]
+    monkeypatch.setattr(evaluating, "open_model", lambda *_: Scripted("Thinking steps: a guess\nAnswer: a person", "B", "他", Completion("", "error", error="no room")))
+    Scripted.asked = 0
+    name = judge(("Who?", SCORED % 2), ("Wet?", SCORED % 5), ("谁", "I like it."))
+    path = write(tmp_path / "t.jsonl", [*rows, {"question": "Long?", "answer": "x"}])
+    told = evaluate_file(tiny[0], path, tmp_path / "o.jsonl", judge=name)
+    found = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["judge"] for row in found] == [2, 5, None, None] and found[0]["analysis"] == "It fits." and "no score" in found[2]["unjudged"] and found[3]["unjudged"] == "there is no answer"
+    assert (told["n"], told["unjudged"], told["scores"]["judge"]["mean"], told["scores"]["judge"]["n"]) == (4, 2, 3.5, 2) and told["judge_usage"]["requests"] == 3
+    low, high = told["scores"]["judge"]["interval"]
+    assert 1 <= low < 3.5 < high <= 5
+    first = next(messages[-1]["content"] for messages in judge.asked if "Who?" in messages[-1]["content"])
+    assert "he\nthe man" in first and "a person" in first and "a guess" not in first and any("B. river" in messages[-1]["content"] for messages in judge.asked)
+    n = len(judge.asked)
+    assert evaluate_file(tiny[0], path, tmp_path / "o.jsonl", judge=name)["scores"] == told["scores"] and len(judge.asked) == n, "nothing is paid for twice"
+    assert "judge" not in evaluate_file(tiny[0], path, tmp_path / "o.jsonl")["scores"]
+
+
+def test_a_judge_that_cannot_be_used_is_one_sentence(tiny, tmp_path, monkeypatch, judge):
+    path = write(tmp_path / "t.jsonl", [{"question": "Who?", "answer": "he"}])
+    monkeypatch.setattr(evaluating, "open_model", lambda *_: pytest.fail("before any work"))
+    monkeypatch.delenv("SOME_KEY", raising=False)
+    for name, said in (("nobody", "is no teacher"), ("m@https://example.org/v1|SOME_KEY", "SOME_KEY"), ("m@miniature:x", "miniature")):
+        with pytest.raises(UserError, match=said): evaluate_file(tiny[0], path, tmp_path / "o.jsonl", judge=name)
+    monkeypatch.setattr(evaluating, "open_model", lambda *_: Scripted("he"))
+    with pytest.raises(UserError, match="none of 1 answers was judged .*no score"): evaluate_file(tiny[0], path, tmp_path / "o.jsonl", judge=judge(("Who?", "Good.")))
+    assert not (tmp_path / "o.jsonl").exists()
 
 
 def test_the_harness_reads_texts_as_they_are(tmp_path):

@@ -95,21 +95,23 @@ def evaluate(model: Model, test: Annotated[Path, typer.Argument(help="Your quest
              out: Annotated[Path, typer.Option(help="A row for each question, with the model's answer and its scores, .jsonl.")],
              adapter: Adapter = None, fields: Fields = None, passage: Passage = None,
              tokens: Annotated[int, typer.Option(min=1, help="The most tokens of an answer.")] = 1024, engine: Engine = "", engine_args: EngineArgs = None,
-             harness: Annotated[Optional[Path], typer.Option(help="Write the test as a task of lm-evaluation-harness, too, into this folder.")] = None) -> None:
-    """Ask a model your own questions: exact match, F1, ROUGE-L, choice. The same command goes on where it was stopped.
+             harness: Annotated[Optional[Path], typer.Option(help="Write the test as a task of lm-evaluation-harness, too, into this folder.")] = None,
+             judge: Annotated[str, typer.Option(metavar="MODEL@ADDRESS|VARIABLE", help="A strong model that scores each answer from 1 to 5, too; VARIABLE of the environment holds the key.")] = "") -> None:
+    """Ask a model your own questions: exact match, F1, ROUGE-L, choice, a judge. The same command goes on where it was stopped.
 
     \b
     aquilt evaluate Qwen/Qwen2.5-7B-Instruct test.jsonl --adapter specialist --out answers.jsonl
     """
     from aquilt.own.evaluating import evaluate_file
     argue(engine_args)
-    told = evaluate_file(model, test, out, adapter, fields or (), passage, tokens, engine, harness)
+    told = evaluate_file(model, test, out, adapter, fields or (), passage, tokens, engine, harness, judge)
     for name, row in told["scores"].items():
         typer.echo(f"{name:<8} {row['mean']:6.2f}  (95 %: {row['interval'][0]} to {row['interval'][1]}; {row['n']} questions)")
     lost = f"; {told['dropped']} rows are no questions ({beside(out)} says why)" if told["dropped"] else ""
     unasked = f"; {told['errors']} could not be asked (field error)" if told["errors"] else ""
     cut = f"; {told['cut off']} answers were cut off at {tokens} tokens" if told["cut off"] else ""
-    typer.echo(f"{out}: {told['n']} questions with answers and scores{unasked}{cut}{lost}")
+    unjudged = f"; {told['unjudged']} answers have no judgement (field unjudged)" if told["unjudged"] else ""
+    typer.echo(f"{out}: {told['n']} questions with answers and scores{unasked}{cut}{unjudged}{lost}")
     if harness: typer.echo(told["harness"])
 
 
