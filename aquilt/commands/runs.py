@@ -43,7 +43,7 @@ def reproduce(profile: ProfileName = "mini",
 def estimate(profile: ProfileName = "mini", requests: Annotated[int, typer.Option(min=2, help="How many requests of each kind to send; they are kept, and not paid for again.")] = 100,
              concurrency: Concurrency = None, requests_per_minute: Requests = None, tokens_per_minute: Tokens = None, timeout: Timeout = None,
              prices: Prices = None, settings: Settings = None, run_dir: RunDir = None) -> None:
-    "Say what distillation will cost, from a sample of its requests. Its corpus must be there: `aquilt reproduce --only 31` makes it."
+    "Say what distillation will cost, from a sample of its requests. Its corpus must be there: `aquilt reproduce --only 31` makes it. Example: aquilt estimate --profile single_gpu"
     from aquilt.distillation import estimate
     from aquilt.foundations.runs import open_run
     use(run_dir)
