@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['KELVARRIN', 'MEDICINE', 'ALMANAC', 'almanac_rows', 'texts', 'almanac_documents', 'almanac_pairs', 'distilled',
-           'scored_before', 'domain_of', 'kelvarrin_items', 'medicine_items', 'turn_keys', 'as_asked_in', 'on_passages',
-           'general_replies', 'expert_replies', 'recordings', 'inspected_before']
+           'inspected_before', 'scored_before', 'domain_of', 'kelvarrin_items', 'medicine_items', 'turn_keys',
+           'as_asked_in', 'on_passages', 'general_replies', 'expert_replies', 'recordings']
 
 # %% ../../nbs/reading/30hb_almanac.ipynb #67f40ce7
 import json
@@ -68,6 +68,13 @@ def distilled() -> dict[str, str]:
         asked = logic_messages(known[row["passage"]], row["question"], row["answer"], row["task"])
         said[text_hash(asked)] = _reply({"thought_process": row["logic"]})
     return said
+
+def inspected_before() -> list[Record]:
+    "The records that a recorded teacher has scored."
+    known = texts("general")
+    return [Record(text=known[row["passage"]],
+                   **{k: row[k] for k in ("task", "question", "logic", "answer")})
+            for row in almanac_rows("inspected")]
 
 def scored_before() -> dict[str, str]:
     "The teacher's replies to Eq. 4 by the hash of the messages that ask for them."
@@ -165,12 +172,5 @@ def recordings() -> dict[str, str]:
                              len(medical)))
 
 # %% ../../nbs/reading/30hb_almanac.ipynb #e2a3cbaa
-def inspected_before() -> list[Record]:
-    "The records that a recorded teacher has scored."
-    known = texts("general")
-    return [Record(text=known[row["passage"]],
-                   **{k: row[k] for k in ("task", "question", "logic", "answer")})
-            for row in almanac_rows("inspected")]
-
 ALMANAC = Scene("almanac", (KELVARRIN, MEDICINE), almanac_documents, almanac_pairs,
                 Rules(least=0, langs=(), near=0), written=inspected_before)
