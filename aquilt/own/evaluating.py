@@ -33,7 +33,7 @@ from ..inspection import read_score
 from ..judge import quality_request
 from ..models.engines import Completion, Engine, Prompt, Sampling, Usage, generate_resumable
 from .exports import asked, dataset_name
-from .foreign import FIELDS, Turn, at_path, given_of, read_fields, rows_of
+from .foreign import FIELDS, Turn, at_path, given_of, read_fields, rows_of, unread_row
 from .inspecting import find_adapter, find_model
 from .specialist import open_model
 from ..reading.cleaning import language
@@ -101,9 +101,7 @@ def read_items(path: str | Path, fields: Iterable[str] = (),
     for where, row, fault in rows_of(Path(path)):
         found = fault or item_of(row, paths, passage)
         if isinstance(found, Item): items.append(found)
-        else:
-            drops.append(Drop(stage="evaluate", reason=found,
-                              raw=f"{where}: {json.dumps(row, ensure_ascii=False, default=str)}"))
+        else: drops.append(unread_row("evaluate", found, where, row))
     if items: return items, drops
     why = commonest(Counter(d.reason for d in drops)) or "there is nothing in it"
     raise UserError(f"{path}: none of its {len(drops)} rows is a question to ask ({why}).")

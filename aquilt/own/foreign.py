@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['FIELDS', 'STEP', 'ROLES', 'Turn', 'NAMES', 'CHATS', 'TABLES', 'PAIR', 'read_fields', 'at_path', 'as_text', 'turn_of',
            'Given', 'given_chat', 'named', 'plain_row', 'chat_turns', 'given_of', 'ending', 'line_rows', 'is_lines',
-           'listed_rows', 'table_rows', 'rows_of', 'read_given', 'lacking', 'all_given', 'records_alone', 'read_line',
-           'filter_any']
+           'listed_rows', 'table_rows', 'rows_of', 'read_given', 'lacking', 'unread_row', 'all_given', 'records_alone',
+           'read_line', 'filter_any']
 
 # %% ../../nbs/own/62_foreign.ipynb #55342097
 import csv
@@ -248,9 +248,7 @@ def read_given(path: str | Path, fields: Iterable[str] = (),
     for where, row, fault in rows_of(Path(path)):
         found = fault or given_of(row, paths)
         if isinstance(found, Given) and (fault := lacking(found.record, row, needs)): found = fault
-        if isinstance(found, str):
-            yield Drop(stage="reading", reason=found,
-                       raw=f"{where}: {json.dumps(row, ensure_ascii=False, default=str)}")
+        if isinstance(found, str): yield unread_row("reading", found, where, row)
         else:
             r = found.record
             lang = r.lang if "lang" in r.model_fields_set and r.lang else language(
@@ -262,6 +260,11 @@ def lacking(record: Record, row: dict, needs: Sequence[str]) -> str:
     missing = next((name for name in needs if not getattr(record, name).strip()), "")
     return missing and (f"no {missing}: its fields are {', '.join(map(str, list(row)[:9]))}; "
                         f"name the right one with --field {missing}=PATH")
+
+def unread_row(stage: str, reason: str, where: str, row: Any) -> Drop:
+    "The ledger row of a row that cannot be used, with its place in the file."
+    return Drop(stage=stage, reason=reason,
+                raw=f"{where}: {json.dumps(row, ensure_ascii=False, default=str)}")
 
 # %% ../../nbs/own/62_foreign.ipynb #76a22b66
 def all_given(path: str | Path, fields: Iterable[str] = (),

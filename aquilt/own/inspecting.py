@@ -17,6 +17,7 @@ from ..models.engines import model_path
 from ..models.vllm_engine import engine_for, try_adapter
 from ..models.weights import adapter_name
 from .foreign import all_given, records_alone
+from .released import models_in
 from ..reading.cleaning import writing
 
 # %% ../../nbs/own/64_inspecting.ipynb #37273f9f
@@ -49,9 +50,8 @@ def inspecting_models(run: Run, model: str = "", inspector: str = "") -> tuple[s
                         "--inspector, or neither for those of the run.")
     if model: named = find_model(model), find_adapter(inspector)
     else:
-        for stage in ("synthesiser", "inspector"): run.result(stage)
-        named = (str(run.folder("synthesiser") / "merged"),
-                 str(run.folder("inspector") / "adapter"))
+        writers = models_in(run)
+        named = writers.model, writers.inspector
     if Path(named[0]).is_dir(): try_adapter(Path(named[1]), Path(named[0]))
     return named
 
