@@ -652,6 +652,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'aquilt.foundations.runs.packages': ( 'foundations/runs.html#packages',
                                                                                'aquilt/foundations/runs.py'),
                                          'aquilt.foundations.runs.perform': ('foundations/runs.html#perform', 'aquilt/foundations/runs.py'),
+                                         'aquilt.foundations.runs.picture': ('foundations/runs.html#picture', 'aquilt/foundations/runs.py'),
                                          'aquilt.foundations.runs.project_root': ( 'foundations/runs.html#project_root',
                                                                                    'aquilt/foundations/runs.py'),
                                          'aquilt.foundations.runs.read_json': ( 'foundations/runs.html#read_json',

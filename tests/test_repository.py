@@ -112,12 +112,12 @@ def test_profile_is_the_one_parameter(path):
 
 
 @named(NOTEBOOKS)
-def test_notebook_is_small_text(path):
-    assert path.stat().st_size < 200_000
+def test_notebook_is_small(path):
+    assert path.stat().st_size < 300_000
     outputs = [output for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] for output in cell.get("outputs", [])]
-    images = [kind for output in outputs for kind in output.get("data", {}) if kind.startswith("image/")]
-    assert not images, "save the figure and link it"
     assert not any(output["output_type"] == "error" for output in outputs)
+    images = [len(content) for output in outputs for kind, content in output.get("data", {}).items() if kind.startswith("image/")]
+    assert max(images, default=0) < 60_000, "tools/keep_outputs.py makes a picture small"
 
 
 # ---- modules
@@ -159,7 +159,8 @@ def test_pyflakes_finds_nothing():
 
 @named(SOURCES)
 def test_module_is_short(path):
-    assert path.stem == "_modidx" or len(path.read_text(encoding="utf-8").splitlines()) <= 550, "two modules would be clearer"
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip() and not line.startswith("# %% ")]
+    assert path.stem == "_modidx" or len(lines) <= 550, "two modules would be clearer"
 
 
 # ---- the whole tree

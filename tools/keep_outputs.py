@@ -1,4 +1,7 @@
-"""Put the outputs of an executed mini run into nbs/: `make outputs`. Only text that a cell printed or returned is kept; progress bars and pictures stay out."""
+"""Put the outputs of an executed mini run into nbs/: `make outputs`. Text, tables and small pictures that a cell printed or returned are kept; progress bars stay out."""
+import base64
+import io
+import re
 import sys
 from pathlib import Path
 
@@ -7,14 +10,27 @@ import nbformat
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def small(png):
+    "A picture in 64 colours, 760 pixels wide at most: a figure's lines and letters need no more."
+    from PIL import Image
+    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
+    if picture.width > 760: picture = picture.resize((760, round(picture.height * 760 / picture.width)), Image.LANCZOS)
+    written = io.BytesIO()
+    picture.quantize(64, dither=Image.Dither.NONE).save(written, "PNG", optimize=True)
+    return base64.b64encode(written.getvalue()).decode()
+
+
 def kept(output):
     "The output as it is committed, or None."
     if output.output_type == "stream" and output.name == "stdout":
         return nbformat.v4.new_output("stream", name="stdout", text=output.text)
-    text = output.get("data", {}).get("text/plain") if output.output_type == "execute_result" else None
-    markdown = output.get("data", {}).get("text/markdown")
-    if markdown is not None:
-        return nbformat.v4.new_output("display_data", data={"text/markdown": markdown})
+    if output.output_type not in ("execute_result", "display_data"): return None
+    data = output.data
+    if "image/png" in data: return nbformat.v4.new_output("display_data", data={"image/png": small(data["image/png"])})
+    if "text/markdown" in data: return nbformat.v4.new_output("display_data", data={"text/markdown": data["text/markdown"]})
+    if "text/html" in data and "jupyter.widget-view" not in str(data.keys()):
+        return nbformat.v4.new_output("display_data", data={"text/html": re.sub(r"<style.*?</style>\n?", "", data["text/html"], flags=re.DOTALL)})
+    text = data.get("text/plain") if output.output_type == "execute_result" else None
     return nbformat.v4.new_output("execute_result", data={"text/plain": text}) if text else None
 
 

@@ -6,7 +6,7 @@
 __all__ = ['MERGED', 'DECIDES', 'PHRASES', 'FORMULA', 'project_root', 'packages', 'commit', 'environment', 'Stage', 'model_hash',
            'damaged', 'read_json', 'read_result', 'Run', 'decides', 'differences', 'unanswered', 'left_over',
            'why_again', 'locked', 'room_on_disk', 'something_kept', 'perform', 'carry_out_all', 'do_all', 'open_run',
-           'figures_dir', 'hand_over', 'save_figure', 'sheet_cell', 'save_table', 'ledger_table']
+           'figures_dir', 'hand_over', 'save_figure', 'picture', 'sheet_cell', 'save_table', 'ledger_table']
 
 # %% ../../nbs/foundations/00f_runs.ipynb #1a802a2e
 import errno
@@ -372,6 +372,12 @@ def save_figure(figure, run: Run, name: str, caption: str = "") -> Path:
     plt.close(figure)
     if caption: write_json(path.with_suffix(".json"), {"caption": caption})
     return path
+
+# %% ../../nbs/foundations/00f_runs.ipynb #08a88a33
+def picture(path: Path) -> "IPython.display.Image":
+    "A saved figure, to stand in a page: the last expression of its cell."
+    from IPython.display import Image
+    return Image(filename=str(path), width=800)
 
 # %% ../../nbs/foundations/00f_runs.ipynb #51239c7f
 FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@＝＋－＠]")  # as OWASP lists them, "CSV Injection"
