@@ -389,8 +389,10 @@ def test_report_is_one_escaped_page(reported):
     assert path == reported.figures / "report.html"
     assert text.index("Table 2") < text.index("Table 10") and "ignored" not in text
     assert "&lt;img src=x onerror=alert(1)&gt;" in text and "&lt;i&gt;only" in text and "&lt;b&gt;short" in text
-    assert set(re.findall(r'(?:src|href)="([^"]{0,15})', text)) == {"data:image/png;"} and "<script" not in text and "http" not in text
+    assert set(re.findall(r'(?:src|href)="([^"#]{1,15})', text)) == {"data:image/png;"} and "<script" not in text and "url(" not in text
     assert 'alt="A &#34;figure&#34; &amp; more"' in text
+    chapters = re.findall(r'<h2 id="(\w+)"', text)
+    assert chapters == ["claims", "tables", "figures", "records", "ledger", "cost", "departures", "environment"] == re.findall(r'href="#(\w+)"', text)
     assert "beef, c0ffee" in text and "torch 2.13" in text and "1.0 minutes" in text and SMOKE.purpose in text
 
 
