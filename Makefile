@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help reproduce smoke small test lab outputs readme install install-vllm install-ray install-small clean
+.PHONY: help reproduce smoke small test lab outputs readme site install install-vllm install-ray install-small install-site install-browser clean
 
 help:
 	@echo "make reproduce      every notebook at profile mini, tables and figures to figures/mini/"
@@ -14,7 +14,8 @@ help:
 	@echo "make lab            JupyterLab on the first page"
 	@echo "make outputs        the text outputs of a mini run, kept in nbs/"
 	@echo "make readme         README.md from nbs/index.ipynb"
-	@echo "make install-vllm   add vLLM (optional); likewise install-ray, install-small"
+	@echo "make site           the pages as a site with search and reference, in _docs/html"
+	@echo "make install-vllm   add vLLM (optional); likewise install-ray, install-small, install-browser"
 	@echo "make clean          remove what tests and builds leave behind; .venv and runs/ stay"
 
 reproduce: install
@@ -41,13 +42,16 @@ outputs: reproduce
 readme: install
 	$(BIN)/python tools/make_readme.py
 
+site: install-site
+	$(BIN)/python tools/make_site.py
+
 install: $(STAMP)
 
 $(STAMP): settings.ini setup.py constraints.txt tools/install.sh
 	PYTHON="$(PYTHON)" sh tools/install.sh $(VENV)
 	touch $@
 
-install-vllm install-ray install-small: install-%: install
+install-vllm install-ray install-small install-site install-browser: install-%: install
 	sh tools/install.sh $(VENV) $*
 
 clean:

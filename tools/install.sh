@@ -1,7 +1,7 @@
 #!/bin/sh
 # usage: tools/install.sh VENV [EXTRA]
 # Makes the virtual environment VENV and installs the project in it, at the versions in constraints.txt.
-# EXTRA is vllm, ray or small; PYTHON names the interpreter to begin with.
+# EXTRA is vllm, ray, small, site or browser; PYTHON names the interpreter to begin with.
 set -eu
 venv=$1
 extra=${2:-}

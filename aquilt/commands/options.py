@@ -14,7 +14,7 @@ from aquilt.foundations.core import UserError, beside, commonest
 
 GROUPS = {"Records of your own text": "init corpus distill fit synthesize filter inspect".split(),
           "Looking at records, and using them": "show export train evaluate chat push".split(),
-          "The paper's experiments": "reproduce status report estimate replies".split(),
+          "The paper's experiments": "reproduce status report estimate replies lesson".split(),
           "Machine and models": "doctor model pretrain instruct".split()}
 
 

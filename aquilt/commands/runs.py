@@ -119,3 +119,11 @@ def doctor(profile: Annotated[str, typer.Option(help="Say also what the training
     from aquilt.runner.reproduce import doctor
     change(settings)
     typer.echo(doctor(profile))
+
+
+@app.command()
+def lesson(name: Annotated[str, typer.Argument(help="distil-filter-train, inspect-calibrate, or a notebook of yours with marked solutions, or a folder of such.")],
+           out: Annotated[Path, typer.Option(help="The folder of the student's copies.")] = Path(".")) -> None:
+    "Write a lesson with its solutions cut out; checks in it say right or not yet. Example: aquilt lesson inspect-calibrate --out lessons"
+    from aquilt.runner.lessons import hand_out
+    for path in hand_out(name, out): typer.echo(path)
