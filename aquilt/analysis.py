@@ -27,10 +27,12 @@ def compared(run: Run) -> list[Benchmark]:
     "The benchmarks that this section compares, as far as a run has them."
     return [b for b in available(run.profile) if b.name in run.profile.ablation_benchmarks]
 
+# %% ../nbs/50_analysis.ipynb #e4e0dda6
 def ablations(run: Run) -> list[DataSource]:
     "The rows of Table 3 that a profile trains."
     return [s for s in ABLATIONS if s is AQUILT or s.name in run.profile.ablations]
 
+# %% ../nbs/50_analysis.ipynb #8eff5ea0
 def ablation_base(run: Run) -> str:
     "The base model that this section trains."
     return run.profile.specialist_bases[run.profile.ablation_base]
@@ -46,6 +48,7 @@ def ablation_cells(run: Run) -> list[Cell]:
                       for seed in run.profile.seeds]
     return found
 
+# %% ../nbs/50_analysis.ipynb #c16801e2
 def equal_volumes(results: dict[Cell, dict]) -> dict[str, int]:
     """How many distinct records each benchmark's cells were trained on. Raises RuntimeError where
     they differ: that is a fault of the program."""
@@ -74,6 +77,7 @@ def score_row(run: Run, table: int, source: DataSource, found: dict[Cell, dict],
     return row | {"mean": f"{mean(means):.2f}" if complete else "missing",
                   "mean (paper)": printed(table, source.name, average)}
 
+# %% ../nbs/50_analysis.ipynb #70c1fdee
 def table_3(run: Run):
     "Table 3 as a DataFrame: each setting's scores beside the paper's."
     import pandas
@@ -123,6 +127,7 @@ def share_right(run: Run, records: Sequence[Record]) -> str:
     known = [right for r in records if (right := scene_of(run.profile).truth(r)) is not None]
     return f"{mean(known):.1%}" if known else "unknown" if records else "no records"
 
+# %% ../nbs/50_analysis.ipynb #5b98a1e8
 def truth(run: Run):
     """Per domain: the share of right answers among kept and among removed records, where the scene
     knows the truth."""

@@ -35,14 +35,17 @@ def general(teacher: str, name: str, seeds: int = 0) -> DataSource:
     "The source of a general model's data; `teacher` is MODEL@URL."
     return baseline(name, of_model(teacher), refuses=unprompted, seeds=seeds)
 
+# %% ../nbs/54_base_model.ipynb #068a62a3
 def larger_model(run: Run) -> dict[str, DataSource]:
     "MODEL@URL of Table 5's larger model and the source of its data; empty where there is none."
     return {name: general(name, LARGER)} if (name := run.profile.larger) else {}
 
+# %% ../nbs/54_base_model.ipynb #0c3bbf5a
 def rivals(run: Run) -> dict[str, DataSource]:
     "MODEL@URL of each rival of the teacher and the source of its data, trained with one seed."
     return {name: general(name, read_teacher(name)[0], 1) for name in run.profile.rivals}
 
+# %% ../nbs/54_base_model.ipynb #bdc2a618
 def source_cells(run: Run, source: DataSource) -> list[Cell]:
     "A source's cells on the base and the benchmarks of section 5."
     return [cell for b in compared(run) for cell in cells_of(run, source, ablation_base(run), b)]
@@ -52,6 +55,7 @@ def local(work: Work) -> Work:
     "The work of a server on GPUs of one's own: what it read and wrote."
     return Work(read=work.teacher_read, written=work.teacher_written)
 
+# %% ../nbs/54_base_model.ipynb #48cc5abd
 def seconds_of(run: Run, source: DataSource, found: dict[Cell, dict],
                prices: Prices) -> float | None:
     """GPU seconds of a source's data and of its specialists with the first seed; None where its
@@ -97,6 +101,7 @@ def prices_of(model: str) -> Prices | None:
     rates = price_of(model, PAPER_DATE)
     return rates and replace(paper_prices(), read=float(rates.input), written=float(rates.output))
 
+# %% ../nbs/54_base_model.ipynb #91040771
 def quality_row(run: Run, source: DataSource, prices: Prices | None) -> dict:
     "What a source's data cost and are worth on the benchmarks of section 5."
     three = [b for b in compared(run) if not lacking(run, source, b)]

@@ -71,11 +71,13 @@ def attempt(run: Run, stage: Stage) -> dict:
     told.unlink(missing_ok=True)
     return result
 
+# %% ../nbs/41a_baselines.ipynb #8b76c583
 def read_failure(run: Run, stage: str) -> dict:
     "What `attempt` kept of a stage that failed; empty where it did not."
     path = run.folder(stage) / "failed.json"
     return read_json(path) if path.exists() else {}
 
+# %% ../nbs/41a_baselines.ipynb #b6b8651e
 def told(result: dict) -> str:
     "One line on a result: how many of how many, or why none."
     if "failed" in result: return f"{result['stage']}: missing, {result['failed']}"
@@ -87,6 +89,7 @@ def unprompted(benchmark: Benchmark) -> str:
     known = f"general/{benchmark.prompts}" in prompt_names()
     return "" if known else "no general prompt is written for it"
 
+# %% ../nbs/41a_baselines.ipynb #0248794f
 PAIR_KEYS = ("question", "answer")  # of the general prompts
 
 def of_model(teacher: str) -> str:
@@ -129,6 +132,7 @@ def input_request(benchmark: Benchmark, record: Record, i: int) -> list[dict]:
     "The request for a new input about a record's text, if it has one, like those of the benchmark."
     return new_input_messages(benchmark.prompts, benchmark.examples(record.lang), record.text, i)
 
+# %% ../nbs/41a_baselines.ipynb #6b20e21e
 def output_request(benchmark: Benchmark, record: Record) -> list[dict]:
     "The request for the answer to an input, after its passage where there is one."
     return expert_messages(benchmark.field or benchmark.name, record.question, record.text)
@@ -139,6 +143,7 @@ def plain_reply(record: Record) -> str:
     return re.sub(r"^\s*\[?(?:input|output|answer)\]?\s*[:：]\s*", "", record.raw,
                   flags=re.IGNORECASE).strip()
 
+# %% ../nbs/41a_baselines.ipynb #d7b02ad0
 REFUSAL = re.compile(r"\s*(?:I cannot|I can['’]t|I['’]m sorry|I am sorry|Sorry|抱歉|对不起|很抱歉|我无法)")
 
 def usable(records: Sequence[Record], text: Callable[[Record], str], stage: str,
@@ -202,6 +207,7 @@ def bonito_prompt(record: Record) -> str:
     "What Bonito continues."
     return render("bonito", task_type=BONITO_TYPES[record.task], text=record.text) + "\n"
 
+# %% ../nbs/41a_baselines.ipynb #4e0c1983
 MARK, OWN_MARK = "<|pipe|>", "Answer:"  # of the released weights, and of the model trained here
 
 def bonito_example(record: Record) -> Example:

@@ -26,6 +26,7 @@ def suite(p: Profile) -> dict[str, Benchmark]:
     "The benchmarks of a profile's scene, by name."
     return {b.name: b for b in scene_of(p).benchmarks}
 
+# %% ../nbs/41_benchmarks.ipynb #8683d48c
 def available(p: Profile) -> list[Benchmark]:
     """The benchmarks that a run asks: all, or, with AQUILT_PARTIAL, those whose files are on the
     hub or at hand. Raises UserError that names what is not."""
@@ -51,6 +52,7 @@ def domain(run: Run, benchmark: Benchmark) -> Stage:
                 "task": benchmark.task, "place": benchmark.place()}
     return Stage(name, work, (), settings, (model_path(p.student),))
 
+# %% ../nbs/41_benchmarks.ipynb #ccd2057e
 def draw_instructions(benchmark: Benchmark, passages: Sequence[Record]) -> list[str]:
     """The instruction that begins each passage's question, drawn at random as in the release; none
     where the task type is a known one."""
@@ -76,6 +78,7 @@ def squad_scores(predictions: dict[str, str], references: dict[str, list[str]]) 
     return {name: sum(score(*pair) for pair in asked) / len(references)
             for name, score in (("exact_match", metrics.squad_exact), ("f1", metrics.squad_f1))}
 
+# %% ../nbs/41_benchmarks.ipynb #53c35a8a
 def pubmedqa_scores(predictions: dict[str, str], references: dict[str, str]) -> dict[str, float]:
     """`accuracy` and `macro_f1` as fractions (PubMedQA, evaluation.py); labels are yes, no, maybe.
     Raises UserError where the ids are not the same."""
@@ -92,6 +95,7 @@ def rouge_l(prediction: str, reference: str) -> float:
     "ROUGE-L F1 from 0 to 1 as LexEval computes it."
     return metrics.official_rouge_l(prediction, reference) / 100
 
+# %% ../nbs/41_benchmarks.ipynb #353abd0f
 def extract_choice(text: str, options: dict[str, str]) -> str | None:
     "The letter of the option that a text names; None where that is not clear."
     return metrics.choice(text, options) or None
@@ -108,10 +112,12 @@ def specialist_target(record: Record) -> str:
     release)."""
     return (f"Thinking steps:{record.logic}\n" if record.logic else "") + f"Answer:{record.answer}"
 
+# %% ../nbs/41_benchmarks.ipynb #1f9538c2
 def chat_example(question: str, answer: str) -> Example:
     "What the user says, and what the assistant learns to say."
     return [{"role": "user", "content": question}], [{"role": "assistant", "content": answer}]
 
+# %% ../nbs/41_benchmarks.ipynb #a9d431e3
 def specialist_examples(benchmark: Benchmark, records: Sequence[Record]) -> list[Example]:
     "Chat examples: the user's question, and the assistant's thinking steps and answer."
     return [chat_example(benchmark.prompt(r), specialist_target(r)) for r in records]

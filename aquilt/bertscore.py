@@ -35,6 +35,7 @@ def embedder(p: Profile, lang: str) -> dict:
     layers = json.loads((folder / "config.json").read_text(encoding="utf-8"))["num_hidden_layers"]
     return {"model_type": str(folder), "num_layers": layers}
 
+# %% ../nbs/44_bertscore.ipynb #258a3ed5
 def bert_scores(outputs: Sequence[str], references: Sequence[str], p: Profile,
                 lang: str) -> list[float]:
     "BERTScore F1 of each output, 0 to 100, without rescaling; an empty output scores 0."
@@ -51,6 +52,7 @@ def free_text(run: Run) -> list[Benchmark]:
     "The benchmarks whose answers are free text: those that ROUGE-L scores."
     return [b for b in available(run.profile) if b.scorers.official is official_text]
 
+# %% ../nbs/44_bertscore.ipynb #5feae482
 def bertscore(run: Run, benchmark: Benchmark) -> Stage:
     "Stage `bertscore/<benchmark>`: the mean BERTScore of each cell of Table 2."
     p, name = run.profile, f"bertscore/{benchmark.name}"

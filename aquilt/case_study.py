@@ -26,6 +26,7 @@ def terms(said: str, lang: str) -> set[str]:
     "What can be found again of a text, in lower case: its words, its numbers, and the whole of it."
     return {*words(said, lang), *re.findall(r"\d+", said), said.strip(" .。").lower()} - {""}
 
+# %% ../nbs/56_case_study.ipynb #9720e620
 def lit(record: Record) -> Iterator[tuple[str, str]]:
     """The passage in pieces, each with what lights it: the answer's words (a), the question's (q),
     or nothing. The pieces together are the passage."""

@@ -43,10 +43,12 @@ class Prices:
     training: float  # the share of `flops` that training reaches
     writing: float  # the share that writing token by token reaches
 
+# %% ../nbs/42b_costs.ipynb #89b10d19
 def load_rentals() -> list[dict]:
     "The rows of the rental sheet."
     return tomllib.loads(package_file("data/rentals.toml").read_text(encoding="utf-8"))["gpu"]
 
+# %% ../nbs/42b_costs.ipynb #8bc1fab8
 def paper_prices() -> Prices:
     "DeepSeek-V3's prices and an RTX 4090's, as far as they are known."
     api, gpu = price_of("deepseek-chat", PAPER_DATE), load_rentals()[0]
@@ -66,11 +68,13 @@ class Work:
     def __add__(self, other: "Work") -> "Work":
         return Work(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
+# %% ../nbs/42b_costs.ipynb #cf8ef1e0
 def gpu_seconds(work: Work, prices: Prices, size: float = SIZE) -> float:
     "How long the local part of the work takes with a model of so many weights."
     fast, slow = prices.flops * prices.training, prices.flops * prices.writing
     return size * ((2 * work.read + 6 * work.trained) / fast + 2 * work.written / slow)
 
+# %% ../nbs/42b_costs.ipynb #b8863058
 def dollars(work: Work, prices: Prices) -> float:
     "What the work costs at these prices, on a model of the paper's size."
     api = (work.teacher_read * prices.read + work.teacher_written * prices.written) / 1e6
@@ -88,12 +92,14 @@ def work_of_stage(run: Run, stage: str) -> Work:
                           written=completion.usage.completion_tokens)
     return found + Work(trained=result.get("tokens", 0))
 
+# %% ../nbs/42b_costs.ipynb #612a685c
 def synthesis_work(run: Run, source: DataSource, benchmark: Benchmark) -> Work:
     """The tokens of a source's own data; none where it has none. Stages that serve every benchmark,
     like the training of the synthesiser, are not in it, as in the paper."""
     own = [stage for stage in source.inputs(benchmark) if stage.endswith(f"/{benchmark.name}")]
     return sum((work_of_stage(run, stage) for stage in own if run.done(stage)), Work())
 
+# %% ../nbs/42b_costs.ipynb #b884dbcf
 def once(run: Run) -> Work:
     "The tokens that AQuilt takes once, for all domains: distillation and both trainings."
     stages = "distillation", "synthesiser", "inspection_data", "inspector"
@@ -110,6 +116,7 @@ def cost_row(run: Run, cell: Cell, result: dict, prices: Prices) -> dict:
             "samples": run.profile.samples if cell.records else 0, "synthesis": made,
             "training": taught, "cost": made + taught, "paper": None if paper == "" else paper}
 
+# %% ../nbs/42b_costs.ipynb #13338167
 def costs(run: Run, prices: Prices) -> "pandas.DataFrame":
     "The costs of every finished cell of Table 2 with the first seed."
     import pandas
@@ -158,6 +165,7 @@ def table_2_printed(run: Run, table: "pandas.DataFrame") -> "pandas.DataFrame":
         found[f"{title} Cost"] = [cents(spent, row, asked) for row in rows]
     return found
 
+# %% ../nbs/42b_costs.ipynb #f2e3afed
 def cents(spent: "pandas.Series", row: tuple[str, str], benchmarks: Sequence[str]) -> str:
     "The mean cost of a row on these benchmarks in cents; empty where it has none on one of them."
     keys = [(*row, name) for name in benchmarks]
@@ -175,6 +183,7 @@ class Made:
         "What a sample cost; no number (nan) where there is none."
         return dollars(self.work, prices) / self.samples if self.samples else float("nan")
 
+# %% ../nbs/42b_costs.ipynb #acd9b42c
 def made(run: Run, source: DataSource) -> Made:
     "What a source's data took."
     served = [b for b in available(run.profile)
@@ -189,6 +198,7 @@ def ratio(ours: Made, other: Made, prices: Prices, teacher: float, gpu: float) -
                   gpu=prices.gpu * gpu)
     return ours.cost(now) / other.cost(now)
 
+# %% ../nbs/42b_costs.ipynb #9f7c5631
 def break_even(first: Work, ours: Made, other: Made, prices: Prices) -> float | None:
     """After how many samples ours, which took the work `first` to begin with, are cheaper than
     another source's; None for never."""

@@ -30,6 +30,7 @@ def serves_all(benchmark: Benchmark) -> str:
     "The source has data for every benchmark."
     return ""
 
+# %% ../nbs/41b_data_sources.ipynb #0d5eed5b
 @dataclass(frozen=True)
 class DataSource:
     "Where a specialist's training records come from."
@@ -51,23 +52,28 @@ def shuffled(records: Sequence[Record]) -> list[Record]:
     "The records in an order that depends on their content alone."
     return sorted(records, key=lambda r: text_hash("lot", r.text, r.question, r.answer))
 
+# %% ../nbs/41b_data_sources.ipynb #add12802
 def kept(run: Run, stage: str) -> list[Record]:
     "What inspection kept."
     return shuffled(run.records(stage))
 
+# %% ../nbs/41b_data_sources.ipynb #14761f98
 def judged(run: Run, stage: str) -> list[Record]:
     "All records that have a score: kept, and removed because of it."
     low = [d.record for d in run.drops(stage) if d.reason.startswith(("score ", REFUSED))]
     return shuffled([*run.records(stage), *low])
 
+# %% ../nbs/41b_data_sources.ipynb #b0ab63d1
 def generated(run: Run, source: DataSource, benchmark: Benchmark) -> list[Record]:
     "What a source generated for a benchmark, before inspection removed any of it."
     return [r for stage in source.inputs(benchmark) for r in judged(run, stage)]
 
+# %% ../nbs/41b_data_sources.ipynb #3b4f18d5
 def drawn(records: Sequence[Record], n: int, seed: int = 0) -> list[Record]:
     "A random sample of `n` records, or all where there are fewer; their order plays no part."
     return sorted(records, key=lambda r: text_hash("draw", seed, r.text, r.question, r.answer))[:n]
 
+# %% ../nbs/41b_data_sources.ipynb #271d78d1
 def lowest_first(records: Sequence[Record]) -> list[Record]:
     "The records by their score; equals stay as they are."
     return sorted(records, key=lambda r: r.score)
@@ -77,6 +83,7 @@ def of_stage(kind: str) -> Callable[[Benchmark], tuple[str, ...]]:
     "A source's `inputs`: the stage of this kind for a benchmark."
     return lambda benchmark: (f"{kind}/{benchmark.name}",)
 
+# %% ../nbs/41b_data_sources.ipynb #58d5d8e2
 OF_SYNTHESIS, OF_ABLATION = of_stage("synthesis"), of_stage(WITHOUT_LOGIC.stage("synthesis"))
 
 def from_stage(take: Callable[[Run, str], Sequence[Record]],
@@ -97,10 +104,12 @@ def answer_alone(benchmark: Benchmark, records: Sequence[Record]) -> list[Exampl
     "Chat examples: the question as the benchmark asks it, and the answer without steps."
     return [chat_example(benchmark.prompt(r), r.answer) for r in records]
 
+# %% ../nbs/41b_data_sources.ipynb #f7b048ae
 def as_it_stands(benchmark: Benchmark, records: Sequence[Record]) -> list[Example]:
     "Chat examples of records whose question is a whole prompt."
     return [chat_example(r.question, r.answer) for r in records]
 
+# %% ../nbs/41b_data_sources.ipynb #3db2b701
 def as_text(run: Run, benchmark: Benchmark) -> list[Record]:
     "The domain's passages, each the answer to a request for such a text."
     languages = {"en": "English", "zh": "Chinese"}

@@ -34,6 +34,7 @@ def independence_request(record: Record, again: bool = False) -> list[dict]:
     name = "independence_again" if again else "independence"
     return messages(name, question=record.question)
 
+# %% ../nbs/52b_judge.ipynb #ecaa2c24
 def read_verdict(record: Record, completion: Completion, stage: str) -> Record | Drop:
     """The record with the judge's word as its analysis and as its score: 1 where the question needs
     the text, 5 where it stands alone; a ledger row for any other reply."""
@@ -65,10 +66,12 @@ class Question:
     sources: tuple[DataSource, ...]
     benchmarks: Callable[[Run], list[Benchmark]]
 
+# %% ../nbs/52b_judge.ipynb #d79914b0
 def every_benchmark(run: Run) -> list[Benchmark]:
     "The benchmarks that a run has."
     return available(run.profile)
 
+# %% ../nbs/52b_judge.ipynb #5e8d26a1
 AGAIN = 200  # of the records of a sample, how many are asked about again
 KINDS = {
     "independence": Question(independence_request, read_verdict, (), "independence_samples",
@@ -118,8 +121,10 @@ def verdicts(run: Run, kind: str, source: DataSource, benchmark: Benchmark,
     name = judgement(run, kind, source, benchmark, again).name
     return run.records(name) if run.done(name) else []
 
+# %% ../nbs/52b_judge.ipynb #51ae9dc0
 def key(record: Record) -> tuple[str, str, str]: return record.text, record.question, record.answer
 
+# %% ../nbs/52b_judge.ipynb #e451ee70
 def self_agreement(run: Run, kind: str, source: DataSource, benchmark: Benchmark) -> dict:
     "How often the judge says the same of a record when it is asked again, and kappa."
     from sklearn.metrics import cohen_kappa_score
@@ -132,6 +137,7 @@ def self_agreement(run: Run, kind: str, source: DataSource, benchmark: Benchmark
     return {"source": source.name, "benchmark": benchmark.name, "n": len(both),
             "same": same and f"{same:.1%}", "kappa": kappa and round(float(kappa), 2)}
 
+# %% ../nbs/52b_judge.ipynb #938235fb
 def reliability(run: Run) -> "pandas.DataFrame":
     "The judge's agreement with itself, for each kind of question."
     import pandas

@@ -61,6 +61,7 @@ def count(run: Run, stages: Sequence[str], end: str) -> int:
     "The records that entered stages, or were kept by them, all together."
     return sum(run.result(name)["counts"][end] for name in stages if run.done(name))
 
+# %% ../nbs/58_overview.ipynb #94c93586
 def flows(run: Run) -> dict[tuple[str, str], int]:
     "The arrows of Figure 2: from, to, and how many records."
     domains = [f"domain/{b.name}" for b in available(run.profile)]

@@ -28,6 +28,7 @@ def scored_by_judge(run: Run, source: DataSource) -> dict[str, list[Record]]:
              for s, b in judged_pairs(run, "quality") if s is source}
     return {name: own for name, own in found.items() if own}
 
+# %% ../nbs/55_quality.ipynb #ec4a8d3e
 def mean_score(records: list[Record]) -> str:
     "The mean of the scores with its standard error."
     from scipy.stats import sem
@@ -59,6 +60,7 @@ def distribution(records: list[Record]) -> dict[int, float]:
     counts = Counter(r.score for r in records)
     return {level: 100 * counts[level] / max(1, len(records)) for level in LEVELS}
 
+# %% ../nbs/55_quality.ipynb #d988b7d1
 def table_7(run: Run) -> "pandas.DataFrame":
     "Table 7: the share of each score, ours and the paper's, in percent."
     import pandas

@@ -49,6 +49,7 @@ def token_limit(tokenizer: Any, net: Any, most: int) -> int:
     return min(tokenizer.model_max_length, getattr(net.config, "max_position_embeddings", most),
                most)
 
+# %% ../nbs/52_relevance.ipynb #17ccf06a
 def mean_states(net: Any, inputs: Any) -> "numpy.ndarray":
     "The mean of the last hidden states over each text's tokens, in float32, without padding."
     import torch
@@ -112,6 +113,7 @@ def plane(vectors: "numpy.ndarray", perplexity: int, seed: int) -> "numpy.ndarra
     return TSNE(2, perplexity=min(perplexity, len(vectors) // 4), random_state=seed,
                 init="pca").fit_transform(vectors)
 
+# %% ../nbs/52_relevance.ipynb #002ba203
 def planes(vectors: "numpy.ndarray", labels: Sequence[str]) -> dict[str, Any]:
     "The positions of the picture, and the Silhouette Score in the plane of each of nine pictures."
     from sklearn.metrics import silhouette_score
@@ -127,12 +129,14 @@ def asked_in(run: Run, name: str) -> list[Benchmark]:
     "The domains on which a source has data."
     return [b for b in compared(run) if not lacking(run, SHOWN[name], b)]
 
+# %% ../nbs/52_relevance.ipynb #74865016
 def questions(run: Run, name: str) -> list[tuple[str, Record]]:
     "The questions of a source that are embedded, each with the name of its domain."
     n = run.profile.relevance_samples
     return [(b.name, r) for b in asked_in(run, name)
             for r in drawn(generated(run, SHOWN[name], b), n)]
 
+# %% ../nbs/52_relevance.ipynb #34cb10f7
 def placed(run: Run, name: str, seed: int) -> dict[str, Any]:
     "Labels, picture and scores of a source's questions; without scores where there are too few."
     asked = questions(run, name)

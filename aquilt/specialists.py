@@ -58,6 +58,7 @@ def untrained(run: Run, cell: Cell) -> Cell:
     "The cell of the same base and benchmark before any training."
     return Cell(cell.benchmark, cell.base, NONE, run.profile.seeds[0])
 
+# %% ../nbs/42_specialists.ipynb #e16dc428
 def recipe(run: Run, cell: Cell) -> Recipe:
     "How a cell's specialist is trained (section 4.2)."
     p, before = run.profile, untrained(run, cell).name
@@ -122,12 +123,14 @@ def volume(run: Run, benchmark: Benchmark, sources: Sequence[DataSource]) -> int
     counts = [run.result(name)["counts"]["kept"] if run.done(name) else 0 for name in stages]
     return min(counts + [run.profile.specialist_cap] * bool(run.profile.specialist_cap))
 
+# %% ../nbs/42_specialists.ipynb #56fcdfbd
 def cells_of(run: Run, source: DataSource, base: str, benchmark: Benchmark) -> list[Cell]:
     "A source's cells on a base and a benchmark, one for each of its seeds; none without records."
     n = 0 if source.refuses(benchmark) else volume(run, benchmark, [source])
     seeds = run.profile.seeds[:source.seeds or None] if n else ()
     return [Cell(benchmark, base, source, seed, n) for seed in seeds]
 
+# %% ../nbs/42_specialists.ipynb #0157d317
 def main_cells(run: Run) -> list[Cell]:
     "The cells of Table 2. A source without records for a benchmark has none."
     p, found = run.profile, []
@@ -142,15 +145,18 @@ def finished(run: Run, cells: Sequence[Cell]) -> dict[Cell, dict]:
     "The results of those cells that are finished."
     return {cell: run.result(cell.name) for cell in cells if run.done(cell.name)}
 
+# %% ../nbs/42_specialists.ipynb #f7c7190f
 def spread(values: Sequence[float]) -> str:
     "Mean and standard deviation over seeds as text; the mean alone for a single seed."
     if not values: return "missing"
     return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
 
+# %% ../nbs/42_specialists.ipynb #89cdf640
 def counterparts(p: Profile) -> list[tuple[str, str]]:
     "Each base with the paper's row beside which it stands; empty where there is none."
     return list(zip(p.specialist_bases, [*p.counterparts, *[""] * len(p.specialist_bases)]))
 
+# %% ../nbs/42_specialists.ipynb #73b3f660
 def printed(number: int, row: Callable, column: str):
     "A value of one of the paper's tables; empty where the paper has no such row or column."
     table = paper_table(number)

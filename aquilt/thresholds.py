@@ -28,6 +28,7 @@ class Judged:
     score: int
     right: bool | None
 
+# %% ../nbs/57_thresholds.ipynb #410c42e6
 def judged_domains(run: Run) -> dict[str, list[Judged]]:
     "The records that have a score, of each domain, before any is removed."
     right = scene_of(run.profile).truth
@@ -37,6 +38,7 @@ def judged_domains(run: Run) -> dict[str, list[Judged]]:
 # %% ../nbs/57_thresholds.ipynb #47c99cee
 def share(part: int, whole: int) -> float | None: return part / whole if whole else None
 
+# %% ../nbs/57_thresholds.ipynb #32e7a8c7
 def what_if(records: Sequence[Judged], removed: int) -> dict[str, float | int | None]:
     """What stays when scores up to `removed` go: how many, yield, precision, and the share of the
     right ones that is lost. Records whose truth is unknown count for the yield alone."""
@@ -47,6 +49,7 @@ def what_if(records: Sequence[Judged], removed: int) -> dict[str, float | int | 
             "precision": share(right, len(known)),
             "right lost": share(len(before) - right, len(before))}
 
+# %% ../nbs/57_thresholds.ipynb #df9d2b87
 def thresholds(domains: dict[str, list[Judged]]) -> "pandas.DataFrame":
     "`what_if` for each domain, for all together, and for each threshold from 0 to 4."
     import pandas

@@ -232,6 +232,7 @@ def release_rules() -> list[dict[str, str]]:
     text = package_file("data/release.toml").read_text(encoding="utf-8")
     return tomllib.loads(text)["rule"]
 
+# %% ../../nbs/evaluation/51_audit.ipynb #42a02243
 def release_table(p: Profile) -> "pandas.DataFrame":
     """Each rule of the release beside the paper's, with the setting that gives it, the profile's
     value of that setting, and whether this is the release's; or else what this project does."""

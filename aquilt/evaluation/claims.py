@@ -53,6 +53,7 @@ def spread_of(means: Sequence[float]) -> tuple[float, float]:
     one."""
     return (variance(means) / len(means), len(means) - 1) if len(means) > 1 else (0.0, 1)
 
+# %% ../../nbs/evaluation/43_claims.ipynb #af042cf5
 def paired_difference(first: Scores, second: Scores) -> Difference:
     """The mean over benchmarks of the paired differences, with a 95 % interval over seeds and
     items. Raises UserError as `differences_of` does."""

@@ -115,6 +115,7 @@ def one_form(text: str) -> str:
     composed = unicodedata.normalize("NFC", UNSEEN.sub("", text))
     return re.sub(r"\w+", lambda run: unicodedata.normalize("NFKC", run.group()), composed)
 
+# %% ../../nbs/evaluation/06_metrics.ipynb #7fbb6201
 def plain(text: str) -> str:
     """A text as `one_form` has it, with hyphens for dashes and without quotation marks."""
     return DASHES.sub("-", QUOTES.sub("", one_form(text)))
@@ -142,6 +143,7 @@ def ends(before: str, words: str) -> bool:
     """Whether a text ends in words of this pattern."""
     return bool(re.search(f"(?:{words})$", before, re.IGNORECASE))
 
+# %% ../../nbs/evaluation/06_metrics.ipynb #712f4179
 def begins(after: str, words: str) -> bool:
     """Whether a text begins with words of this pattern, after marks that close."""
     return bool(re.match(rf"[\s)）\]\"'*]*(?:{words})", after, re.IGNORECASE))
@@ -323,14 +325,17 @@ def official_span(output: str, item: dict, ours: bool, rng: random.Random) -> fl
     the whole output for all others."""
     return squad_f1(last_answer(output) if ours else output, item["references"])
 
+# %% ../../nbs/evaluation/06_metrics.ipynb #371e5ea9
 def official_verdict(output: str, item: dict, ours: bool, rng: random.Random) -> float:
     """PubMedQA as the release scores it: the first verdict anywhere."""
     return 100.0 * (first_verdict(output) in item["references"])
 
+# %% ../../nbs/evaluation/06_metrics.ipynb #c4d19670
 def official_letter(output: str, item: dict, ours: bool, rng: random.Random) -> float:
     """C-Eval as the release scores it: its cascade, at the end a random letter."""
     return 100.0 * (official_choice(output, item["options"], rng) in item["references"])
 
+# %% ../../nbs/evaluation/06_metrics.ipynb #20bbc24a
 def official_text(output: str, item: dict, ours: bool, rng: random.Random) -> float:
     """Translation and EssayQA as the release scores them: LexEval's ROUGE-L of the answer part."""
     return max(official_rouge_l(last_answer(output), reference) for reference in item["references"])
@@ -340,14 +345,17 @@ def corrected_span(output: str, item: dict, ours: bool, rng: random.Random) -> f
     """F1 of the answer part, whichever model wrote it."""
     return span_f1(answer_text(output), item["references"])
 
+# %% ../../nbs/evaluation/06_metrics.ipynb #d6a110b7
 def corrected_verdict(output: str, item: dict, ours: bool, rng: random.Random) -> float:
     """The verdict that the answer part gives; none is wrong."""
     return 100.0 * (verdict(answer_text(output)) in item["references"])
 
+# %% ../../nbs/evaluation/06_metrics.ipynb #db67fc28
 def corrected_letter(output: str, item: dict, ours: bool, rng: random.Random) -> float:
     """The letter that the answer part gives; none is wrong."""
     return 100.0 * (choice(output, item["options"]) in item["references"])
 
+# %% ../../nbs/evaluation/06_metrics.ipynb #f704284b
 def corrected_text(output: str, item: dict, ours: bool, rng: random.Random) -> float:
     """ROUGE-L of the answer part, over English and Chinese words."""
     return max(rouge_l(answer_text(output), reference) for reference in item["references"])

@@ -28,6 +28,7 @@ def cluster_address() -> str:
     "The Ray cluster of AQUILT_RAY (--ray): an address, `auto` or `local`; empty for none."
     return os.environ.get("AQUILT_RAY", "")
 
+# %% ../../nbs/foundations/00da_cluster.ipynb #531fc157
 def import_ray() -> Any:
     "The module `ray`. Raises UserError where it is not installed."
     try: import ray
@@ -91,6 +92,7 @@ def mark_beside(calls: Sequence[Call]) -> Iterator[str]:
     try: yield str(mark)
     finally: mark.unlink(missing_ok=True)
 
+# %% ../../nbs/foundations/00da_cluster.ipynb #2d167483
 def sees(mark: str, folder: str, patience: float = 10.0) -> bool:
     "Whether this node sees a file and a folder, at the latest after so many seconds."
     began = time.time()
@@ -133,11 +135,13 @@ def of_node() -> dict[str, str]:
     "The environment that the node gave to this process, as it was before the first call."
     return {name: value for name, value in surroundings().items() if not name.startswith("AQUILT_")}
 
+# %% ../../nbs/foundations/00da_cluster.ipynb #ac72a86c
 def there(theirs: dict[str, str]) -> dict[str, str]:
     "The environment of a call on this node: what its command had, and what the node says itself."
     kept = {name: value for name, value in theirs.items() if not name.startswith("RAY_")}
     return kept | of_node()
 
+# %% ../../nbs/foundations/00da_cluster.ipynb #3e2dbbd5
 def packed(*parts: Any) -> bytes:
     "Anything as bytes; functions of the open notebook by value, cached ones too."
     from loky.backend.reduction import dumps
@@ -177,6 +181,7 @@ def cpus_of(nodes: Sequence[dict], threads: int) -> int:
     fit = [found for found in resources if found.get("GPU", 0) >= 1] or resources
     return max(1, min(threads or 1, int(max(found.get("CPU", 0) for found in fit))))
 
+# %% ../../nbs/foundations/00da_cluster.ipynb #884966d2
 def resources(ray: Any, call: Call, threads: int) -> dict[str, Any]:
     "What the task of a call asks of Ray, for a worker of so many threads."
     gpus = 1 if ray.cluster_resources().get("GPU", 0) >= 1 else 0
@@ -231,6 +236,7 @@ def take_back(ray: Any, tasks: Any, patience: float = 0.0) -> None:
     for task in tasks: ray.cancel(task, force=True)
     if tasks: ray.wait([*tasks], num_returns=len(tasks), timeout=patience)
 
+# %% ../../nbs/foundations/00da_cluster.ipynb #69584dae
 def _told(ray: Any, error: Exception, call: Call, pulse: "Pulse") -> Exception:
     cause = getattr(error, "cause", None)
     if isinstance(cause, Exception) and not isinstance(error, ray.exceptions.RaySystemError):

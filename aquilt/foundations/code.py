@@ -59,6 +59,7 @@ def names_in(code: CodeType) -> set[str]:
            if step.opname in ("LOAD_GLOBAL", "LOAD_NAME") and not step.argval.startswith("__")}
     return own.union(*map(names_in, inner))
 
+# %% ../../nbs/foundations/00c_code.ipynb #088f2572
 def named_by(function: FunctionType) -> Iterator[tuple[str, Any]]:
     """Each name that a function looks up with its value now: globals, members of our modules, and
     variables of the function around it."""
@@ -82,6 +83,7 @@ def decides_nothing(address: str) -> bool:
     "Whether an address in a fingerprint belongs to the plumbing, as in one made before it did."
     return address.startswith(tuple(f"{module}." for module in PLUMBING))
 
+# %% ../../nbs/foundations/00c_code.ipynb #bdd1c2dd
 def is_ours(thing: Any) -> bool:
     """Whether a module, function or class belongs to this package or to the open notebook, and can
     decide a result."""
@@ -152,5 +154,6 @@ def _addressed(found: dict[str, str]) -> dict[str, str]:
     return {re.sub("^__main__", best, name) if exported[best] else name: h
             for name, h in found.items()}
 
+# %% ../../nbs/foundations/00c_code.ipynb #c7236985
 def _exported(index: dict) -> dict[str, set[str]]:
     return {module: set(names) for module, names in index["syms"].items()}

@@ -33,6 +33,7 @@ class UserError(Exception):
     """Something the user can put right: its message is one sentence that names the file or field
     and says what to do."""
 
+# %% ../../nbs/foundations/00_core.ipynb #fc30490e
 def causes(error: BaseException) -> tuple[set[str], str]:
     """The class names of an exception and of all that it came from, and their words: libraries wrap
     what went wrong several times."""
@@ -92,6 +93,7 @@ def first_error(error: ValidationError, whole: str) -> str:
     first = error.errors()[0]
     return f"{'.'.join(map(str, first['loc'])) or whole}: {first['msg']}"
 
+# %% ../../nbs/foundations/00_core.ipynb #698e5c3a
 def text_hash(*parts: Any) -> str:
     "Sixteen hexadecimal digits that identify the parts: equal parts, equal hash, on every machine."
     return hashlib.sha256(json.dumps(parts, ensure_ascii=False, sort_keys=True,
@@ -107,6 +109,7 @@ def take_lock(lock: Path, patience: float) -> int | None:
         time.sleep(0.05)
     return handle
 
+# %% ../../nbs/foundations/00_core.ipynb #6e891ac8
 def _try_lock(lock: Path) -> int | None:
     # a link or a pipe of this name was put there by somebody else
     handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
@@ -139,6 +142,7 @@ def is_stream(path: str | Path) -> bool:
         raise OSError(errno.EINVAL, "It is neither a file nor a pipe")
     return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
 
+# %% ../../nbs/foundations/00_core.ipynb #9c709fb6
 @contextmanager
 def into_stream(path: Path) -> Iterator[BinaryIO]:
     "A stream opened for writing. A pipe that nobody reads is refused, rather than waited for."
@@ -172,6 +176,7 @@ def writable(path: Path) -> Iterator[None]:
         raise UserError(f"Cannot write {path}: {e.strerror or e}. Choose a name and a folder that "
                         "you may write to, with room for the result.") from e
 
+# %% ../../nbs/foundations/00_core.ipynb #cfbb8ac8
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[BinaryIO]:
     """A file to write bytes into: it appears under its name whole at the end, or not at all. Raises
@@ -219,6 +224,7 @@ def write_text(path: str | Path, text: str | Iterable[str]) -> None:
     with whole_file(path) as file:
         for part in [text] if isinstance(text, str) else text: file.write(part.encode())
 
+# %% ../../nbs/foundations/00_core.ipynb #3c07bf0a
 def write_json(path: str | Path, value: Any) -> None:
     "Write a value as indented JSON, whole or not at all."
     write_text(path, json.dumps(value, ensure_ascii=False, indent=1, default=str) + "\n")
@@ -231,6 +237,7 @@ def json_line(text: str) -> str:
     for mark, escape in BREAKS.items(): text = text.replace(mark, escape)
     return text + "\n"
 
+# %% ../../nbs/foundations/00_core.ipynb #f3af5541
 def model_line(model: BaseModel) -> str:
     "A record or a ledger row as one line of JSON, with all of its fields."
     return json_line(model.model_dump_json())
@@ -244,6 +251,7 @@ def parquet_schema():
     return pyarrow.schema([(name, kinds.get(name, pyarrow.string()))
                            for name in Record.model_fields])
 
+# %% ../../nbs/foundations/00_core.ipynb #331b473b
 def write_records(path: str | Path, records: Iterable[Record]) -> None:
     """Write records as JSON Lines, or as Parquet where the name ends in .parquet; all fields are
     written, also those at their default."""
@@ -290,6 +298,7 @@ def _parquet_rows(path: Path) -> list[dict]:
     except (OSError, ValueError) as e:
         raise UserError(f"Cannot read {path} as Parquet: {e}.") from e
 
+# %% ../../nbs/foundations/00_core.ipynb #675ecea5
 def _checked(row: Any, path: Path, number: int) -> Record:
     try: return Record.model_validate(row)
     except ValidationError as e:
@@ -305,10 +314,12 @@ class Drop(BaseModel):
     raw: Text = ""
     record: Record | None = None
 
+# %% ../../nbs/foundations/00_core.ipynb #4c3fc21a
 def write_drops(path: str | Path, drops: Iterable[Drop]) -> None:
     "Write ledger rows as JSON Lines."
     write_text(path, map(model_line, drops))
 
+# %% ../../nbs/foundations/00_core.ipynb #057c9bb4
 def read_drops(path: str | Path) -> list[Drop]:
     "Read ledger rows; raises UserError that names file and line."
     try: return [Drop.model_validate(row) for _, row in read_lines(path)]
@@ -322,6 +333,7 @@ def commonest(reasons: dict[str, int]) -> str:
     "The three reasons that most ledger rows have, and how many, as a phrase."
     return ", ".join(f"{reason}: {n}" for reason, n in Counter(reasons).most_common(3))
 
+# %% ../../nbs/foundations/00_core.ipynb #d4cce644
 def passing(reasons: dict[str, int]) -> int:
     "How many ledger rows, counted by reason, tell of a failure that another time may mend."
     return sum(n for reason, n in reasons.items() if reason.startswith(PASSING))
@@ -332,6 +344,7 @@ def parted(outcomes: Iterable[Record | Drop]) -> tuple[list[Record], list[Drop]]
     found = list(outcomes)
     return [o for o in found if isinstance(o, Record)], [o for o in found if isinstance(o, Drop)]
 
+# %% ../../nbs/foundations/00_core.ipynb #c6317f11
 def reconcile(stage: str, entered: int, kept: Sequence, drops: Sequence[Drop]) -> dict:
     """The counts of a stage. Raises RuntimeError where entered is not kept + dropped: that is a
     fault of the program, never of the data."""
@@ -358,6 +371,7 @@ def note(name: str) -> None:
     if getattr(RECORDERS.thread, "of_another", False): return
     for recorder in RECORDERS.open: recorder.add(name)
 
+# %% ../../nbs/foundations/00_core.ipynb #5e8fc8f6
 def package_file(name: str) -> Path:
     """The path of a file of the package, such as `prompts/en/logic.txt`; noted in every open
     recorder."""
@@ -375,6 +389,7 @@ def record_files() -> Iterator[set[str]]:
         with RECORDERS.lock:
             RECORDERS.open = tuple(other for other in RECORDERS.open if other is not mine)
 
+# %% ../../nbs/foundations/00_core.ipynb #5b889b90
 @contextmanager
 def of_another() -> Iterator[None]:
     """What this thread reads meanwhile is read for somebody else, and noted nowhere: a server that

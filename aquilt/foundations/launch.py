@@ -47,6 +47,7 @@ def tell_step(done: int, total: int, what: str) -> None:
     "Say on standard output how far this process is."
     print(f"{STEP}{json.dumps([what, done, total])}", flush=True)
 
+# %% ../../nbs/foundations/00db_launch.ipynb #48767fbe
 def follow(output: IO[str], log: IO[str]) -> Iterator[str]:
     "Pass progress on and write the rest into the log; gives each line of the rest."
     for line in output:
@@ -63,6 +64,7 @@ def launched_environment() -> dict[str, str]:
     own = {} if visible_gpus() else {"ACCELERATE_USE_CPU": "true"}
     return os.environ | own | share_of(0)
 
+# %% ../../nbs/foundations/00db_launch.ipynb #3e234252
 def launch(job: dict[str, Any], folder: Path, config: str) -> dict:
     """Do a training job, described as JSON, in the processes of a configuration; returns what it
     wrote into `result` of the job. Raises UserError where it fails."""

@@ -26,6 +26,7 @@ def without_thoughts(text: str) -> str:
     "A text without the reasoning in it."
     return ENDED.sub("", THOUGHTS.sub("", text))
 
+# %% ../../nbs/foundations/00g_objects.ipynb #6270dbd3
 def said_in(text: str) -> str:
     "A reply without the reasoning in it; one that begins with its object is left whole."
     return text if text.lstrip().startswith(("{", "[{", "```")) else without_thoughts(text)
@@ -99,7 +100,7 @@ def names_of(key: str) -> tuple[str, ...]:
     known = (names for names in SAME if plain_key(key) in map(plain_key, names))
     return (key.replace("_", " "), *next(known, ()))
 
-
+# %% ../../nbs/foundations/00g_objects.ipynb #41ba3044
 @cache
 def plain_names(key: str) -> tuple[str, ...]:
     "The names of a field as `plain_key` makes them."
@@ -116,7 +117,7 @@ def a_name(keys: tuple[str, ...]) -> str:
     return "|".join(r"[\s_-]*".join(map(re.escape, name.split()))
                     for name in sorted(words, key=len, reverse=True))
 
-
+# %% ../../nbs/foundations/00g_objects.ipynb #344ccd10
 @cache
 def openings(keys: tuple[str, ...]) -> re.Pattern:
     "A brace and the name of a field: where an object begins."

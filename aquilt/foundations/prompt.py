@@ -41,6 +41,7 @@ def prompt_names(lang: str = "en") -> list[str]:
 @cache
 def _names(lang: str) -> frozenset[str]: return frozenset(prompt_names(lang))
 
+# %% ../../nbs/foundations/01_prompts.ipynb #2a13e8c3
 def template(
     name: str,  # one of `prompt_names(lang)`
     lang: str = "en",  # 'en' or 'zh'
@@ -53,6 +54,7 @@ def template(
     path = package_file(f"prompts/{lang}/{name}.txt")
     return _text(path, path.stat().st_mtime_ns).rstrip("\n")
 
+# %% ../../nbs/foundations/01_prompts.ipynb #ec34018e
 @cache
 def _text(path: Path, version: int) -> str:
     """The text of a file that is read once for each version of it: one that is edited while a
@@ -182,6 +184,7 @@ def task_instruction(task: str, lang: str = "en", with_logic: bool = True) -> st
     return render("own_task", lang, instruction=own.told(lang), answer=own.answer,
                   form=qa_json("xxx", "xxx", "xxx", with_logic))
 
+# %% ../../nbs/foundations/01_prompts.ipynb #d47a480f
 FORMS = ("ours", "official")  # the wrapper of this project, and that of the authors' release
 
 def synthesis_prompt(text: str, task: str, lang: str = "en", with_logic: bool = True,
@@ -233,7 +236,7 @@ def self_inspection_prompt(text: str, question: str, logic: str, answer: str,
     return render("self_inspection_input", instruction=template("self_inspection"), text=text,
                   qa_pair=pair) + "\n"
 
-
+# %% ../../nbs/foundations/01_prompts.ipynb #fad3c714
 def inspection_json(analysis: str, score: int) -> str:
     """The completion of a self-inspection prompt: a fenced JSON object with analysis_steps and
     score, a string as in the printed example (Eq. 5)."""
@@ -384,6 +387,7 @@ def new_input_messages(benchmark: str, examples: Sequence[str], text: str,
     if not text: return messages("self_instruct/input", **slots)
     return messages("self_instruct/input_with_context", **slots, context=text)
 
+# %% ../../nbs/foundations/01_prompts.ipynb #c327cf89
 def expert_messages(domain: str, question: str, text: str = "") -> list[dict[str, str]]:
     "Self-Instruct's request for the answer to an input, after its passage where there is one."
     asked = f"{text}\n\n{question}" if text else question

@@ -55,6 +55,7 @@ def packages() -> dict[str, str]:
         except PackageNotFoundError: continue
     return found
 
+# %% ../../nbs/foundations/00f_runs.ipynb #d2fdef70
 @cache
 def commit() -> str:
     "The commit of the sources, empty where there is no git."
@@ -115,6 +116,7 @@ def damaged(path: Path, what: str) -> UserError:
     return UserError(f"{path} is damaged ({what[:80]}): delete it and repeat the command; what it "
                      "recorded is then done again.")
 
+# %% ../../nbs/foundations/00f_runs.ipynb #1660a353
 def read_json(path: Path) -> dict:
     "The object in a JSON file. Raises UserError where the file is damaged."
     if not path.is_file(): raise damaged(path, "it is no file")  # a pipe would be waited for
@@ -130,6 +132,7 @@ class _Counts(BaseModel):
     dropped: int
     reasons: dict[str, int] = {}
 
+# %% ../../nbs/foundations/00f_runs.ipynb #14fc825e
 class _Result(BaseModel):
     # what other stages, the status and the report read of it
     stage: str
@@ -222,6 +225,7 @@ def unanswered(result: dict) -> list[str]:
     again = n and (not mine or result["command"] != mine)
     return [f"{n} of its requests failed in passing"] if again else []
 
+# %% ../../nbs/foundations/00f_runs.ipynb #e1350430
 def left_over(results: Sequence[dict]) -> list[str]:
     "A sentence for each result with passing failures."
     return [f"{r['stage']} ended with {r['passing']} passing failures (its dropped.jsonl quotes "
@@ -348,6 +352,7 @@ def figures_dir(run: Run) -> Path:
     return Path(os.environ.get("AQUILT_FIGURES_DIR")
                 or project_root() / "figures" / run.profile.name)
 
+# %% ../../nbs/foundations/00f_runs.ipynb #d3d60d01
 def hand_over(folder: Path, stage: str, entered: int, kept: Sequence[Record],
               drops: Sequence[Drop]) -> dict:
     "Write a stage's records and ledger, and return its reconciled counts as metrics."

@@ -34,8 +34,10 @@ def known_task() -> Sequence[tuple[str, str]]:
     "The task type was seen in training: no question has to begin with an instruction."
     return ()
 
+# %% ../../nbs/foundations/00e_scenes.ipynb #a1537f0d
 def nothing(*_: Any) -> tuple: return ()
 
+# %% ../../nbs/foundations/00e_scenes.ipynb #9610aab4
 def texts_of_items(p: Profile, asked: Callable[[], list[dict]]) -> list[str]:
     "The prompts and references of the test items that a run asks."
     return [text for item in asked() for text in (item["prompt"], *item["references"])]
@@ -83,6 +85,7 @@ def unknown(record: Record) -> bool | None:
     "Nobody knows whether the answer is right."
     return None
 
+# %% ../../nbs/foundations/00e_scenes.ipynb #0719ac45
 def no_words(lang: str) -> str:
     "The scene has no vocabulary of its own."
     return ""

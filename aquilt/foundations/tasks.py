@@ -48,6 +48,7 @@ def read_tasks(path: str | Path) -> dict[str, OwnTask]:
     if not tables: raise UserError(f"{path} holds no task: write a table [my_task] for each.")
     return {name: _task(path, name, table) for name, table in tables.items()}
 
+# %% ../../nbs/foundations/00h_tasks.ipynb #37e4282b
 def _task(path: Path, name: str, table: object) -> OwnTask:
     if not NAME.fullmatch(name) or name in TASKS:
         raise UserError(f"{path}: a task cannot be called {name!r}: choose a name of small letters,"
@@ -71,13 +72,16 @@ def own_tasks() -> dict[str, OwnTask]:
     note(str(path))
     return _known(path, path.stat().st_mtime_ns if path.is_file() else 0)
 
+# %% ../../nbs/foundations/00h_tasks.ipynb #bbea4301
 @cache
 def _known(path: Path, version: int) -> dict[str, OwnTask]: return read_tasks(path)
 
+# %% ../../nbs/foundations/00h_tasks.ipynb #47429a6e
 def task_names() -> tuple[str, ...]:
     "The task types that there are: the paper's ten, and one's own."
     return (*TASKS, *own_tasks())
 
+# %% ../../nbs/foundations/00h_tasks.ipynb #d7b982ec
 def check_task(task: str) -> None:
     "Raises `UserError` listing the tasks where `task` is none of them (section 3.1)."
     if task not in (known := task_names()):

@@ -42,6 +42,7 @@ def default_jobs(threads: int) -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return len(visible_gpus()) or (max(1, cores // threads) if threads else 1)
 
+# %% ../../nbs/foundations/00d_workers.ipynb #6f2f12d8
 def jobs_wanted(threads: int) -> int:
     """The workers of AQUILT_JOBS (--jobs), or as many as the machine bears. Raises UserError for
     what is no number above 0."""
@@ -81,6 +82,7 @@ def _watch(parent: int) -> None:
     while os.getppid() == parent: time.sleep(1)
     os._exit(1)
 
+# %% ../../nbs/foundations/00d_workers.ipynb #b5178965
 def report(desc: str, n: float, total: float | None) -> None:
     """Say how far the work at hand is. A display is worth no error: where the file cannot be
     written, nothing is said."""
@@ -114,6 +116,7 @@ def share_of(threads: int) -> dict[str, str]:
     # the trainer would report to the hub
     return share | FREED | {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
+# %% ../../nbs/foundations/00d_workers.ipynb #2b5627b5
 def surroundings() -> dict[str, str]:
     "The environment variables that a call should find, whenever its worker was started."
     return {name: value for name, value in os.environ.items() if name not in OWN}
@@ -142,6 +145,7 @@ def cached_again(function: Callable, parameters: dict) -> Callable:
     "The function with an empty cache."
     return functools.lru_cache(**parameters)(function)
 
+# %% ../../nbs/foundations/00d_workers.ipynb #895885f3
 def pack_cached(function: Any) -> tuple | str:
     "How a cached function is pickled: one of the open notebook by value, any other by its name."
     if function.__module__ != "__main__": return function.__qualname__
@@ -173,6 +177,7 @@ def dismiss() -> None:
     "Stop the idle workers: at the end of this process, or when their memory is wanted."
     while IDLE: IDLE.pop().stop()
 
+# %% ../../nbs/foundations/00d_workers.ipynb #d0fb9076
 Finalize(None, dismiss, exitpriority=100)  # also where a test runs the page in a process of its own
 
 def hire(n: int, threads: int) -> list[Worker]:
@@ -222,6 +227,7 @@ def _told(error: Exception, call: Call) -> Exception:
                      "(--jobs 1), or on a machine with more memory. "
                      f"Its last words are in {call.log}.")
 
+# %% ../../nbs/foundations/00d_workers.ipynb #e53d89eb
 def _after(worker: Worker, future: Any) -> Worker:
     "The worker for the next call: a new process after one that held a GPU, or that died."
     from loky.process_executor import BrokenProcessPool

@@ -71,6 +71,7 @@ class NoCompletion(ValueError):
                                           error.get("code") if isinstance(error, dict) else None)
         self.status_code = int(self.code) if re.fullmatch(r"\d{3}", str(self.code)) else 200
 
+# %% ../../nbs/models/02c_api.ipynb #d62a93f1
 def error_in(reply: Any) -> Any:
     "The error that a reply reports, of its own or of its first choice; None where it reports none."
     choices = reply.get("choices") if isinstance(reply, dict) else None
@@ -85,6 +86,7 @@ def words_of(said: Any) -> str:
     return (" ".join(str(said.get("message", said) if isinstance(said, dict) else said).split())
             or "it is blank")
 
+# %% ../../nbs/models/02c_api.ipynb #52ee1f18
 def check_completion(reply: Any, raw: str) -> None:
     "Raises NoCompletion where a reply is no chat completion, or was broken off."
     error = error_in(reply)
@@ -269,6 +271,7 @@ def is_local(base_url: str) -> bool:
                         "https://api.deepseek.com/v1.")
     return parts.hostname in ("localhost", "127.0.0.1", "::1")
 
+# %% ../../nbs/models/02c_api.ipynb #4b6f7b45
 def read_key(api_key_env: str, base_url: str) -> str:
     """The key for a server; raises UserError where there is none and the server is not on this
     machine."""
@@ -318,6 +321,7 @@ def raw_reply(error: Exception) -> str:
     return (error.raw if isinstance(error, NoCompletion)
             else getattr(getattr(error, "response", None), "text", ""))
 
+# %% ../../nbs/models/02c_api.ipynb #79e57a00
 def without(body: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
     "A request without these parameters; `max_tokens` goes by its newer name."
     kept = {name: value for name, value in body.items() if name not in names}

@@ -27,6 +27,7 @@ class Carried:
     licence: str
     install: str  # the command that installs the package
 
+# %% ../../nbs/models/02h_carried.ipynb #894bfcd0
 def carried_models() -> dict[str, Carried]:
     "The models that packages carry, by their short names."
     table = tomllib.loads(package_file("data/carried.toml").read_text(encoding="utf-8"))
@@ -81,6 +82,7 @@ def is_model(folder: Path) -> bool:
     "Whether a folder holds a configuration and safetensors."
     return (folder / "config.json").exists() and any(folder.glob("*.safetensors"))
 
+# %% ../../nbs/models/02h_carried.ipynb #0f106270
 def obtain(name: str) -> Path:
     """The folder of a model, made where it is not there yet: from the hub, or from a package that
     carries it. Raises UserError where neither has it."""

@@ -120,6 +120,7 @@ def in_template(tokenizer: Any, messages: list[dict[str, str]], begun: bool) -> 
         raise UserError("The model's tokenizer has no chat template: give plain text prompts, "
                         "or an instruct model.") from e
 
+# %% ../../nbs/models/02a_engines.ipynb #647d0b08
 def render(tokenizer: Any, prompt: Prompt) -> str:
     """The text that the model reads:
     plain content as it is, messages through the model's chat template, then the prefix."""
@@ -169,6 +170,7 @@ def end_tokens(tokenizer: Any, listed: int | list[int] | None) -> list[int]:
                         "set eos_token in its tokenizer_config.json.")
     return stops
 
+# %% ../../nbs/models/02a_engines.ipynb #88085d62
 def cut_at_end(row: list[int], stops: Sequence[int]) -> list[int]:
     "The tokens up to and including the first that ends a completion."
     return row[:next((i + 1 for i, token in enumerate(row) if token in stops), len(row))]
@@ -255,6 +257,7 @@ def choice_tokens(tokenizer: Any, prompt: Prompt, choices: Sequence[str]) -> lis
         raise UserError(f"The choice {choice!r} is not one token after {prompt.prefix[-20:]!r}.")
     return [row[-1] for row in after]
 
+# %% ../../nbs/models/02a_engines.ipynb #11e628bd
 def fitting_rows(tokenizer: Any, prompts: Sequence[Prompt], context: int) -> list[list[int]]:
     "The token ids of each prompt. Raises UserError for one that cannot be completed."
     rows = encode(tokenizer, prompts)
@@ -338,6 +341,7 @@ def models_folder() -> Path:
     "Where `aquilt model` puts models: AQUILT_MODELS where it is set, else in the user's cache."
     return Path(os.environ.get("AQUILT_MODELS") or Path.home() / ".cache" / "aquilt" / "models")
 
+# %% ../../nbs/models/02a_engines.ipynb #4d42f0ac
 def model_path(name: str) -> str:
     """Where a model is: in the folder of `aquilt model`, if that made it; a name without a slash is
     shipped with the package; anything else is a folder or a hub id and stays as it is."""
@@ -350,6 +354,7 @@ def model_path(name: str) -> str:
                         "had; one of the package's own is restored from the repository.")
     return str(folder)
 
+# %% ../../nbs/models/02a_engines.ipynb #5b0d9ea1
 def carried_model(package: str) -> Path:
     "The folder of the model that a Python package carries. Raises UserError without the package."
     try: return Path(import_module(package).get_model_path())

@@ -25,6 +25,7 @@ class Rates(BaseModel):
     cached: Decimal = Field(ge=0)
     output: Decimal = Field(ge=0)
 
+# %% ../../nbs/models/01b_prices.ipynb #d0060f7f
 class OffPeak(Rates):
     """The rates of a daily discount between two times of day (UTC), which may lie on either side of
     midnight."""
@@ -91,6 +92,7 @@ def shipped_prices() -> tuple[Price, ...]:
 @cache
 def _shipped(path: Path) -> tuple[Price, ...]: return tuple(load_prices(path))
 
+# %% ../../nbs/models/01b_prices.ipynb #34996d28
 def price_of(model: str, moment: datetime | None = None,
              sheet: tuple[Price, ...] = ()) -> Price | None:
     """The row in force for a model: the newest that is not later than the moment (the newest of all

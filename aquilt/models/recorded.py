@@ -34,6 +34,7 @@ def turn_key(messages: Sequence[dict], seed: int) -> str:
     "Under which a reply is recorded that is one of several to the same messages, by their seed."
     return text_hash(list(messages), seed)
 
+# %% ../../nbs/models/02da_recorded.ipynb #126507c4
 class RecordedEngine(APIEngine):
     """A teacher of which only replies are left: `known` has them by the hash of the messages, or by
     `turn_key` where one seed alone has this reply."""

@@ -59,6 +59,7 @@ def forced_prefix(body: dict[str, Any]) -> str:
     "The beginning that a request forces upon its reply."
     return body["messages"][-1]["content"] if body.get("continue_final_message") else ""
 
+# %% ../../nbs/models/02b_replies.ipynb #5228b587
 def structured(body: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
     """The request with the demand that its reply be a JSON object with these keys, all of them
     text; as it is without keys."""
@@ -68,6 +69,7 @@ def structured(body: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
         "type": "json_schema",
         "json_schema": {"name": "reply", "strict": True, "schema": schema}}} if keys else body
 
+# %% ../../nbs/models/02b_replies.ipynb #19437c08
 def request_forms(body: dict[str, Any], keys: Sequence[str]) -> dict[str, dict[str, Any]]:
     """By hash, the forms in which a request may be sent and its reply be stored: held to a schema,
     where there are keys and no prefix is forced, and plain."""
@@ -84,6 +86,7 @@ class _Choice(BaseModel):
     message: _Message
     finish_reason: str | None = None
 
+# %% ../../nbs/models/02b_replies.ipynb #0f34d6c4
 class Reply(BaseModel):
     "The part of a chat completion that decides whether there is one."
     choices: list[_Choice] = Field(min_length=1)
@@ -94,6 +97,7 @@ def _count(counts: Any, name: str) -> int:
     try: return max(0, int(counts[name]))
     except (TypeError, LookupError, ValueError, OverflowError): return 0
 
+# %% ../../nbs/models/02b_replies.ipynb #27177f41
 def read_tokens(reply: Any) -> Usage:
     "The usage that a reply reports, without a price; what cannot be read counts as 0."
     report = reply.get("usage") if isinstance(reply, dict) else None
@@ -165,13 +169,13 @@ def _line(row: dict[str, Any]) -> str:
     except UnicodeEncodeError: text = json.dumps(row)
     return json_line(text)
 
+# %% ../../nbs/models/02b_replies.ipynb #29660c13
 def _sealed(line: bytes) -> bytes:
     "A line of a store with the checksum of itself at its end."
     return line[:-2] + b', "crc32": "%08x"}\n' % crc32(line)
 
 SEAL = len(_sealed(b"}\n")) - 2
 FIELDS = ("key", "request", "reply")
-
 
 # %% ../../nbs/models/02b_replies.ipynb #d80d9e7a
 def _stored_row(line: bytes, path: Path, number: int | str) -> dict[str, Any]:
@@ -284,11 +288,13 @@ def stored(path: Path) -> Iterator[dict[str, Any]]:
             if not line.endswith(b"\n"): return
             yield _stored_row(line, path, number)
 
+# %% ../../nbs/models/02b_replies.ipynb #a762d10e
 def stored_cost(path: Path, sheet: tuple[Price, ...] = ()) -> Decimal:
     "What the replies in a store cost together."
     return sum((reply_cost(row["request"].get("model", ""), row["reply"], sheet)
                 for row in stored(path)), Decimal(0))
 
+# %% ../../nbs/models/02b_replies.ipynb #57569d13
 def finished(row: dict[str, Any]) -> bool:
     "Whether a stored reply came to its end, rather than to the token limit."
     try: return read_reply(row["reply"]).finish_reason != "length"

@@ -32,6 +32,7 @@ def read_config(model: str | Path) -> Any:
     try: return AutoConfig.from_pretrained(model, trust_remote_code=False).get_text_config()
     except Exception as e: raise cannot_load(model, e) from e  # a damaged file raises many kinds
 
+# %% ../../nbs/models/02aa_vllm.ipynb #6bea750a
 def model_context(config: Any, wanted: int) -> int:
     "The tokens of a text: as many as wanted, at most what the model has; 0: what the model has."
     own = getattr(config, "max_position_embeddings", None) or wanted
@@ -45,6 +46,7 @@ def cache_bytes(config: Any, context: int, texts: int = 8) -> int:
     token = 2 * config.num_hidden_layers * heads * size * 4
     return max(2**30, token * context * texts)
 
+# %% ../../nbs/models/02aa_vllm.ipynb #b4423ab5
 def cpu_arguments(config: Any, context: int) -> dict[str, Any]:
     """What vLLM's CPU build is given where the caller says nothing. A cache that the user sets by
     VLLM_CPU_KVCACHE_SPACE (in GiB) goes before this one: vLLM sees to that."""
@@ -86,6 +88,7 @@ def engine_arguments(given: Sequence[str]) -> dict[str, Any]:
         except ValueError: found[name] = value
     return found
 
+# %% ../../nbs/models/02aa_vllm.ipynb #7f6f8117
 def check_arguments(kind: str, given: dict[str, Any], known: Sequence[str]) -> None:
     "Raises UserError for an argument that an engine does not know."
     if unknown := sorted(set(given) - set(known)):
@@ -143,6 +146,7 @@ def open_vllm(model: str, context: int, arguments: dict[str, Any]) -> Any:
     except UserError: raise
     except Exception as e: raise load_fault(model, e) from e  # a damaged file raises many kinds
 
+# %% ../../nbs/models/02aa_vllm.ipynb #0712af31
 def gpu() -> bool:
     "Whether there is a GPU."
     import torch

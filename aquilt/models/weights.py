@@ -33,6 +33,7 @@ def cannot_load(model: str | Path, e: Exception) -> UserError:
     return UserError(f"Cannot load the model {model}: {why}. Give a folder with config.json, "
                      "tokenizer and *.safetensors, or a hub id within reach.")
 
+# %% ../../nbs/models/01c_weights.ipynb #13ca713e
 def load_tokenizer(model: str | Path) -> Any:
     "A model's tokenizer. Raises UserError where it is missing or cannot be read."
     from transformers import AutoTokenizer
@@ -71,11 +72,11 @@ def native_bfloat16() -> bool:
     able = torch.cpu.get_capabilities()
     return any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
+# %% ../../nbs/models/01c_weights.ipynb #c113bcd9
 def dtype_of(setting: str) -> str:
     "The type of a model's numbers: `auto` is bfloat16 where this machine computes it, or float32."
     if setting != "auto": return setting
     return "bfloat16" if native_bfloat16() else "float32"
-
 
 # %% ../../nbs/models/01c_weights.ipynb #62657a82
 def of_the_body(net: Any, name: str) -> bool:
@@ -153,6 +154,7 @@ def layer_shapes(net: Any) -> dict[str, tuple[int, ...]]:
     return {name.removesuffix(".weight").removesuffix(".base_layer"): tuple(p.shape)
             for name, p in bare.named_parameters() if "lora_" not in name}
 
+# %% ../../nbs/models/01c_weights.ipynb #36d7c0c7
 def adapter_shapes(tensors: dict[str, Any]) -> dict[str, tuple[int, int, int]]:
     """For each layer that a LoRA changes: its outputs, its inputs and the rank of the change; 0
     for a matrix that is not there."""
@@ -172,6 +174,7 @@ def does_not_fit(adapter: str | Path, config: dict, why: str) -> UserError:
                      f"{config.get('base_model_name_or_path')}: give that model, "
                      "or an adapter of this one.")
 
+# %% ../../nbs/models/01c_weights.ipynb #c06af788
 def untouched(config: dict, shapes: dict[str, tuple[int, ...]], changed: Iterable[str]) -> list:
     "The layers for which a LoRA should have matrices by its configuration, and has none."
     targets = config["target_modules"]
@@ -187,10 +190,12 @@ def base_hash(model: str) -> str:
     "What tells the weights of one model from those of another."
     return model_hash(model, (".safetensors",))
 
+# %% ../../nbs/models/01c_weights.ipynb #c3965e9f
 def note_base(adapter: str | Path, model: str) -> None:
     "Note beside an adapter on which weights it was trained, where these lie in a folder."
     if Path(model).is_dir(): write_text(Path(adapter, BASE), base_hash(model) + "\n")
 
+# %% ../../nbs/models/01c_weights.ipynb #f97dfde9
 def check_base(adapter: str | Path, config: dict, model: str) -> None:
     "Raises UserError where an adapter is known to be of another base than this model."
     named, noted = str(config.get("base_model_name_or_path") or ""), Path(adapter, BASE)

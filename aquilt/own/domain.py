@@ -75,6 +75,7 @@ def read_project(folder: str | Path = ".", **flags: Any) -> Project:
         raise UserError(f"{file if file.is_file() else 'The flags'}, field "
                         f"{first_error(e, 'the file')}. Correct that field.") from e
 
+# %% ../../nbs/own/60_own_domain.ipynb #a8df6b87
 def placed(fields: dict[str, Any], folder: Path) -> dict[str, Any]:
     "The fields with the names of files and folders in full."
     def full(name: Any) -> Any:
@@ -113,6 +114,7 @@ def profile_of(project: Project) -> Profile:
                    languages=project.languages, tasks=project.tasks, **mine)
     return with_settings(base, [*map(_setting, project.settings.items()), *listed("AQUILT_SET")])
 
+# %% ../../nbs/own/60_own_domain.ipynb #d5f1cc03
 def _setting(item: tuple[str, Any]) -> str:
     name, value = item
     return f"{name}={','.join(map(str, value)) if isinstance(value, list) else value}"
@@ -146,11 +148,13 @@ def check(run: Run) -> None:
     if said := unreadable({name: hub_refusal(name) for name in mine}, mine): raise UserError(said)
     with open_teacher(run, run.folder("distillation") / "replies.jsonl"): pass
 
+# %% ../../nbs/own/60_own_domain.ipynb #c865941e
 def passages_of(run: Run) -> Counter:
     "The project's passages, which are cut now if they are not yet, counted by language."
     do_all(run, [corpus(run), labeled(run)])
     return Counter(r.lang for r in run.records("corpus"))
 
+# %% ../../nbs/own/60_own_domain.ipynb #47127f68
 def asked_for(run: Run) -> str:
     """How many records the teacher is asked for, and why they are fewer than the settings say, as
     a sentence."""
@@ -162,6 +166,7 @@ def asked_for(run: Run) -> str:
              f"({', '.join(few)}), and no request is sent twice.") if few else ""
     return f"{n} requests: passages {text}; {len(p.tasks)} tasks.{limit}"
 
+# %% ../../nbs/own/60_own_domain.ipynb #4808ac01
 def distil(run: Run) -> list[dict]:
     "The project's records by the teacher, from text to file: the results of three stages."
     return do_all(run, [corpus(run), labeled(run), distillation(run)])
@@ -178,6 +183,7 @@ def preview(run: Run, n: int = 5, seed: int = 0) -> list[Record | Drop]:
                                keys, "preview", teacher_sampling(run.profile, 0), "a preview")
         return [outcome for outcome, _ in outcomes]
 
+# %% ../../nbs/own/60_own_domain.ipynb #ecabc00b
 def beside_its_passage(outcome: Record | Drop) -> str:
     "A record below the passage that it was written about, or what became of the request."
     r = outcome if isinstance(outcome, Record) else outcome.record
@@ -196,6 +202,7 @@ def fit(run: Run) -> list[dict]:
         raise UserError(f"{run.root} has no records to learn from: run `aquilt distill` first.")
     return do_all(run, [stage(run) for stage in FITTED])
 
+# %% ../../nbs/own/60_own_domain.ipynb #bb2e5ad2
 def frequent(run: Run, share: float = 0.1) -> str:
     "The words in more than a share of some task's kept questions, the most frequent first."
     rows = [row for row in run.result("filtering")["words"]
@@ -203,6 +210,7 @@ def frequent(run: Run, share: float = 0.1) -> str:
     return ", ".join(dict.fromkeys(f"{row['word']} ({row['after']:.0%} of {row['task']})"
                                    for row in sorted(rows, key=lambda row: -row["after"])))
 
+# %% ../../nbs/own/60_own_domain.ipynb #d026ad2e
 LEARNT = (corpus, labeled, distillation, *FITTED)
 
 def learn(run: Run) -> list[dict]:

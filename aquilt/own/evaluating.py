@@ -50,6 +50,7 @@ class Item:
     options: dict[str, str] | None = None
     before: tuple[Turn, ...] = ()
 
+# %% ../../nbs/own/64c_evaluating.ipynb #ef2dbd18
 def texts_of(value: Any) -> tuple[str, ...]:
     "The right answers that a value holds; none where it holds something else than texts."
     if isinstance(value, dict): value = value.get("text")
@@ -57,6 +58,7 @@ def texts_of(value: Any) -> tuple[str, ...]:
     kept = [str(v) for v in held if isinstance(v, (str, bool, int, float)) and str(v).strip()]
     return tuple(kept) if len(kept) == len(held) else ()
 
+# %% ../../nbs/own/64c_evaluating.ipynb #57bcd129
 def options_of(row: dict, value: Any) -> dict[str, str]:
     "The options of a row by their letters; none where it has none, or odd ones."
     if value is None: value = row.get("options", row.get("choices"))
@@ -76,6 +78,7 @@ def lettered(answers: Sequence[str], options: dict[str, str]) -> tuple[str, ...]
              or by_place.get(given.strip()) for given in answers]
     return () if None in found else tuple(found)
 
+# %% ../../nbs/own/64c_evaluating.ipynb #8ef617a5
 def item_of(row: Any, paths: dict, passage: bool | None = None) -> Item | str:
     "The item of a row, or why it is none."
     given = given_of(row, {k: path for k, path in paths.items() if k not in ("answer", "options")})
@@ -115,6 +118,7 @@ def exact(said: str, right: Sequence[str]) -> float:
         return metrics.squad_exact(said, right)
     return 100.0 * any(metrics.cmrc_tokens(said) == metrics.cmrc_tokens(one) for one in right)
 
+# %% ../../nbs/own/64c_evaluating.ipynb #2b2ce5d1
 def item_scores(output: str, item: Item) -> dict[str, float]:
     "The scores of an output, 0 to 100: of a choice whether it is right, else three of the text."
     if item.options:
@@ -124,6 +128,7 @@ def item_scores(output: str, item: Item) -> dict[str, float]:
             "f1": metrics.span_f1(said, right),
             "rouge_l": max(metrics.rouge_l(said, one) for one in right)}
 
+# %% ../../nbs/own/64c_evaluating.ipynb #d9a06e15
 SCORES = ("exact", "f1", "rouge_l", "choice", "judge")
 SCALE = {"judge": (1.0, 5.0)}  # the lowest and the highest score, where they are not 0 and 100
 
@@ -138,6 +143,7 @@ def interval(values: Sequence[float], least: float = 0.0,
     half = float(t.ppf(0.975, free)) * math.sqrt(spread) if len(values) > 1 else most - least
     return max(least, mean(values) - half), min(most, mean(values) + half)
 
+# %% ../../nbs/own/64c_evaluating.ipynb #4295da31
 def summary(scores: Sequence[dict[str, float]]) -> dict[str, dict]:
     "For each score its mean, its 95 % interval, and of how many items."
     found = {}
@@ -157,6 +163,7 @@ def harness_row(item: Item) -> dict:
             "options": json.dumps(item.options, ensure_ascii=False) if item.options else "",
             "target": item.references[0]}
 
+# %% ../../nbs/own/64c_evaluating.ipynb #4c66c8c4
 def harness_scores(doc: dict, results: Sequence[str]) -> dict[str, float]:
     "What lm-evaluation-harness calls for each item: its scores, as fractions."
     options = json.loads(doc["options"]) if doc["options"] else None
@@ -178,12 +185,14 @@ def harness_yaml(name: str, data: Path, items: Sequence[Item], tokens: int) -> s
             f"generation_kwargs:\n  until: []\n  do_sample: false\n  max_gen_toks: {tokens}\n"
             f"metric_list:\n{listed}metadata:\n  version: 1.0\n")
 
+# %% ../../nbs/own/64c_evaluating.ipynb #6c0665fe
 def check_harness(path: str | Path, items: Sequence[Item]) -> None:
     "Raises UserError for items with turns before their question, which the harness does not ask."
     if any(item.before for item in items):
         raise UserError(f"{path}: lm-evaluation-harness asks one question at a time, and some of "
                         "these have turns before theirs: leave --harness out, or take them out.")
 
+# %% ../../nbs/own/64c_evaluating.ipynb #f14d8f89
 def write_harness(folder: str | Path, path: str | Path, items: Sequence[Item], tokens: int,
                   model: str, adapter: str | None = None) -> str:
     """Write a test as a task of lm-evaluation-harness, and return the command that asks a model.
@@ -206,12 +215,14 @@ def shown_to_judge(item: Item, said: str) -> Record:
     return Record(text="\n".join(right), question=question, answer=metrics.answer_text(said),
                   lang="zh" if language(question) == "zh" else "en")
 
+# %% ../../nbs/own/64c_evaluating.ipynb #f38f8de1
 def open_judge(judge: str, out: Path) -> AbstractContextManager[Teachers]:
     """The judge, whose replies are kept beside the output. Raises UserError where it is none, or
     where the variable of its key is not set."""
     folder = beside(out, ".judge")
     return open_teacher(Run(PAPER, folder), folder / "replies.jsonl", judge)
 
+# %% ../../nbs/own/64c_evaluating.ipynb #4a89f4a8
 def verdict(found: Record | Drop) -> dict:
     "What a row tells of its judgement: score and analysis, or why there is none."
     if isinstance(found, Drop): return {"judge": None, "unjudged": found.reason}
@@ -249,11 +260,13 @@ def answered(items: Sequence[Item], path: str | Path, engine: Engine, adapter: s
                         f"({answers[0].error}): shorten them, or take another model.")
     return answers
 
+# %% ../../nbs/own/64c_evaluating.ipynb #a00af53a
 def answer_row(item: Item, answer: Completion, said: dict) -> dict:
     "An item with its answer, how that ended, its scores, and what a judge said, if one was asked."
     told = {"output": answer.text, "finish_reason": answer.finish_reason, "error": answer.error}
     return asdict(item) | told | item_scores(answer.text, item) | said
 
+# %% ../../nbs/own/64c_evaluating.ipynb #5e242e1a
 def scores_in(row: dict) -> dict[str, float]:
     "The scores that a row has."
     return {name: row[name] for name in SCORES if row.get(name) is not None}

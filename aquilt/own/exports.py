@@ -31,10 +31,12 @@ def asked(record: Record, passage: bool | None = None) -> str:
     if not passage or not record.text.strip(): return record.question
     return render("with_passage", passage=record.text, question=record.question)
 
+# %% ../../nbs/own/62b_exports.ipynb #dcf85af4
 def learnt(record: Record, logic: bool = True) -> str:
     "What a specialist says to that: steps and answer, or the answer alone."
     return specialist_target(record) if logic and record.logic.strip() else record.answer
 
+# %% ../../nbs/own/62b_exports.ipynb #384013e9
 def example(given: Given, logic: bool = True, passage: bool | None = None) -> Example:
     "A training example: the conversation up to the question, and the answer."
     prompt, completion = chat_example(asked(given.record, passage), learnt(given.record, logic))
@@ -45,10 +47,12 @@ def messages_row(example: Example) -> dict:
     "TRL, OpenAI: one list of turns."
     return {"messages": [*example[0], *example[1]]}
 
+# %% ../../nbs/own/62b_exports.ipynb #dfe5feea
 def prompt_completion_row(example: Example) -> dict:
     "TRL: the loss falls on the completion alone."
     return {"prompt": example[0], "completion": example[1]}
 
+# %% ../../nbs/own/62b_exports.ipynb #3735474a
 def system_and_turns(example: Example) -> tuple[str, list[Turn]]:
     """The system prompt of an example, and the turns after it. Raises ValueError where these do not
     alternate, as the forms with two speakers need it."""
@@ -57,6 +61,7 @@ def system_and_turns(example: Example) -> tuple[str, list[Turn]]:
     if [t["role"] for t in turns] == ["user", "assistant"] * (len(turns) // 2): return system, turns
     raise ValueError("its turns do not alternate between user and assistant")
 
+# %% ../../nbs/own/62b_exports.ipynb #c540ef6c
 def alpaca_row(example: Example) -> dict:
     "Stanford's form, with LLaMA-Factory's `system` and `history`."
     system, turns = system_and_turns(example)
@@ -73,6 +78,7 @@ def sharegpt_row(example: Example) -> dict:
     return {"conversations": [{"from": SPEAKERS[t["role"]], "value": t["content"]} for t in turns],
             "system": system}
 
+# %% ../../nbs/own/62b_exports.ipynb #8efca0ee
 def checked_row(example: Example) -> dict:
     "As `messages_row`, for a reader that leaves out what does not alternate."
     system_and_turns(example)
@@ -90,11 +96,13 @@ def llamafactory_entry(file_name: str) -> dict:
             "tags": {"role_tag": "role", "content_tag": "content", "user_tag": "user",
                      "assistant_tag": "assistant", "system_tag": "system"}}
 
+# %% ../../nbs/own/62b_exports.ipynb #c17304b0
 def dataset_name(path: Path) -> str:
     "A name that a YAML list of datasets can hold, after a file's."
     plain = re.sub(r"\W+", "_", path.name.removesuffix(".gz").rsplit(".", 1)[0]).strip("_")
     return plain or "records"
 
+# %% ../../nbs/own/62b_exports.ipynb #d208f2a8
 def write_llamafactory(folder: Path, name: str, rows: Sequence[dict]) -> None:
     "Write the rows and their entry into a folder, beside the entries of other datasets."
     listing = folder / "dataset_info.json"
@@ -118,6 +126,7 @@ def place(out: Path, to: str, source: Path) -> Path:
     check_output(out, [source], (".parquet",) if to == "parquet" else lists)
     return beside(out)
 
+# %% ../../nbs/own/62b_exports.ipynb #4f769d77
 def made_rows(given: Sequence[Given], to: str, logic: bool,
               passage: bool | None) -> tuple[list, list[Drop]]:
     "The rows of a form, and ledger rows for the records that it cannot hold."

@@ -60,6 +60,7 @@ def at_path(row: Any, path: Sequence[str | int]) -> Any:
         row = row[step]
     return row
 
+# %% ../../nbs/own/62_foreign.ipynb #15c0c021
 def as_text(value: Any) -> str | None:
     "A value as a text; None where it is none, such as a list."
     if value is None: return ""
@@ -90,6 +91,7 @@ class Given(NamedTuple):
     record: Record
     before: tuple[Turn, ...] = ()
 
+# %% ../../nbs/own/62_foreign.ipynb #9cb0e7b9
 def given_chat(turns: Sequence[Any], system: Any = "") -> tuple[str, str, list[Turn]] | str:
     """The last question and answer of a conversation and what was said before them, or why there
     are none."""
@@ -132,6 +134,7 @@ def plain_row(row: dict) -> tuple[dict[str, str], list[Turn]]:
     if system: turns = [{"role": "system", "content": system}, *turns]
     return found, turns
 
+# %% ../../nbs/own/62_foreign.ipynb #23bd9518
 def chat_turns(row: dict) -> list[Any] | None:
     "The turns of a row that is a chat; None where it is none. TRL's prompt and completion are one."
     halves = row.get("prompt"), row.get("completion")
@@ -142,6 +145,7 @@ def chat_turns(row: dict) -> list[Any] | None:
 class _Row(Record):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
+# %% ../../nbs/own/62_foreign.ipynb #415d0968
 def given_of(row: Any, paths: dict[str, tuple[str | int, ...]]) -> Given | str:
     "The record of a row of any known form, or why it is none; what it does not say is not set."
     if not isinstance(row, dict): return "not an object with fields"
@@ -160,6 +164,7 @@ def given_of(row: Any, paths: dict[str, tuple[str | int, ...]]) -> Given | str:
         found[field] = text
     return _validated(row, found, before)
 
+# %% ../../nbs/own/62_foreign.ipynb #92451478
 def _validated(row: dict, found: dict[str, str], before: list[Turn]) -> Given | str:
     own = {name: value for name, value in row.items()
            if name in Record.model_fields and value is not None and name not in NAMES}
@@ -176,6 +181,7 @@ def ending(path: Path) -> str:
     "The ending of a file's name that says its form, without .gz."
     return Path(path.name.lower().removesuffix(".gz")).suffix
 
+# %% ../../nbs/own/62_foreign.ipynb #b489b0a3
 def line_rows(path: Path) -> Iterator[tuple[str, Any, str]]:
     "Each line of a JSON Lines file: where it is, its value, and why it has none."
     with open_bytes(path) as stream:
@@ -186,6 +192,7 @@ def line_rows(path: Path) -> Iterator[tuple[str, Any, str]]:
                 try: yield where, from_json(line.removeprefix(b"\xef\xbb\xbf")), ""
                 except ValueError: yield where, None, "not JSON: restore the line or delete it"
 
+# %% ../../nbs/own/62_foreign.ipynb #f1077696
 def is_lines(path: Path) -> bool:
     "Whether the first line of a .json file is an object of its own, so that it is JSON Lines."
     with open_bytes(path) as stream: first, second = stream.readline(LIMIT), stream.readline(LIMIT)
@@ -221,6 +228,7 @@ def table_rows(path: Path) -> Iterator[tuple[str, Any, str]]:
         raise UserError(f"{path} is not sound CSV in UTF-8 ({e}): write it again, with quotes "
                         "around cells that hold a separator or a quote.") from e
 
+# %% ../../nbs/own/62_foreign.ipynb #bde7ac28
 def rows_of(path: Path) -> Iterator[tuple[str, Any, str]]:
     """Each row of a file of records: where it is, its value, and why it has none. Raises UserError
     where the file as a whole cannot be read."""
@@ -255,12 +263,14 @@ def read_given(path: str | Path, fields: Iterable[str] = (),
                 f"{r.question} {r.answer} {r.logic}")
             yield found._replace(record=r.with_(lang=lang))
 
+# %% ../../nbs/own/62_foreign.ipynb #e9e6be99
 def lacking(record: Record, row: dict, needs: Sequence[str]) -> str:
     "Which of the fields that are needed a record lacks, as a reason; empty where it has them all."
     missing = next((name for name in needs if not getattr(record, name).strip()), "")
     return missing and (f"no {missing}: its fields are {', '.join(map(str, list(row)[:9]))}; "
                         f"name the right one with --field {missing}=PATH")
 
+# %% ../../nbs/own/62_foreign.ipynb #4588df09
 def unread_row(stage: str, reason: str, where: str, row: Any) -> Drop:
     "The ledger row of a row that cannot be used, with its place in the file."
     return Drop(stage=stage, reason=reason,
@@ -297,6 +307,7 @@ def read_line(line: bytes, paths: dict[str, tuple[str | int, ...]]) -> Record | 
     if isinstance(found, str): return found if isinstance(row, dict) else own
     return lacking(found.record, row, ("question",)) or found.record
 
+# %% ../../nbs/own/62_foreign.ipynb #2a3c59e8
 def filter_any(path: str | Path, out: str | Path, profile: Profile, fields: Sequence[str] = (),
                **more: Any) -> dict:
     "As `filter_file`, of a file in any known form. What is kept is JSON Lines of its rows."

@@ -32,6 +32,7 @@ def find_model(name: str) -> str:
         raise UserError(f"{name} is a folder without config.json: name the folder of a model.")
     return model_path(name)
 
+# %% ../../nbs/own/64_inspecting.ipynb #3b84933d
 def find_adapter(name: str | None) -> str | None:
     """The folder of an adapter: itself, or the one that `aquilt train` made in it. Raises UserError
     where it holds none."""

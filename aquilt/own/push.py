@@ -35,16 +35,19 @@ def cell(value: object) -> str:
     text = re.sub(r"\s+", " ", str(value))[:200]
     return re.sub(r"([\\`*_\[\]<>|~#!&])", r"\\\1", text) or "not said"
 
+# %% ../../nbs/own/65_push.ipynb #5b731988
 def card_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     "A Markdown table."
     lines = [list(map(cell, head)), ["---"] * len(head), *(list(map(cell, row)) for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
+# %% ../../nbs/own/65_push.ipynb #03faedce
 def front(fields: dict[str, object]) -> str:
     "The head of a card, without what is not known."
     told = (f"{name}: {json.dumps(value)}\n" for name, value in fields.items() if value)
     return f"---\n{''.join(told)}---\n"
 
+# %% ../../nbs/own/65_push.ipynb #c16d6ebb
 def size_of(n: int) -> str:
     "The hub's word for how many rows there are."
     steps = (1000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M")
@@ -56,17 +59,20 @@ def licence_of(source: str) -> str:
     known = registry().get(source)
     return known.licence if known else "not known: look before you pass it on"
 
+# %% ../../nbs/own/65_push.ipynb #edb47095
 def public_source(source: str) -> str:
     "A source without the folders of this machine: of an absolute path its last name."
     kinds = PurePosixPath, PureWindowsPath
     return next((kind(source).name for kind in kinds if kind(source).is_absolute()), source)
 
+# %% ../../nbs/own/65_push.ipynb #717ef100
 def counts_part(records: Sequence[Record]) -> str:
     "How many records there are of each task, language and score, and which models wrote them."
     rows = [(name, value, n) for name in ("task", "lang", "score", "model")
             for value, n in sorted(Counter(getattr(r, name) for r in records).items(), key=str)]
     return "## What is in it\n\n" + card_table(("field", "value", "records"), rows)
 
+# %% ../../nbs/own/65_push.ipynb #cf3be882
 def sources_part(records: Sequence[Record]) -> str:
     "Where the passages are from, and under which licence."
     found = Counter(public_source(r.source) for r in records)
@@ -84,6 +90,7 @@ def prompts_part(records: Sequence[Record]) -> str:
     return ("\n## Prompts\n\n" + card_table(("prompt", "hash of its text"), known)
             + f"\n{asked} different requests made these records, each with its `prompt_hash`.\n")
 
+# %% ../../nbs/own/65_push.ipynb #0a19c79f
 def dropped_part(ledger: Path) -> str:
     "What the last step left out, by reason; nothing without a ledger."
     if not ledger.is_file(): return ""
@@ -108,6 +115,7 @@ class Parcel:
                 for p in sorted(self.folder.rglob("*")) if p.is_file()]
         return "\n".join([f"A {self.kind} of {len(rows)} files:", *rows])
 
+# %% ../../nbs/own/65_push.ipynb #a1d39d61
 def dataset_parcel(path: Path, folder: Path, to: str, licence: str) -> Parcel:
     "A file of records in any known form, and its card."
     given, unread = all_given(path)
@@ -188,6 +196,7 @@ def send(made: Parcel, to: str, public: bool = False) -> str:
                         "and the network, and repeat the command.") from e
     return str(url)
 
+# %% ../../nbs/own/65_push.ipynb #36add763
 def push(path: str | Path, to: str, licence: str = "", base: str = "", public: bool = False,
          yes: bool = False) -> str:
     """Show what would be pushed, the card included; with `yes`, push it. Raises UserError as

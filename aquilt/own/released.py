@@ -35,6 +35,7 @@ def merged(base: str, adapter: str) -> str:
         merge_adapter(base, Path(adapter), part).replace(folder)
     return str(folder)
 
+# %% ../../nbs/own/61_released_weights.ipynb #46b33473
 def check_lora(adapter: str, base: str) -> None:
     "Raises UserError where a LoRA is not in a folder here, or does not fit the model."
     if not Path(adapter, "adapter_config.json").is_file():
@@ -43,6 +44,7 @@ def check_lora(adapter: str, base: str) -> None:
                         "FOLDER`, and name the folder that holds it.")
     try_adapter(adapter, base)
 
+# %% ../../nbs/own/61_released_weights.ipynb #64b581db
 def released(base: str, adapter: str, inspector: str, form: str) -> Writers:
     """The writers made of a base model, the LoRA that is merged into it (or none), and the
     inspector's LoRA on the merged model. Raises UserError where one does not fit."""
@@ -55,6 +57,7 @@ def models_in(run: Run) -> Writers:
     for stage in models_of(): run.result(stage)
     return writers_of(run)
 
+# %% ../../nbs/own/61_released_weights.ipynb #b0682ef6
 def choose_writers(own: Run | None, weights: tuple[str, str, str, str], profile: str | None,
                    dry: bool = False) -> tuple[Profile, Writers]:
     """The settings and the models of a synthesis: of `weights` (base, adapter, inspector, form of
@@ -78,6 +81,7 @@ def _length(model: str, prompts: Sequence[str]) -> str:
     try: return f"{sum(token_counter(model)(prompts))} tokens"
     except UserError: return f"{sum(map(len, prompts))} characters (its tokenizer is not here)"
 
+# %% ../../nbs/own/61_released_weights.ipynb #b45b552a
 def dry_run(file: str | Path, order: Order, writers: Writers, p: Profile,
             memory: float | None) -> str:
     """What `synthesize_file` would do, as text; `memory` is the least of the engine, in GiB, where

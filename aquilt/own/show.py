@@ -27,15 +27,18 @@ class Shown(NamedTuple):
     dropped: str = ""
     before: str = ""  # the turns before its question
 
+# %% ../../nbs/own/63_show.ipynb #d1ff026c
 def of_drop(drop: Drop) -> Shown:
     "A row of a ledger; where it has no record, its raw text stands for the passage."
     return Shown(drop.record or Record(text=drop.raw), drop.reason)
 
+# %% ../../nbs/own/63_show.ipynb #6ee98c78
 def of_given(given: Given) -> Shown:
     "A record that was read, with what was said before its question."
     turns = "\n".join(f"{turn['role']}: {turn['content']}" for turn in given.before)
     return Shown(given.record, before=turns)
 
+# %% ../../nbs/own/63_show.ipynb #7d7efce3
 def is_ledger(path: Path) -> bool:
     "Whether the first row of a file is a ledger's."
     if ending(path) != ".jsonl" or not path.is_file(): return False
@@ -71,6 +74,7 @@ def matching(shown: Sequence[Shown], search: str = "", reason: str | None = None
     return [s for s in shown if search.lower() in held(s)
             and (reason is None or s.dropped and reason.lower() in s.dropped.lower())]
 
+# %% ../../nbs/own/63_show.ipynb #4eaaba90
 def counted(shown: Sequence[Shown]) -> str:
     "How many records there are of each task, language and score, and how many drops per reason."
     kept = [s.record for s in shown if not s.dropped]
@@ -89,11 +93,13 @@ def printable(text: str) -> str:
     "A text without the control characters by which a terminal could be told to do something."
     return "".join(c if c in "\n\t" or c.isprintable() else "\ufffd" for c in text)
 
+# %% ../../nbs/own/63_show.ipynb #f320c463
 def origin(r: Record) -> str:
     "Where a record is from: file, document, characters, model."
     place = f"characters {r.span[0]} to {r.span[1]}" if r.span else ""
     return ", ".join(filter(None, (r.source, r.document, place, r.model)))
 
+# %% ../../nbs/own/63_show.ipynb #421f73b3
 def in_terminal(shown: Sequence[Shown], rows: int = 5, search: str = "",
                 reason: str | None = None) -> str:
     "Counts of all, and the first `rows` of those that are asked for. Raises UserError for none."
@@ -119,12 +125,14 @@ def page_row(s: Shown) -> dict:
             "state": "kept" if kept else "dropped", "reason": s.dropped,
             "from": origin(r)}
 
+# %% ../../nbs/own/63_show.ipynb #ecf7def2
 def script_json(value: object) -> str:
     "JSON that can stand in a script element: no text in it can end the element."
     plain = json.dumps(value, ensure_ascii=False)
     for mark in "<>&\u2028\u2029": plain = plain.replace(mark, f"\\u{ord(mark):04x}")
     return plain
 
+# %% ../../nbs/own/63_show.ipynb #3db63268
 def write_page(shown: Sequence[Shown], out: str | Path, title: str) -> None:
     "Write the page of these records. Raises UserError where it cannot be written."
     from jinja2 import Environment, StrictUndefined

@@ -41,6 +41,7 @@ def own_recipe(base: str, epochs: int = PAPER.specialist_epochs,
                   model_context(read_config(base), max_length),
                   PAPER.dtype if gpu() else "float32", seed)
 
+# %% ../../nbs/own/64b_specialist.ipynb #36cc4866
 def chat_tokenizer(base: str):
     "The tokenizer of a model that can hold a conversation. Raises UserError where it cannot."
     tokenizer = load_tokenizer(base)
@@ -93,6 +94,7 @@ def open_model(model: str, engine: str = "") -> Engine:
     given = PAPER.engine_args if name == "vllm" else ()
     return engine_for(replace(PAPER, engine=name, engine_args=given), find_model(model))
 
+# %% ../../nbs/own/64b_specialist.ipynb #d6a9fac4
 def converse(engine: Engine, ask: Callable[[], str], tell: Callable[[str], None],
              adapter: str | None = None, sampling: Sampling = Sampling(0.0, 1.0, 512)) -> int:
     "Answer what `ask` returns until it is empty; the number of answers."

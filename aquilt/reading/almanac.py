@@ -35,6 +35,7 @@ def almanac_rows(name: str) -> list[dict[str, Any]]:
     text = package_file(f"data/almanac/{name}.jsonl").read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines()]
 
+# %% ../../nbs/reading/30hb_almanac.ipynb #fc508616
 def texts(name: str) -> dict[str, str]:
     "The passages of a file by their ids, in the form in which every document is read."
     return {row["id"]: normal(row["text"]) for row in almanac_rows(name)}
@@ -47,6 +48,7 @@ def almanac_documents(p: Profile, folder: Path, seed: int) -> tuple[list[Record]
     return [Record(text=known[i], source="almanac", document=i, span=(0, len(known[i])))
             for i in sorted(chosen)], {"missing": {}}
 
+# %% ../../nbs/reading/30hb_almanac.ipynb #c6e88a97
 def almanac_pairs(p: Profile, passages: Sequence[Record], folder: Path,
                   seed: int) -> tuple[list[Record], list[Drop], dict]:
     "The labeled pairs on the passages of the corpus, at most `labeled_pairs`."
@@ -69,6 +71,7 @@ def distilled() -> dict[str, str]:
         said[text_hash(asked)] = _reply({"thought_process": row["logic"]})
     return said
 
+# %% ../../nbs/reading/30hb_almanac.ipynb #60df9748
 def inspected_before() -> list[Record]:
     "The records that a recorded teacher has scored."
     known = texts("general")
@@ -76,6 +79,7 @@ def inspected_before() -> list[Record]:
                    **{k: row[k] for k in ("task", "question", "logic", "answer")})
             for row in almanac_rows("inspected")]
 
+# %% ../../nbs/reading/30hb_almanac.ipynb #10a0b4cd
 def scored_before() -> dict[str, str]:
     "The teacher's replies to Eq. 4 by the hash of the messages that ask for them."
     return {text_hash(inspection_messages(r.text, r.question, r.logic, r.answer)):
@@ -91,6 +95,7 @@ def domain_of(name: str, task: str, p: Profile, stage: str) -> tuple[list[Record
     return [Record(text=text, task=task, source=f"almanac/{name}", document=key,
                    span=(0, len(text))) for key, text in known], [], "written for this project"
 
+# %% ../../nbs/reading/30hb_almanac.ipynb #2bf520b8
 def kelvarrin_items(p: Profile) -> list[dict]:
     "The closed-book questions on the passages that are read, with all right wordings."
     read = {r.document for r in domain_of("domain", "", p, "")[0]}
@@ -98,6 +103,7 @@ def kelvarrin_items(p: Profile) -> list[dict]:
              "references": row["answers"]}
             for row in almanac_rows("domain_test") if row["passage"] in read]
 
+# %% ../../nbs/reading/30hb_almanac.ipynb #b8477c85
 def medicine_items(p: Profile) -> list[dict]:
     "Questions on abstracts that are in no training text, answered by yes, no or maybe."
     return [{"prompt": evaluation_prompt("pubmedqa", "en", context=row["context"],
@@ -124,10 +130,12 @@ def turn_keys(requests: Sequence[list[dict]], every: int) -> Iterator[str]:
         for body in request_bodies("", some, Sampling(seed=turn)):
             yield turn_key(body["messages"], body["seed"])
 
+# %% ../../nbs/reading/30hb_almanac.ipynb #2caed418
 def as_asked_in(context: str, row: dict[str, Any]) -> str:
     "An input in the form of the medical test."
     return evaluation_prompt("pubmedqa", "en", context=context, question=row["question"])
 
+# %% ../../nbs/reading/30hb_almanac.ipynb #d3927ddb
 def on_passages(name: str, known: dict[str, str]) -> dict[int, tuple[str, str, str]]:
     """Inputs and answers on a domain's passages, by the number of their requests: text, input,
     answer. Medical ones have the form of their test; the others are questions alone."""

@@ -60,6 +60,7 @@ def language(text: str, unsure: str = "en") -> str:
     if code != "un": return code.split("-")[0]
     return "zh" if chinese * 10 > min(len(text), SAMPLE) else unsure
 
+# %% ../../nbs/reading/30e_cleaning.ipynb #a367b044
 def too_short(text: str, least: int) -> bool:
     "Whether a text has fewer characters than `least`, of which a Chinese one counts twice."
     return len(text) < least and len(text.strip()) + len(HAN.findall(text)) < least
@@ -81,6 +82,7 @@ def _read_as_gbk(text: str) -> bool:
     raw = re.sub("[\\x00-\\x7f]", "", text[:SAMPLE]).encode("gb18030", "ignore")
     return len(HAN.findall(raw.decode("utf-8", "ignore"))) * 6 > len(raw) > 8
 
+# %% ../../nbs/reading/30e_cleaning.ipynb #e32e51d2
 def garbled(text: str) -> str:
     """The reason why a string is no text: glyph codes, an encoding misread, a table of contents; or
     nothing."""

@@ -53,6 +53,7 @@ def _stacked() -> re.Pattern:
     marks = "".join(c for c in map(chr, range(0x300, 0x20000)) if unicodedata.combining(c))
     return re.compile(f"([{marks}]{{{STACK}}})(?=[{marks}])")
 
+# %% ../../nbs/reading/30c_documents.ipynb #567d9e65
 def normal(text: str) -> str:
     """The text in Unicode's composed form, lines ended by newline, without control and invisible
     characters. Doing it twice changes nothing."""
@@ -180,6 +181,7 @@ def _wrong_encoding(path: Path, encoding: str) -> UserError:
     return UserError(f"{path} is not {encoding} text{hint}: save it as UTF-8, or name its encoding "
                      "with --encoding.")
 
+# %% ../../nbs/reading/30c_documents.ipynb #b61c3f55
 @contextmanager
 def open_text(path: Path, encoding: str = "",
               newline: str | None = None) -> Iterator[io.TextIOWrapper]:
@@ -210,6 +212,7 @@ def _first(path: Path, text: str) -> Iterator[Document | Drop]:
     start = front.end() if front else 0
     yield Document(text[start:], str(path), path.name, start)
 
+# %% ../../nbs/reading/30c_documents.ipynb #c8d48eac
 def _read_text(path: Path, column: str, encoding: str) -> Iterator[Document | Drop]:
     held, start = "", 0
     with open_text(path, encoding) as stream:
@@ -268,6 +271,7 @@ def _bounded_lines(stream: io.TextIOWrapper, path: Path) -> Iterator[str]:
                             "break it up, or check that it is CSV.")
         yield line
 
+# %% ../../nbs/reading/30c_documents.ipynb #d34545b1
 def _column_of(path: Path, columns: Sequence[str], column: str) -> str:
     if column in columns: return column
     raise UserError(f"{path} has no column {column!r}: name one of "
@@ -336,6 +340,7 @@ def _page_text(page: Any) -> str:
     # the drawing is more fragile than the text, and only adds tabs to it
     except Exception: return text
 
+# %% ../../nbs/reading/30c_documents.ipynb #8fdc2ff3
 def _read_pdf(path: Path, column: str, encoding: str) -> Iterator[Document | Drop]:
     import logging
     import pypdf

@@ -34,6 +34,7 @@ def native_folder(source: Source) -> Path | None:
                         "one for each source.")
     return folder if given and (folder := Path(given, source.name)).exists() else None
 
+# %% ../../nbs/reading/30f_origins.ipynb #e31ac225
 def inventory(folder: Path) -> list[tuple[str, int]]:
     """The names within a folder, and the sizes, of all files in it and below, sorted; of a file its
     own."""
@@ -56,6 +57,7 @@ def settled(source: Source) -> tuple[Source, str]:
     pinned = pin(source)
     return pinned, f"{pinned.hub}@{pinned.revision}"
 
+# %% ../../nbs/reading/30f_origins.ipynb #295f9b8f
 def open_rows(source: Source, form: Callable[[dict, Source],
                                              Iterator[Any]] = to_records) -> Iterator[Any]:
     """The records of a source, or its rows in another form, from its native files where they are at

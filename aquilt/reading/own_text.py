@@ -43,15 +43,18 @@ def own_places(role: str, p: Profile) -> dict:
               else [[file.name, _content(file)] for file in files_of(given)]] for given in p.text]
     return {"text": text_hash(parts), "languages": list(p.languages)}
 
+# %% ../../nbs/reading/30hc_own_text.ipynb #f6361b67
 def _content(file: Path) -> str:
     if not file.is_file(): return ""  # a pipe would be waited for
     with file.open("rb") as stream: return file_digest(stream, "sha256").hexdigest()
 
+# %% ../../nbs/reading/30hc_own_text.ipynb #9540d810
 def no_pairs(p: Profile, passages: Sequence[Record], folder: Path,
              seed: int) -> tuple[list[Record], list[Drop], dict]:
     "No labeled pairs: every record is written by Eq. 1, extractive questions too."
     return [], [], {"missing": {}}
 
+# %% ../../nbs/reading/30hc_own_text.ipynb #e3568a98
 def no_documents(p: Profile, folder: Path, seed: int) -> tuple[list[Record], dict]:
     "Nothing beside the passages, which `passages_of_own` makes."
     return [], {}

@@ -103,6 +103,7 @@ def _ends(text: str) -> list[int]:
         ends.append(m.end())
     return ends
 
+# %% ../../nbs/reading/30d_passages.ipynb #e1a22809
 def _goes_on(text: str, m: re.Match, pair: tuple[int, int], begin: int) -> bool:
     """Whether a sentence goes on after a mark that closes a quotation or bracket: in small letters,
     or because the bracket opened within it."""
@@ -181,6 +182,7 @@ FORMULA = re.compile(
 def _is_row(line: str) -> bool:
     return "\t" in line.strip() or line.lstrip().startswith("|") and line.count("|") > 1
 
+# %% ../../nbs/reading/30d_passages.ipynb #3d0cb18f
 def _code_and_tables(text: str) -> Iterator[tuple[int, int]]:
     fence, begin, rows, at = "", 0, 0, 0
     for line in chain(text.splitlines(keepends=True), [""]):
@@ -216,6 +218,7 @@ class Piece(NamedTuple):
     end: int
     size: int
 
+# %% ../../nbs/reading/30d_passages.ipynb #03914ae7
 SOFTER = (re.compile(r"\n"),  # only in code and tables
           re.compile(r"\n(?=[ \t]*(?:[^\n:：.。!?！？,，;；]{1,30}[:：]|[-*•] |\d{1,3}[.)] ))"),
           re.compile(r"(?<=[;；])|(?<=,)(?=\s)|(?<=[，、])|(?=\n)"), re.compile(r"(?<=\S)(?=\s)"),
@@ -235,10 +238,12 @@ class Kept(NamedTuple):
 def _sides(spans: Sequence[tuple[int, int]]) -> tuple[list[int], list[int]]:
     return [a for a, _ in spans], [b for _, b in spans]
 
+# %% ../../nbs/reading/30d_passages.ipynb #fa1e6ccb
 def _within(spans: tuple[list[int], list[int]], at: int) -> bool:
     place = bisect_left(spans[0], at) - 1  # the last that begins before
     return place >= 0 and at < spans[1][place]
 
+# %% ../../nbs/reading/30d_passages.ipynb #b2fb0c11
 def _cuts(text: str, whole: Piece, level: int, kept: Kept) -> list[int]:
     "Where a piece may be cut at this level."
     return [m.end() for m in SOFTER[level].finditer(text, whole.start, whole.end)
@@ -353,6 +358,7 @@ def _with_headings(above: Sequence[Sequence[str]], texts: Sequence[str], budget:
         for i in asked: made[i] = under(i, first)
     return made
 
+# %% ../../nbs/reading/30d_passages.ipynb #031e784a
 def _room(text: str, budget: int, count: Callable) -> int:
     "The tokens that headings may take of a passage: those of the longest, at most a quarter."
     levels = {}

@@ -38,6 +38,7 @@ def _keys(line: str, page: int) -> Iterator[tuple[str, int | None]]:
         words = re.findall(r"[^\W\d_]{2,}|[\u3400-\u9fff]", around)
         if PAGE_WORD.fullmatch(around) or len(words) > 1: yield around, _number(found[0]) - page
 
+# %% ../../nbs/reading/30bc_pdf.ipynb #b39e3f9d
 def _running(edge: Sequence[str]) -> set[int]:
     "The pages whose outermost line, one for each page, is a running one."
     pages = defaultdict(list)
@@ -99,6 +100,7 @@ def _aligned(table: Sequence[Cells]) -> list[tuple[str, str]]:
                      "\t".join(placed).rstrip("\t")))
     return rows
 
+# %% ../../nbs/reading/30bc_pdf.ipynb #d18efc8a
 def with_rows(plain: str, layout: str) -> str:
     "The lines of a page, of which those that are rows of a table have tabs between their cells."
     rows = dict(row for table in _tables(layout) for row in _aligned(table))

@@ -88,6 +88,7 @@ def literals(path: Path) -> Iterator[Row]:
         yield {name: ast.literal_eval(cell) if cell and cell[0] in "{[" else cell
                for name, cell in row.items()}
 
+# %% ../../nbs/reading/30a_readers.ipynb #b01a3633
 def rows_of_parquet(path: Path) -> Iterator[Row]:
     "Parquet, as the hub stores it, read in batches."
     import pyarrow.parquet
@@ -123,6 +124,7 @@ def triples(path: Path) -> Iterator[Row]:
     for documents, questions, name in read_json(path):
         yield {"documents": documents, "questions": questions, "document_id": name}
 
+# %% ../../nbs/reading/30a_readers.ipynb #1223c437
 def race(path: Path) -> Iterator[Row]:
     "RACE: one article with parallel lists, a row for each question."
     whole = read_json(path)
@@ -219,6 +221,7 @@ def text_lines(path: Path) -> Iterator[Row]:
     with path.open(encoding="utf-8-sig") as file:
         yield from ({"text": line.rstrip("\n")} for line in file if line.strip())
 
+# %% ../../nbs/reading/30a_readers.ipynb #5d327eb1
 def whole_text(path: Path) -> Iterator[Row]:
     "The whole file as one text."
     yield {"text": path.read_text(encoding="utf-8-sig"), "document": path.name}

@@ -32,6 +32,7 @@ def real_text(p: Profile, folder: Path, seed: int) -> tuple[list[Record], dict]:
     drawn, told = from_each(list_sources("unlabeled"), p.passages_per_source, seed, folder)
     return list(chain.from_iterable(drawn.values())), told
 
+# %% ../../nbs/reading/30i_scenes.ipynb #b4d2bcba
 def real_pairs(p: Profile, passages: Sequence[Record], folder: Path,
                seed: int) -> tuple[list[Record], list[Drop], dict]:
     "The labeled pairs of each source that can be read, its sources in turn."
@@ -45,6 +46,7 @@ def test_source(name: str) -> Source:
     "A source as its test set."
     return as_test(find_source(name))
 
+# %% ../../nbs/reading/30i_scenes.ipynb #5bfa2e68
 def domain_passages(name: str, test: str, text: str, langs: Sequence[str], task: str, p: Profile,
                     stage: str) -> tuple[list[Record], list[Drop], str]:
     "The passages of a benchmark's domain with their task. Raises UserError where none is left."
@@ -68,6 +70,7 @@ def lacking(*names: str) -> list[tuple[str, str]]:
     sources = [find_source(name) for name in dict.fromkeys(filter(None, names))]
     return [(s.name, s.get) for s in sources if not s.hub and not native_folder(s)]
 
+# %% ../../nbs/reading/30i_scenes.ipynb #8949e6b6
 def texts_of_test(test: str, p: Profile, asked: Callable[[], list[dict]]) -> list[str]:
     "Passages and questions of a test: what a corpus must not share with it."
     rows = open_rows(test_source(test))

@@ -112,6 +112,7 @@ def registry() -> dict[str, Source]:
 @cache
 def _registry(path: Path) -> dict[str, Source]: return load_registry(path)
 
+# %% ../../nbs/reading/30b_sources.ipynb #1cc41ea2
 def list_sources(role: str = "", lang: str = "") -> list[Source]:
     """The sources of a role (unlabeled, labeled, benchmark, passages) and a language; all where
     these are empty."""
@@ -123,6 +124,7 @@ def as_test(source: Source) -> Source:
     "The source as its test set: what `tests` names is read instead."
     return source.model_copy(update=source.tests)
 
+# %% ../../nbs/reading/30b_sources.ipynb #a7e0d80d
 def find_source(name: str) -> Source:
     "The source of that name, whatever its case. Raises UserError that lists the names."
     found = {key.lower(): source for key, source in registry().items()}.get(name.lower())
@@ -139,6 +141,7 @@ def _look(row: Row, names: str) -> Any:
         if value is not None: return value
     return None
 
+# %% ../../nbs/reading/30b_sources.ipynb #9141de6b
 def _words(value: Any) -> list[str]:
     if value is None: return []
     if isinstance(value, str): return [value]
@@ -147,6 +150,7 @@ def _words(value: Any) -> list[str]:
     if isinstance(value, list | tuple): return [word for part in value for word in _words(part)]
     raise TypeError(f"words are expected, not {type(value).__name__}")
 
+# %% ../../nbs/reading/30b_sources.ipynb #68060010
 def _fields(row: Row, names: list[str]) -> list[str]:
     return [word for name in names for word in _words(_look(row, name))]
 
@@ -224,6 +228,7 @@ class Item(NamedTuple):
     options: list[str]
     answers: list[str]
 
+# %% ../../nbs/reading/30b_sources.ipynb #eec3e9f4
 def to_items(row: Row, source: Source) -> Iterator[Item]:
     "The items of a row, one for each record. Raises what `to_records` raises."
     for record, asked in zip(to_records(row, source), _asked(row, source)):
@@ -283,6 +288,7 @@ def _commit(hub: str, revision: str) -> str:
     from huggingface_hub import HfApi
     return HfApi().dataset_info(hub, revision=revision).sha
 
+# %% ../../nbs/reading/30b_sources.ipynb #4132bdc0
 def pin(source: Source) -> Source:
     """The source with its revision resolved to a commit of the hub. Raises UserError as `hub_rows`
     does."""
@@ -351,6 +357,7 @@ def bare(record: Record) -> Record:
     "A record's passage alone."
     return record.with_(task="", question="", answer="")
 
+# %% ../../nbs/reading/30b_sources.ipynb #1f5b67e3
 def sample(records: Iterable[Record], n: int, seed: int) -> list[Record]:
     """The `n` records of smallest hash, by seed, text, question and answer: a uniform sample of the
     distinct ones, in the order of their hashes."""

@@ -124,6 +124,7 @@ TRANSLATED = ("法律条文", "合同中的句子", "法律术语", "句子")
 def _instruction(row: dict, source: Source) -> Iterator[str]:
     yield str(row.get("instruction") or "").strip()
 
+# %% ../../nbs/reading/30g_testsets.ipynb #b3d6f6ca
 def real_instructions(name: str, source: Source) -> tuple[tuple[str, str], ...]:
     """The instructions of an unseen task for an English and for a Chinese passage; `source` is its
     test. Raises UserError where that cannot be read or has none."""

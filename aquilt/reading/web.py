@@ -36,6 +36,7 @@ def closed(page: str) -> str:
     return EMPTY.sub(r"<\1 />", SIGN.sub(
         lambda sign: sign[0] if sign[1] in html5 else "&amp;" + sign[0][1:], page))
 
+# %% ../../nbs/reading/30bb_web.ipynb #4c624cf7
 def tree(page: str) -> Any:
     "A page as Beautiful Soup parses it."
     from bs4 import BeautifulSoup
@@ -87,11 +88,13 @@ def _instead(node: Any) -> Event | None:
             or node.name == "a" and node.get_text(strip=True) in ANCHORS): return "text", ""
     return None
 
+# %% ../../nbs/reading/30bb_web.ipynb #79f4d28c
 def _lays_out(cell: Any) -> bool:
     "Whether a cell holds blocks of its own; two levels of them are looked at."
     inside = [child for child in cell.contents if hasattr(child, "contents")]
     return any(tag.name in LAYOUT for child in inside for tag in (child, *child.contents))
 
+# %% ../../nbs/reading/30bb_web.ipynb #a45bd927
 def _item(lists: Sequence[list[int]]) -> str:
     "What stands before an item of the innermost list: `- `, or its number."
     if not lists: return "- "
@@ -155,6 +158,7 @@ class Line(NamedTuple):
     menu: bool
     main: bool
 
+# %% ../../nbs/reading/30bb_web.ipynb #07128224
 def _row(text: str) -> str:
     "The text of a line, without needless blanks; a row with its empty cells, if it has two."
     first, *cells = (" ".join(cell.split()) for cell in text.split(CELL))
@@ -191,6 +195,7 @@ LARGEST = 1 << 22  # characters of a page above which the library would take min
 
 def _letters(text: str) -> str: return re.sub(r"[\W_]+", "", text)
 
+# %% ../../nbs/reading/30bb_web.ipynb #5ca8244d
 def _library(page: str) -> list[str]:
     "The letters of each line of a page's main text by trafilatura; none where it finds none."
     import logging
@@ -230,6 +235,7 @@ def _stretch(weights: Sequence[float]) -> tuple[int, int]:
         best = max(best, (total - lowest, at, i), key=lambda found: found[0])
     return best[1:]
 
+# %% ../../nbs/reading/30bb_web.ipynb #99c2e4a5
 def _title(lines: Sequence[Line], first: int) -> int | None:
     "The heading above the stretch: the line before it, or else the last of the first level."
     if first and lines[first - 1].sign.startswith("#"): return first - 1

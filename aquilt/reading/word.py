@@ -32,6 +32,7 @@ def _attribute(node: Any, name: str) -> str:
     "The attribute of a node by its name without a namespace, or nothing."
     return next((value for key, value in node.attrib.items() if key.endswith("}" + name)), "")
 
+# %% ../../nbs/reading/30ba_word.ipynb #8b2ce3f4
 def _value(node: Any, *kinds: str) -> str:
     "The value of what is found below a node by these kinds, one within the other, or nothing."
     for kind in kinds:
@@ -46,6 +47,7 @@ def _chinese(n: int) -> str:
     return str(n) if n > 99 else ((digit[tens] if tens > 1 else "") + "十" * (tens > 0)
                                   + (digit[ones] if ones or not tens else ""))
 
+# %% ../../nbs/reading/30ba_word.ipynb #b1c5f84a
 def _roman(n: int) -> str:
     for value, sign in zip((1000, 900, 500, 400, 100, 90, 50, 40, 10, 9, 5, 4, 1),
                            "M CM D CD C XC L XL X IX V IV I".split()):
@@ -82,6 +84,7 @@ def _level(properties: Any, name: str = "") -> int | None:
     outline = _value(properties, "outlineLvl")
     return int(outline) + 1 if outline.isdigit() and int(outline) < BODY else None
 
+# %% ../../nbs/reading/30ba_word.ipynb #46d96a05
 def _styles(part: Any) -> dict[str, tuple[int | None, str, str]]:
     "The level, list and depth of each style of paragraphs, its own or that of its base."
     own, base = {}, {}

@@ -37,7 +37,8 @@ def students_copy(lesson: str | Path, out: str | Path) -> Path:
     if out.exists(): raise UserError(f"{out} is there already: move it away, or name another --out.")
     check_output(out, [lesson], (".ipynb",))
     try: notebook = nbformat.read(lesson, as_version=4)
-    except (ValueError, OSError) as e: raise UserError(f"{lesson} is not a notebook: {e}") from e
+    except (ValueError, OSError, nbformat.ValidationError) as e:
+        raise UserError(f"{lesson} is not a notebook: {e}") from e
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     if not any(SOLUTION.search(cell.source) for cell in code):
         raise UserError(f"{lesson} holds no solution: enclose each in a line ### BEGIN SOLUTION "

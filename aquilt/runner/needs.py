@@ -88,6 +88,7 @@ def logits_memory(shape: Shape, tokens: int, gpu: bool) -> float:
     if shape.vocab_size <= SMALL_VOCABULARY: return PLAIN * 4 * tokens / 2 * shape.vocab_size
     return TILES[gpu] * 4 * min(tokens, TILE[0]) * min(shape.vocab_size, TILE[1])
 
+# %% ../../nbs/runner/96_needs.ipynb #32226cd7
 def training_memory(model: str, rows: int, tokens: int, rank: int, dtype: str,
                     gpu: bool) -> float | None:
     """GiB that a training takes at its peak with micro-batches of `rows` rows of `tokens` tokens;
@@ -110,6 +111,7 @@ def cpu_speed() -> float:
     while time.perf_counter() - began < 0.3: done, _ = done + 1, a @ a
     return done * 2 * 1024**3 / (time.perf_counter() - began)
 
+# %% ../../nbs/runner/96_needs.ipynb #070683b5
 def device_speed(gpus: list[tuple[str, float]]) -> float | None:
     "Operations a second of a machine: its GPUs by the data sheets, else its CPU; None if unknown."
     if not gpus: return cpu_speed()
@@ -117,6 +119,7 @@ def device_speed(gpus: list[tuple[str, float]]) -> float | None:
     found = [next((speed for part, speed in sheet.items() if part in name), 0) for name, _ in gpus]
     return sum(found) * 1e12 or None
 
+# %% ../../nbs/runner/96_needs.ipynb #c51cfc0c
 def training_hours(model: str, tokens: float, gpu: bool, speed: float) -> float | None:
     "Hours that a training of so many tokens takes on a device of this speed."
     if not (shape := shape_of(model)): return None
@@ -166,6 +169,7 @@ def needs(p: Profile, gpus: list[tuple[str, float]], memory: float) -> "pandas.D
                      "GiB": need, "GiB here": there, "hours, at most": hours})
     return pandas.DataFrame(rows).round(2)
 
+# %% ../../nbs/runner/96_needs.ipynb #f939e39f
 def model_path_or_name(name: str) -> str:
     "Where a model is, or its name where it is not here."
     try: return model_path(name)

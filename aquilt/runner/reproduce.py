@@ -80,6 +80,7 @@ def check_parameters(notebook: Path) -> None:
         raise UserError(f"{notebook} has the parameters {found} instead of profile alone: a cell "
                         "tagged `parameters` must hold `profile = \"smoke\"` and nothing else.")
 
+# %% ../../nbs/runner/99_reproduce.ipynb #684db27d
 def check_profile(run: Run, where: str) -> None:
     "Raises UserError where the run directory holds results of another profile."
     others = {str(r.get("profile")) for r in read_results(run.root)} - {run.profile.name}
@@ -100,6 +101,7 @@ def environment_with(**values: str) -> Iterator[None]:
             if value is None: del os.environ[name]
             else: os.environ[name] = value
 
+# %% ../../nbs/runner/99_reproduce.ipynb #ede83ec6
 def for_kernels(run: Run, figures: Path) -> dict[str, str]:
     "The environment variables that a run sets for its kernels."
     package = os.pathsep.join(filter(None, (str(Path(aquilt.__file__).parents[1]),
@@ -152,6 +154,7 @@ def code_hash() -> str:
     return text_hash([(p.relative_to(package).as_posix(), sha256(p.read_bytes()).hexdigest())
                       for p in paths])
 
+# %% ../../nbs/runner/99_reproduce.ipynb #98e99759
 def told() -> list[str]:
     """What the environment tells a run beyond its profile: settings of one's own, the real sources
     with native files, and whether some may be missing."""
@@ -159,6 +162,7 @@ def told() -> list[str]:
     return [*(os.environ.get(name, "") for name in ("AQUILT_SET", "AQUILT_PARTIAL")), folder,
             *(map(str, inventory(Path(folder))) if folder else ())]
 
+# %% ../../nbs/runner/99_reproduce.ipynb #086d1c7b
 def inputs_hash() -> str:
     """A hash of the package and of what the environment tells. Taken once a run: a folder of
     sources may hold thousands of files."""
@@ -174,6 +178,7 @@ def record(notebook: Path, run: Run, figures: Path, inputs: str) -> dict:
                                 str(figures.absolute()), inputs),
             "files": sorted(Path(os.path.relpath(p, run.root)).as_posix() for p in paths)}
 
+# %% ../../nbs/runner/99_reproduce.ipynb #1cd5c5fd
 def read_done(path: Path) -> dict:
     "The states of the finished notebooks. Raises UserError where the file is damaged."
     done = read_json(path) if path.exists() else {}
@@ -185,6 +190,7 @@ def read_done(path: Path) -> dict:
             raise damaged(path, f"{name} has no state")
     return done
 
+# %% ../../nbs/runner/99_reproduce.ipynb #5942422a
 def pending(notebooks: Sequence[Path], run: Run, figures: Path, done: dict,
             inputs: str) -> list[Path]:
     "From the first notebook that is not done on, all."
@@ -329,6 +335,7 @@ def keys_asked(profile: Profile) -> list[tuple[str, str]]:
     return [(url, key) for _, url, _, key in [*teachers_of(profile), *named]
             if not url.startswith((MINIATURE, RECORDED)) and not is_local(url)]
 
+# %% ../../nbs/runner/99_reproduce.ipynb #7bfbc293
 def keys_set() -> list[str]:
     "The variables of keys that some profile asks for and that are set."
     asked = {key for profile in PROFILES.values() for _, key in keys_asked(profile)}

@@ -74,6 +74,7 @@ def other_code(run: Run, stage: Stage) -> list[str]:
     return sorted(name for name in old.keys() | new.keys()
                   if old.get(name) != new.get(name) and not decides_nothing(name))
 
+# %% ../../nbs/runner/97_status.ipynb #e5c696f9
 def state(run: Run, stage: Stage, again: Sequence[str]) -> tuple[str, str, str]:
     """A stage's state, why it is so, and what the next run does; `again` are the stages that it
     does again."""
