@@ -34,7 +34,8 @@ def students_copy(lesson: str | Path, out: str | Path) -> Path:
     be read, holds no solution, or `out` is there already."""
     import nbformat
     lesson, out = Path(lesson), Path(out)
-    if out.exists(): raise UserError(f"{out} is there already: move it away, or name another --out.")
+    if out.exists():
+        raise UserError(f"{out} is there already: move it away, or name another --out.")
     check_output(out, [lesson], (".ipynb",))
     try: notebook = nbformat.read(lesson, as_version=4)
     except (ValueError, OSError, nbformat.ValidationError) as e:
