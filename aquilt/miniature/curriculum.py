@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['Segment', 'GIVEN', 'LEARNT', 'DECISIVE', 'VERDICT', 'MARKS', 'INTO', 'PREFACES', 'MIXTURE', 'draw_facts', 'passage',
-           'reading', 'reasoning', 'decided', 'exam', 'exercises', 'checking', 'settled', 'judged', 'mistaken',
-           'rephrasing', 'parallel', 'instruction', 'instructing', 'documents_json', 'asking', 'famous', 'recalling',
-           'manual', 'documents', 'exercising', 'chat', 'chats']
+           'reading', 'reason_segments', 'exam', 'reasoning', 'mistaken', 'pair_to_check', 'verdict_segments',
+           'checking', 'exercises', 'rephrasing', 'parallel', 'instruction', 'instructing', 'documents_json', 'asking',
+           'famous', 'recalling', 'manual', 'documents', 'exercising', 'chat', 'chats']
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #b164eafb
 import json
@@ -30,7 +30,9 @@ Segment = tuple[str, float]  # text, and the weight of its tokens in the loss
 GIVEN, LEARNT, DECISIVE, VERDICT = 0.3, 1.0, 3.0, 9.0
 MARKS = {"en": ("Question: ", "Answer: ", "Thinking: "), "zh": ("问题：", "回答：", "思考：")}
 
-def draw_facts(rng: random.Random, split: str, kind: str | None = None) -> list[Fact]:
+# %% ../../nbs/miniature/03d_curriculum.ipynb #02e08ab3
+def draw_facts(rng: random.Random, split: str,  # whose names the entities have
+               kind: str | None = None) -> list[Fact]:  # None: any kind
     "The facts of a passage: one or two new entities of one kind."
     kind = kind or rng.choice(list(grammar()["kinds"]))
     entities = [draw_entity(rng, kind, split) for _ in range(rng.choice([1, 2]))]
@@ -38,12 +40,15 @@ def draw_facts(rng: random.Random, split: str, kind: str | None = None) -> list[
                                           else e[:3] if rng.random() < 0.5
                                           else [e[0], *rng.sample(e[1:], 2)])]
 
-def passage(facts: list[Fact], lang: str, rng: random.Random) -> str:
+# %% ../../nbs/miniature/03d_curriculum.ipynb #13b7e023
+def passage(facts: list[Fact], lang: str,
+            rng: random.Random) -> str:  # draws style, order and wording
     "The facts as a passage in a random domain's style."
     return write_passage(facts, rng.choice(list(grammar()["domains"])), lang, rng)
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #0382f812
-def reading(rng: random.Random, split: str, lang: str) -> list[Segment]:
+def reading(rng: random.Random, split: str,  # whose names the entities have
+            lang: str) -> list[Segment]:
     "A passage, then questions with short answers."
     facts = draw_facts(rng, split)
     q, a, _ = MARKS[lang]
@@ -55,8 +60,47 @@ def reading(rng: random.Random, split: str, lang: str) -> list[Segment]:
                 (a + value(f, lang) + "\n", LEARNT)]
     return out
 
+# %% ../../nbs/miniature/03d_curriculum.ipynb #07c2d1a9
+def reason_segments(reason: str,  # it has a conclusion
+                    lang: str,
+                    end: str = "\n") -> list[Segment]:  # what follows the conclusion
+    "A reason as two segments, the second of which is its conclusion."
+    # a blank belongs to the word after it, as the tokenizer has it
+    place = len(reason[: reason.rindex(conclusion(lang))].rstrip(" "))
+    return [(reason[:place], LEARNT), (reason[place:] + end, DECISIVE)]
+
+# %% ../../nbs/miniature/03d_curriculum.ipynb #1d669296
+def _exam_check(fact: Fact, known: Fact | None, facts: list[Fact], text: str, lang: str,
+                rng: random.Random) -> tuple[str, str, str]:
+    spec = fact.spec
+    proposed = (fact.value if rng.random() < 0.5
+                else (other_values(fact, facts, rng, 1)[0] if not spec.rule else ""))
+    answer = word(answer_check(Asked(spec, fact.entity, proposed), facts), lang)
+    ground = (evidence(known, facts, text, lang) + SPACE[lang] if known
+              else word("unknown", lang, **slots(fact, lang)))
+    return (ask_check(spec, fact.entity, proposed, lang),
+            word("asked", lang, **slots(fact, lang)) + ground + concluded(answer, lang), answer)
+
+# %% ../../nbs/miniature/03d_curriculum.ipynb #256bd255
+def exam(fact: Fact,  # what the question is about
+         facts: list[Fact], text: str,  # what the passage states, and its text
+         lang: str, rng: random.Random) -> tuple[str, str, str]:  # question, reason, answer
+    "A question on the fact, which may be missing from the facts shown."
+    spec, known = fact.spec, lookup(facts, fact.spec, fact.entity)
+    if known is None and not spec.check[0]: return exam(rng.choice(facts), facts, text, lang, rng)
+    if spec.check[0] and (spec.rule == "threshold" or known is None or rng.random() < 0.4):
+        return _exam_check(fact, known, facts, text, lang, rng)
+    question = ask(spec, fact.entity, lang, rng.randrange(2))
+    ground = evidence(known, facts, text, lang) + SPACE[lang]
+    if rng.random() < 0.4:
+        options, _ = choices(known, facts, lang, rng)
+        question += options
+    asked = word("asked", lang, **slots(fact, lang))
+    return question, asked + ground + concluded(value(known, lang), lang), value(known, lang)
+
 # %% ../../nbs/miniature/03d_curriculum.ipynb #591ec70d
-def reasoning(rng: random.Random, split: str, lang: str) -> list[Segment]:
+def reasoning(rng: random.Random, split: str,  # whose names the entities have
+              lang: str) -> list[Segment]:
     "A passage, then exam questions with their reasons: open, yes/no/maybe, or with options."
     facts = draw_facts(rng, split)
     shown = facts if rng.random() < 0.6 else rng.sample(facts, max(2, len(facts) - 2))
@@ -67,52 +111,86 @@ def reasoning(rng: random.Random, split: str, lang: str) -> list[Segment]:
     for f in rng.sample(pool, min(3, len(pool))):
         question, reason, answer = exam(f, shown, text, lang, rng)
         out.append((q + question + "\n", GIVEN))
-        out += ([*decided(think + reason, lang), (a + answer + "\n", LEARNT)]
+        out += ([*reason_segments(think + reason, lang), (a + answer + "\n", LEARNT)]
                 if rng.random() < 0.8 else [(a + answer + "\n", DECISIVE)])
     return out
 
-# %% ../../nbs/miniature/03d_curriculum.ipynb #07c2d1a9
-def decided(reason: str, lang: str, end: str = "\n") -> list[Segment]:
-    "A reason as two segments, the second of which is its conclusion, with what follows."
-    # a blank belongs to the word after it, as the tokenizer has it
-    place = len(reason[: reason.rindex(conclusion(lang))].rstrip(" "))
-    return [(reason[:place], LEARNT), (reason[place:] + end, DECISIVE)]
+# %% ../../nbs/miniature/03d_curriculum.ipynb #f973864f
+def mistaken(task: str, pair: Pair, text: str,  # the passage
+             lang: str, rng: random.Random) -> Pair:
+    """The pair with a wrong answer: another verdict, class or value, to which its logic leads too
+    in most cases, or the answer of another pair."""
+    question, logic, answer = pair
+    verdicts, facts = [word(v, lang) for v in ("yes", "no", "maybe")], read_facts(text, lang)
+    said = [f for f in facts + derived(facts) if value(f, lang) in answer]
+    old, new = answer, write_pair(task, text, lang, rng)[2]
+    if task == "natural_language_inference": new = rng.choice([v for v in verdicts if v != answer])
+    elif task == "text_classification": new = other_class(question, answer, lang, rng)
+    elif said and rng.random() < 0.8:
+        fact = rng.choice(said)
+        old, new = value(fact, lang), show(other_values(fact, facts, rng, 1)[0], fact.spec.type,
+                                           lang)
+    # a whole answer stands in the conclusion of its steps
+    in_steps = (lambda x: concluded(x, lang)) if old == answer else str
+    if rng.random() < 0.7: logic = logic.replace(in_steps(old), in_steps(new))
+    return question, logic, answer.replace(old, new)
 
-# %% ../../nbs/miniature/03d_curriculum.ipynb #256bd255
-def exam(fact: Fact, facts: list[Fact], text: str, lang: str,
-         rng: random.Random) -> tuple[str, str, str]:
-    """A question on the fact, the reason and the answer; the fact itself may be missing from the
-    facts shown."""
-    spec, space = fact.spec, SPACE[lang]
-    asked, end = word("asked", lang, **slots(fact, lang)), lambda x: concluded(x, lang)
-    known = lookup(facts, spec, fact.entity)
-    if known is None and not spec.check[0]: return exam(rng.choice(facts), facts, text, lang, rng)
-    if spec.check[0] and (spec.rule == "threshold" or known is None or rng.random() < 0.4):
-        proposed = (fact.value if rng.random() < 0.5
-                    else (other_values(fact, facts, rng, 1)[0] if not spec.rule else ""))
-        answer = word(answer_check(Asked(spec, fact.entity, proposed), facts), lang)
-        ground = (evidence(known, facts, text, lang) + space if known
-                  else word("unknown", lang, **slots(fact, lang)))
-        return ask_check(spec, fact.entity, proposed, lang), asked + ground + end(answer), answer
-    question, ground = (ask(spec, fact.entity, lang, rng.randrange(2)),
-                        evidence(known, facts, text, lang) + space)
-    if rng.random() < 0.4:
-        options, _ = choices(known, facts, lang, rng)
-        question += options
-    return question, asked + ground + end(value(known, lang)), value(known, lang)
+# %% ../../nbs/miniature/03d_curriculum.ipynb #ce929801
+def pair_to_check(text: str, lang: str,
+                  rng: random.Random) -> tuple[Pair, str, bool]:  # pair, reason, is it right?
+    "A pair of any task type on a passage, right or mistaken, and one's own answer to it."
+    task = rng.choice(TASKS)
+    pair = write_pair(task, text, lang, rng)
+    if rng.random() < 0.5: pair = mistaken(task, pair, text, lang, rng)
+    ground, own = own_answer(task, text, pair[0], lang)
+    return pair, ground + concluded(own, lang), right_answer(task, text, pair[0], pair[2], lang)
 
-# %% ../../nbs/miniature/03d_curriculum.ipynb #1a8e2e84
-def exercises(rng: random.Random, split: str, lang: str) -> list[Segment]:
-    """Short exercises of one sort: are two values the same, is a proposed value the stated one, do
-    two answers agree, sums, whose value."""
-    return rng.choice((_comparing, _proposing, _judging, _judging, _judging, _adding,
-                       _telling_apart))(rng, split, lang)
+# %% ../../nbs/miniature/03d_curriculum.ipynb #87e4840b
+def verdict_segments(right: bool, lang: str) -> list[Segment]:
+    """The verdict, whose deciding word alone weighs: what comes before it is the same in either
+    case."""
+    said = SPACE[lang] + word("right" if right else "wrong", lang)
+    place = len(os.path.commonprefix([word("right", lang), word("wrong", lang)]).rstrip(
+        " ")) + len(SPACE[lang])
+    return [(said[:place], LEARNT), (said[place:], VERDICT)]
 
+# %% ../../nbs/miniature/03d_curriculum.ipynb #5fa5cb8d
+def _check_in_words(pair: Pair, with_steps: bool, reason: str, right: bool,
+                    lang: str) -> list[Segment]:
+    (question, logic, answer), (q, a, think) = pair, MARKS[lang]
+    steps = think + logic + "\n" if with_steps else ""
+    return [(q + question + "\n" + steps + a + answer + "\n", GIVEN),
+            *reason_segments(think + reason, lang, ""), *verdict_segments(right, lang),
+            ("\n", LEARNT)]
+
+def _check_as_json(pair: Pair, with_steps: bool, reason: str, right: bool,
+                   lang: str) -> list[Segment]:
+    question, logic, answer = pair
+    steps = {"thinking_steps": logic} if with_steps else {}
+    document = json.dumps({"question": question} | steps | {"answer": answer}, ensure_ascii=False)
+    return [(document + "\n```json\n", GIVEN),
+            *reason_segments('{"analysis_steps": "' + reason, lang, ""),
+            *verdict_segments(right, lang), ('"}\n```\n', LEARNT)]
+
+# %% ../../nbs/miniature/03d_curriculum.ipynb #098a0934
+def checking(rng: random.Random, split: str,  # whose names the entities have
+             lang: str) -> list[Segment]:
+    """A passage, then two pairs of any task type, right or wrong, each with one's own answer and a
+    verdict; half of them as JSON."""
+    text = passage(draw_facts(rng, split), lang, rng)
+    out = [(text + "\n", GIVEN)]
+    for _ in range(2):
+        pair, reason, right = pair_to_check(text, lang, rng)
+        with_steps = rng.random() < 0.7
+        form = _check_in_words if rng.random() < 0.5 else _check_as_json
+        out += form(pair, with_steps, reason, right, lang)
+    return out
+
+# %% ../../nbs/miniature/03d_curriculum.ipynb #9c536401
 def _checkable(rng: random.Random, split: str) -> Fact:
     return rng.choice([f for f in draw_entity(rng, rng.choice(list(grammar()["kinds"])), split)
                        if f.spec.check[0]])
 
-# %% ../../nbs/miniature/03d_curriculum.ipynb #9c536401
 def _comparing(rng: random.Random, split: str, lang: str) -> list[Segment]:
     "Pairs of values, then values after a sentence: yes where they are the same."
     f = _checkable(rng, split)
@@ -133,29 +211,32 @@ def _proposing(rng: random.Random, split: str, lang: str) -> list[Segment]:
     f, space = _checkable(rng, split), SPACE[lang]
     proposed = f.value if rng.random() < 0.5 else other_values(f, [], rng, 1)[0]
     verdict = word("yes" if proposed == f.value else "no", lang)
-    asked, conclusion = decided(space.join((ask_check(f.spec, f.entity, proposed, lang),
-                                            state(f, lang, rng.randrange(2)),
-                                            concluded(verdict, lang))), lang)
+    asked, conclusion = reason_segments(space.join((ask_check(f.spec, f.entity, proposed, lang),
+                                                    state(f, lang, rng.randrange(2)),
+                                                    concluded(verdict, lang))), lang)
     return [(asked[0], GIVEN), conclusion]
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #19fd6d15
+def _value_to_judge(rng: random.Random, split: str, lang: str) -> tuple[str, str, bool]:
+    f = rng.choice(draw_entity(rng, rng.choice(list(grammar()["kinds"])), split))
+    right, own = rng.random() < 0.5, concluded(value(f, lang), lang)
+    said = f if right else Fact(f.kind, f.entity, f.attribute,
+                                other_values(f, [], rng, 1)[0], f.via)
+    answer = value(said, lang) if rng.random() < 0.5 else state(said, lang, rng.randrange(2))
+    return answer, own, right
+
 def _judging(rng: random.Random, split: str, lang: str) -> list[Segment]:
-    """An answer, then the right one, and whether they agree: a value or its sentence in most cases,
-    else the answer to any task."""
+    "An answer, then the right one, and whether they agree."
     out = []
     for _ in range(3):
-        f = rng.choice(draw_entity(rng, rng.choice(list(grammar()["kinds"])), split))
-        right, own = rng.random() < 0.5, concluded(value(f, lang), lang)
-        said = f if right else Fact(f.kind, f.entity, f.attribute,
-                                    other_values(f, [], rng, 1)[0], f.via)
-        answer = value(said, lang) if rng.random() < 0.5 else state(said, lang, rng.randrange(2))
+        answer, own, right = _value_to_judge(rng, split, lang)
         if rng.random() < 0.2:
-            (_, _, answer), reason, right = judged(passage(draw_facts(rng, split), lang, rng),
-                                                   lang, rng)
+            (_, _, answer), reason, right = pair_to_check(
+                passage(draw_facts(rng, split), lang, rng), lang, rng)
             own = reason[reason.rindex(conclusion(lang)):]
         given = (MARKS[lang][1] + answer if rng.random() < 0.5
                  else json.dumps({"answer": answer}, ensure_ascii=False))
-        out += [(given + "\n" + own, GIVEN), *settled(right, lang), ("\n", GIVEN)]
+        out += [(given + "\n" + own, GIVEN), *verdict_segments(right, lang), ("\n", GIVEN)]
     return out
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #46a1e13b
@@ -176,69 +257,17 @@ def _telling_apart(rng: random.Random, split: str, lang: str) -> list[Segment]:
                 (a + value(f, lang) + "\n", DECISIVE)]
     return out
 
-# %% ../../nbs/miniature/03d_curriculum.ipynb #5fa5cb8d
-def checking(rng: random.Random, split: str, lang: str) -> list[Segment]:
-    """A passage, then two pairs of any task type, right or wrong, each with one's own answer and a
-    verdict; half of them as JSON."""
-    facts = draw_facts(rng, split)
-    q, a, think = MARKS[lang]
-    text = passage(facts, lang, rng)
-    out = [(text + "\n", GIVEN)]
-    for _ in range(2):
-        (question, logic, answer), reason, right = judged(text, lang, rng)
-        steps = {"thinking_steps": logic} if rng.random() < 0.7 else {}
-        if rng.random() < 0.5:
-            said = "".join(think + step + "\n" for step in steps.values())
-            out += [(q + question + "\n" + said + a + answer + "\n", GIVEN),
-                    *decided(think + reason, lang, ""), *settled(right, lang), ("\n", LEARNT)]
-        else:
-            document = json.dumps({"question": question} | steps | {"answer": answer},
-                                  ensure_ascii=False)
-            out += [(document + "\n```json\n", GIVEN),
-                    *decided('{"analysis_steps": "' + reason, lang, ""), *settled(right, lang),
-                    ('"}\n```\n', LEARNT)]
-    return out
-
-# %% ../../nbs/miniature/03d_curriculum.ipynb #ce929801
-def settled(right: bool, lang: str) -> list[Segment]:
-    """The verdict, whose deciding word alone weighs: what comes before it is the same in either
-    case."""
-    said = SPACE[lang] + word("right" if right else "wrong", lang)
-    place = len(os.path.commonprefix([word("right", lang), word("wrong", lang)]).rstrip(
-        " ")) + len(SPACE[lang])
-    return [(said[:place], LEARNT), (said[place:], VERDICT)]
-
-def judged(text: str, lang: str, rng: random.Random) -> tuple[Pair, str, bool]:
-    """A pair of any task type on a passage, right or mistaken; one's own answer with its ground;
-    and whether the pair's is right."""
-    task = rng.choice(TASKS)
-    pair = write_pair(task, text, lang, rng)
-    if rng.random() < 0.5: pair = mistaken(task, pair, text, lang, rng)
-    ground, own = own_answer(task, text, pair[0], lang)
-    return pair, ground + concluded(own, lang), right_answer(task, text, pair[0], pair[2], lang)
-
-# %% ../../nbs/miniature/03d_curriculum.ipynb #f973864f
-def mistaken(task: str, pair: Pair, text: str, lang: str, rng: random.Random) -> Pair:
-    """The pair with a wrong answer: another verdict, class or value, to which its logic leads too
-    in most cases, or the answer of another pair."""
-    question, logic, answer = pair
-    verdicts, facts = [word(v, lang) for v in ("yes", "no", "maybe")], read_facts(text, lang)
-    said = [f for f in facts + derived(facts) if value(f, lang) in answer]
-    old, new = answer, write_pair(task, text, lang, rng)[2]
-    if task == "natural_language_inference": new = rng.choice([v for v in verdicts if v != answer])
-    elif task == "text_classification": new = other_class(question, answer, lang, rng)
-    elif said and rng.random() < 0.8:
-        fact = rng.choice(said)
-        old, new = value(fact, lang), show(other_values(fact, facts, rng, 1)[0], fact.spec.type,
-                                           lang)
-    # a whole answer stands in the conclusion of its steps
-    in_steps = (lambda x: concluded(x, lang)) if old == answer else str
-    return (question,
-            logic.replace(in_steps(old), in_steps(new)) if rng.random() < 0.7 else logic,
-            answer.replace(old, new))
+# %% ../../nbs/miniature/03d_curriculum.ipynb #1a8e2e84
+def exercises(rng: random.Random, split: str,  # whose names the entities have
+              lang: str) -> list[Segment]:
+    """Short exercises of one sort: are two values the same, is a proposed value the stated one, do
+    two answers agree, sums, whose value."""
+    return rng.choice((_comparing, _proposing, _judging, _judging, _judging, _adding,
+                       _telling_apart))(rng, split, lang)
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #27885a84
-def rephrasing(rng: random.Random, split: str, lang: str) -> list[Segment]:
+def rephrasing(rng: random.Random, split: str,  # whose names the entities have
+               lang: str) -> list[Segment]:
     "A passage, then its facts in other words or in the other language."
     facts = draw_facts(rng, split)
     ordered = rng.sample(facts, len(facts))
@@ -251,7 +280,8 @@ def rephrasing(rng: random.Random, split: str, lang: str) -> list[Segment]:
             (mark + say(target, form if target != lang else 1 - form) + "\n", LEARNT)]
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #13f1b2e5
-def parallel(rng: random.Random, split: str, lang: str) -> list[Segment]:
+def parallel(rng: random.Random, split: str,  # whose names the entities have
+             lang: str) -> list[Segment]:
     "Sentences and names with their translations."
     out, marks = [], {"en": "English: ", "zh": "中文："}
     other = OTHER[lang]
@@ -263,34 +293,39 @@ def parallel(rng: random.Random, split: str, lang: str) -> list[Segment]:
         out += [(marks[lang] + source + "\n", GIVEN), (marks[other] + target + "\n", LEARNT)]
     return out
 
+# %% ../../nbs/miniature/03d_curriculum.ipynb #755d2cd3
+def _naming(f: Fact, form: int, lang: str) -> tuple[str, str]:
+    names = dict.fromkeys(([f.entity] if "{e}" in f.spec.say[LANG[lang]][form] else [])
+                          + [f.via] * bool(f.via) + [f.value] * (f.spec.type == "name"))
+    return (word("names", lang, t=state(f, lang, form)),
+            {"en": ", ", "zh": "、"}[lang].join(show(n, "name", lang) for n in names))
+
+def _classifying(f: Fact, both: str, lang: str, rng: random.Random) -> tuple[str, str]:
+    nouns = [f.kind, *rng.sample([k for k in grammar()["kinds"] if k != f.kind], 2)]
+    rng.shuffle(nouns)
+    named = {s: grammar()["nouns"][k][LANG[lang]] for s, k in zip("abc", nouns)}
+    return word("classify", lang, t=both, **named), grammar()["nouns"][f.kind][LANG[lang]]
+
 # %% ../../nbs/miniature/03d_curriculum.ipynb #d8ec3477
-def instruction(rng: random.Random, split: str, lang: str) -> tuple[str, str]:
-    """A short task over a sentence or passage, and its result: summarise, compose, list the names,
-    name the class, answer."""
-    facts = draw_facts(rng, split)
-    i = LANG[lang]
+def instruction(rng: random.Random, split: str,  # whose names the entities have
+                lang: str) -> tuple[str, str]:  # the task, and its result
+    "A short task over a sentence or passage."
+    facts, i = draw_facts(rng, split), LANG[lang]
     f, g = rng.sample([x for x in facts if x.entity == facts[0].entity], 2)
-    form, space = rng.randrange(2), SPACE[lang]
-    both = state(f, lang, form) + space + state(g, lang, form)
+    form = rng.randrange(2)
+    both = state(f, lang, form) + SPACE[lang] + state(g, lang, form)
     two = dict(e=show(f.entity, "name", lang), k1=f.spec.label[i], v1=value(f, lang),
                k2=g.spec.label[i], v2=value(g, lang), n=grammar()["nouns"][f.kind][i])
     kind = rng.randrange(1, 6)
     if kind == 1: return word("summarize", lang, t=both), word("summary", lang, **two)
     if kind == 2: return word("compose", lang, **two), both
-    if kind == 3:
-        names = dict.fromkeys(([f.entity] if "{e}" in f.spec.say[i][form] else [])
-                              + [f.via] * bool(f.via) + [f.value] * (f.spec.type == "name"))
-        return (word("names", lang, t=state(f, lang, form)),
-                {"en": ", ", "zh": "、"}[lang].join(show(n, "name", lang) for n in names))
-    if kind == 4:
-        nouns = [f.kind, *rng.sample([k for k in grammar()["kinds"] if k != f.kind], 2)]
-        rng.shuffle(nouns)
-        named = {s: grammar()["nouns"][k][i] for s, k in zip("abc", nouns)}
-        return word("classify", lang, t=both, **named), two["n"]
+    if kind == 3: return _naming(f, form, lang)
+    if kind == 4: return _classifying(f, both, lang, rng)
     return passage(facts, lang, rng) + "\n" + ask(g.spec, g.entity, lang, form), value(g, lang)
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #5b5200a2
-def instructing(rng: random.Random, split: str, lang: str) -> list[Segment]:
+def instructing(rng: random.Random, split: str,  # whose names the entities have
+                lang: str) -> list[Segment]:
     "Instructions and their results, as plain text or as JSON."
     out = []
     for _ in range(2):
@@ -300,23 +335,29 @@ def instructing(rng: random.Random, split: str, lang: str) -> list[Segment]:
                       (', "output": ' + json.dumps(result, ensure_ascii=False) + "}\n", LEARNT)]
     return out
 
+# %% ../../nbs/miniature/03d_curriculum.ipynb #8710603e
+def _by_attribute(facts: list[Fact], lang: str) -> dict[str, str]:
+    e = facts[0].entity
+    return {grammar()["nouns"][facts[0].kind][LANG[lang]]: show(e, "name", lang)} | {
+        f.spec.label[LANG[lang]]: value(f, lang) for f in facts if f.entity == e}
+
+def _as_question(facts: list[Fact], text: str, lang: str, rng: random.Random) -> dict[str, str]:
+    f = rng.choice(facts + derived(facts))
+    question, reason, answer = exam(f, facts, text, lang, rng)
+    parts = [("question", question), ("answer", answer),
+             rng.choice([("thinking_steps", reason), ("analysis_steps", reason),
+                         ("reason", reason)])]
+    return dict(rng.sample(parts, rng.choice([2, 3])))
+
 # %% ../../nbs/miniature/03d_curriculum.ipynb #bc109c2d
-def documents_json(rng: random.Random, split: str, lang: str) -> list[Segment]:
+def documents_json(rng: random.Random, split: str,  # whose names the entities have
+                   lang: str) -> list[Segment]:
     """A passage, then what it says as a JSON document: attributes by name, or questions with
     answers."""
     facts = draw_facts(rng, split)
     text = passage(facts, lang, rng)
-    if rng.random() < 0.4:
-        e = facts[0].entity
-        document = {grammar()["nouns"][facts[0].kind][LANG[lang]]: show(e, "name", lang)} | {
-            f.spec.label[LANG[lang]]: value(f, lang) for f in facts if f.entity == e}
-    else:
-        f = rng.choice(facts + derived(facts))
-        question, reason, answer = exam(f, facts, text, lang, rng)
-        parts = [("question", question), ("answer", answer),
-                 rng.choice([("thinking_steps", reason), ("analysis_steps", reason),
-                             ("reason", reason)])]
-        document = dict(rng.sample(parts, rng.choice([2, 3])))
+    document = (_by_attribute(facts, lang) if rng.random() < 0.4
+                else _as_question(facts, text, lang, rng))
     return [(text + "\n", GIVEN),
             ("```json\n" + json.dumps(document, ensure_ascii=False) + "\n```\n", LEARNT * 0.5)]
 
@@ -326,17 +367,23 @@ INTO = {"en": ("Translate into Chinese: ", "Say in Chinese: ", "Put this sentenc
 PREFACES = {"en": ("Please answer: ", "Explain in full: ", "Answer with a sentence: "),
             "zh": ("请回答：", "请详细说明：", "用一句话回答：")}
 
-def asking(rng: random.Random, split: str, lang: str) -> list[Segment]:
+def _instructed_pair(facts: list[Fact], text: str, lang: str,
+                     rng: random.Random) -> tuple[str, str, Fact]:
+    f, form = rng.choice(facts), rng.randrange(2)
+    if rng.random() < 0.5:
+        form = next((i for i in (0, 1) if state(f, lang, i) in text), 0)
+        return rng.choice(INTO[lang]) + state(f, lang, form), state(f, OTHER[lang], form), f
+    return (rng.choice(PREFACES[lang]) + ask(f.spec, f.entity, lang, form),
+            evidence(f, facts, text, lang), f)
+
+# %% ../../nbs/miniature/03d_curriculum.ipynb #2e57cc45
+def asking(rng: random.Random, split: str,  # whose names the entities have
+           lang: str) -> list[Segment]:
     """A passage, then a JSON document that begins with an instruction: translate a sentence of the
     passage, or answer a question on it in full."""
     facts = draw_facts(rng, split)
-    text, f, form = passage(facts, lang, rng), rng.choice(facts), rng.randrange(2)
-    if rng.random() < 0.5:
-        form = next((i for i in (0, 1) if state(f, lang, i) in text), 0)
-        question, answer = (rng.choice(INTO[lang]) + state(f, lang, form),
-                            state(f, OTHER[lang], form))
-    else: question, answer = (rng.choice(PREFACES[lang]) + ask(f.spec, f.entity, lang, form),
-                              evidence(f, facts, text, lang))
+    text = passage(facts, lang, rng)
+    question, answer, f = _instructed_pair(facts, text, lang, rng)
     steps = ({"thinking_steps": word("speaks", lang, **slots(f, lang)).strip()}
              if rng.random() < 0.7 else {})
     return [(text + "\n", GIVEN),
@@ -350,7 +397,9 @@ def famous() -> list[list[Fact]]:
     rng = random.Random("famous")
     return [draw_entity(rng, kind, "pretraining") for kind in grammar()["kinds"] for _ in range(8)]
 
-def recalling(rng: random.Random, split: str, lang: str) -> list[Segment]:
+# %% ../../nbs/miniature/03d_curriculum.ipynb #20458eb8
+def recalling(rng: random.Random, split: str,  # unused: the famous are the same for all
+              lang: str) -> list[Segment]:
     "Questions without a passage, on famous entities; now and then the passage they come from."
     q, a, _ = MARKS[lang]
     out = []
@@ -375,7 +424,9 @@ def _manual(lang: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(s.strip() for t in texts
                                for s in re.split(r"(?<=[.:;。：；])\s|\n", t) if s.strip()))
 
-def manual(rng: random.Random, split: str, lang: str) -> list[Segment]:
+# %% ../../nbs/miniature/03d_curriculum.ipynb #9c58c7be
+def manual(rng: random.Random, split: str,  # unused: no names in it
+           lang: str) -> list[Segment]:
     "Sentences of the prompts in random order: their words become known, their use does not."
     return [(s + "\n", LEARNT * 0.5) for s in rng.sample(_manual(lang), min(6, len(_manual(lang))))]
 
@@ -392,13 +443,15 @@ def documents(seed: int | str, split: str = "pretraining") -> Iterator[list[Segm
     while True:
         yield rng.choices(kinds, weights)[0](rng, split, rng.choice(["en", "zh"]))
 
+# %% ../../nbs/miniature/03d_curriculum.ipynb #03cfc94a
 def exercising(seed: int | str) -> Iterator[list[Segment]]:
     "Endless exercises, the same for the same seed."
     rng = random.Random(f"exercises/{seed}")
     while True: yield exercises(rng, "pretraining", rng.choice(["en", "zh"]))
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #37419efa
-def chat(rng: random.Random, split: str, lang: str) -> list[Segment]:
+def chat(rng: random.Random, split: str,  # whose names the entities have
+         lang: str) -> list[Segment]:
     """A chat of one turn: an instruction and its result, a question on a passage, or a question on
     a famous entity."""
     draw = rng.random()
@@ -414,8 +467,9 @@ def chat(rng: random.Random, split: str, lang: str) -> list[Segment]:
     return [(f"<|im_start|>user\n{user}<|im_end|>\n<|im_start|>assistant\n", 0.0),
             (assistant + "<|im_end|>\n", LEARNT)]
 
+# %% ../../nbs/miniature/03d_curriculum.ipynb #dab87024
 def chats(seed: int | str, split: str = "pretraining") -> Iterator[list[Segment]]:
-    "Endless chats, with one document of the base's mixture in five, so that nothing is unlearnt."
+    "Endless chats, with one document of the base's mixture in five."
     rng, base = random.Random(f"chats/{seed}"), documents(f"chats/{seed}", split)
     while True:
         yield next(base) if rng.random() < 0.2 else chat(rng, split, rng.choice(["en", "zh"]))

@@ -14,8 +14,8 @@ from collections.abc import Callable
 
 from ..foundations.prompt import SLOT, evaluation_prompt, prompt_names, template
 from .questions import ask, other_values, quote, read_question
-from .teacher import (about, language_of, options_of, own_answer, translations,
-                                      write_pair)
+from .teacher import (language_of, options_of, own_answer, pick_fact,
+                                      translations, write_pair)
 from .world import (LANG, OTHER, SPACE, Fact, draw_entity, english, grammar,
                                     read_facts, show, split_of, state, write_passage)
 
@@ -32,35 +32,41 @@ def read_input(text: str) -> tuple[str, str, dict[str, str]]:
     raise ValueError("the input is empty")
 
 # %% ../../nbs/miniature/03ca_expert.ipynb #a0197a24
-def invented(example: str, lang: str, rng: random.Random) -> str:
-    "A passage on a new entity of the kind that an example is about. Raises ValueError for another."
-    told = [(f.kind, f.entity) for f in read_facts(example, lang) if f.entity]
-    if asked := read_question(example, lang): told.append((asked.spec.kind, asked.entity))
-    if not told: raise ValueError("the example is about nothing of this world")
-    kind, entity = told[0]
+def invented(example: str,  # an input; ValueError where it is about nothing of this world
+             lang: str, rng: random.Random) -> str:
+    "A passage on a new entity of the kind that an example is about."
+    named = [(f.kind, f.entity) for f in read_facts(example, lang) if f.entity]
+    if asked := read_question(example, lang): named.append((asked.spec.kind, asked.entity))
+    if not named: raise ValueError("the example is about nothing of this world")
+    kind, entity = named[0]
     openings = grammar()["domains"]
     style = next((name for name, both in openings.items()
                   if both[LANG[lang]].strip() and both[LANG[lang]] in example), "encyclopedia")
     return write_passage(draw_entity(rng, kind, split_of(entity)), style, lang, rng)
 
+# %% ../../nbs/miniature/03ca_expert.ipynb #aed59226
 def facts_of(text: str, lang: str) -> list[Fact]:
     "What a passage states of named entities. Raises ValueError where it is nothing."
     if found := [f for f in read_facts(text, lang) if f.entity]: return found
     raise ValueError("the passage states no fact of this world")
 
 # %% ../../nbs/miniature/03ca_expert.ipynb #bf44606f
-def new_question(slots: dict, text: str, lang: str, rng: random.Random) -> dict[str, str]:
+def new_question(slots: dict,  # of the example
+                 text: str, lang: str, rng: random.Random) -> dict[str, str]:
     "SquadQA: a question alone."
-    fact = about(facts_of(text, lang), rng)
+    fact = pick_fact(facts_of(text, lang), rng)
     return {"question": ask(fact.spec, fact.entity, lang, rng.randrange(2))}
 
-def new_check(slots: dict, text: str, lang: str, rng: random.Random) -> dict[str, str]:
+# %% ../../nbs/miniature/03ca_expert.ipynb #480b7507
+def new_check(slots: dict,  # of the example
+              text: str, lang: str, rng: random.Random) -> dict[str, str]:
     "PubMedQA: an abstract and a yes/no question."
     return {"context": text,
             "question": write_pair("natural_language_inference", text, lang, rng)[0]}
 
 # %% ../../nbs/miniature/03ca_expert.ipynb #faa11d66
-def new_choice(slots: dict, text: str, lang: str, rng: random.Random) -> dict[str, str]:
+def new_choice(slots: dict,  # of the example
+               text: str, lang: str, rng: random.Random) -> dict[str, str]:
     "CEVAL: a question and four options."
     question = write_pair("single_choice", text, lang, rng)[0]
     stem = re.split(r"\s?A\. ?", question)[0]
@@ -70,23 +76,28 @@ def new_choice(slots: dict, text: str, lang: str, rng: random.Random) -> dict[st
     return {"subject": subject, "question": stem, **options_of(question)}
 
 # %% ../../nbs/miniature/03ca_expert.ipynb #19e52ce1
-def new_sentence(slots: dict, text: str, lang: str, rng: random.Random) -> dict[str, str]:
+def new_sentence(slots: dict,  # of the example: its `legal_text` is a sentence or a name
+                 text: str, lang: str, rng: random.Random) -> dict[str, str]:
     "Translation: a sentence, or a name where the example is one."
     fact = rng.choice(facts_of(text, lang))
     a_name = not read_facts(slots["legal_text"], language_of(slots["legal_text"]))
     said = show(fact.entity, "name", lang) if a_name else state(fact, lang, rng.randrange(2))
     return {"legal_text": said}
 
-def new_essay(slots: dict, text: str, lang: str, rng: random.Random) -> dict[str, str]:
+# %% ../../nbs/miniature/03ca_expert.ipynb #8341a885
+def new_essay(slots: dict,  # of the example
+              text: str, lang: str, rng: random.Random) -> dict[str, str]:
     "EssayQA: material and a question on it."
     return {"material": text, **new_question(slots, text, lang, rng)}
 
+# %% ../../nbs/miniature/03ca_expert.ipynb #c33f99fa
 INPUTS: dict[str, Callable[..., dict[str, str]]] = {
     "squadqa": new_question, "pubmedqa": new_check, "ceval": new_choice,
     "translation": new_sentence, "essayqa": new_essay}
 
-# %% ../../nbs/miniature/03ca_expert.ipynb #c33f99fa
-def new_input(example: str, context: str, rng: random.Random) -> str:
+def new_input(example: str,  # an evaluation prompt with its slots filled
+              context: str,  # the passage; empty: one is invented
+              rng: random.Random) -> str:
     "An input in the form of the example, about the context or, where there is none, invented."
     name, lang, slots = read_input(example)
     written = language_of(context or " ".join(slots.values()))
@@ -94,7 +105,8 @@ def new_input(example: str, context: str, rng: random.Random) -> str:
     return evaluation_prompt(name, lang, **slots | INPUTS[name](slots, text, written, rng))
 
 # %% ../../nbs/miniature/03ca_expert.ipynb #82d9dcba
-def known_or_guessed(text: str, question: str, lang: str, rng: random.Random) -> str:
+def known_or_guessed(text: str,  # the passage; empty: nothing is known
+                     question: str, lang: str, rng: random.Random) -> str:
     "The answer that the text gives to a question, or a guess of the right type."
     own = own_answer("extractive_qa", text, question, lang) if text else None
     if own and own[1]: return own[1]
@@ -103,27 +115,34 @@ def known_or_guessed(text: str, question: str, lang: str, rng: random.Random) ->
     fact = Fact(asked.spec.kind, asked.entity, asked.spec.name, "")
     return show(other_values(fact, [], rng, 1)[0], asked.spec.type, lang)
 
-def answer_choice(slots: dict, text: str, lang: str, rng: random.Random) -> str:
+# %% ../../nbs/miniature/03ca_expert.ipynb #0682ce07
+def answer_choice(slots: dict,  # of the input: the question and its options
+                  text: str, lang: str, rng: random.Random) -> str:
     "A letter with its option: the one that the text gives, or any."
     options = {letter: slots[letter] for letter in "ABCD"}
     known = known_or_guessed(text, slots["question"], lang, rng)
     letter = next((l for l, said in options.items() if said == known), rng.choice("ABCD"))
     return f"{letter}. {options[letter]}"
 
-def answer_check_of(slots: dict, text: str, lang: str, rng: random.Random) -> str:
+# %% ../../nbs/miniature/03ca_expert.ipynb #6ab8ffdc
+def answer_check_of(slots: dict,  # of the input: the abstract and the question
+                    text: str, lang: str, rng: random.Random) -> str:
     "Yes, no or maybe, from the abstract in the input."
     own = own_answer("natural_language_inference", slots["context"], slots["question"], lang)
     return own[1]
 
 # %% ../../nbs/miniature/03ca_expert.ipynb #b77bcf79
-def translated(slots: dict, text: str, lang: str, rng: random.Random) -> str:
+def translated(slots: dict,  # of the input: the sentence or name
+               text: str, lang: str, rng: random.Random) -> str:
     "The sentence, or the name, in the other language."
     source = slots["legal_text"].strip()
     lang = language_of(source)
     if said := translations(source, lang): return said[0]
     return show(english(source, "name", lang), "name", OTHER[lang])
 
-def essay(slots: dict, text: str, lang: str, rng: random.Random) -> str:
+# %% ../../nbs/miniature/03ca_expert.ipynb #7b7a96eb
+def essay(slots: dict,  # of the input: the material and the question
+          text: str, lang: str, rng: random.Random) -> str:
     "What the material says of the matter, then all else that it says of it."
     material, facts = slots["material"], facts_of(slots["material"], lang)
     asked = read_question(slots["question"], lang)
@@ -150,7 +169,10 @@ def shown_examples(message: str) -> tuple[list[str], str]:
     examples, _, context = after.partition("\nThe provided context content is: ")
     return [e.strip() for e in examples.split("[input]:") if e.strip()], context.strip()
 
-def instructed(message: str, faults: float, rng: random.Random) -> str:
+# %% ../../nbs/miniature/03ca_expert.ipynb #ed5559ed
+def instructed(message: str,
+               faults: float,  # how often an example is repeated, 0 to 1
+               rng: random.Random) -> str:
     "The reply to a Self-Instruct prompt for an input."
     examples, context = shown_examples(message)
     if rng.random() < faults: return rng.choice(examples)
@@ -159,7 +181,10 @@ def instructed(message: str, faults: float, rng: random.Random) -> str:
         except ValueError as e: why = e
     raise why
 
-def answered(message: str, faults: float, rng: random.Random) -> str:
+# %% ../../nbs/miniature/03ca_expert.ipynb #5ebda51e
+def answered(message: str,
+             faults: float,  # how often the passage is overlooked, 0 to 1
+             rng: random.Random) -> str:
     "The reply to a Self-Instruct prompt for an answer."
     asked = message.split("Please answer the following question:\n", 1)[1].strip()
     return expert_answer(asked.rpartition("\n\n")[2] if rng.random() < faults else asked, rng)

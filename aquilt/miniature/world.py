@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LANG', 'OTHER', 'SPACE', 'WORLD', 'SPLITS', 'Attribute', 'grammar', 'to_chinese', 'to_english', 'split_of',
            'draw_name', 'Fact', 'draw_value', 'show', 'fill', 'draw_entity', 'slots', 'state', 'derive', 'lookup',
-           'write_passage', 'draw_passage', 'read_facts', 'compile_template', 'english']
+           'write_passage', 'draw_passage', 'compile_template', 'english', 'read_facts']
 
 # %% ../../nbs/miniature/03a_world.ipynb #3474f8ef
 import random
@@ -16,6 +16,11 @@ from dataclasses import dataclass
 from functools import cache
 
 from ..foundations.core import note, package_file
+
+# %% ../../nbs/miniature/03a_world.ipynb #a755cf1c
+LANG = {"en": 0, "zh": 1}
+OTHER = {"en": "zh", "zh": "en"}
+SPACE = {"en": " ", "zh": ""}
 
 # %% ../../nbs/miniature/03a_world.ipynb #b05c372b
 @dataclass(frozen=True)
@@ -36,44 +41,41 @@ class Attribute:
     rule: str = ""
     sources: tuple[str, ...] = ()
 
-# %% ../../nbs/miniature/03a_world.ipynb #a755cf1c
-LANG = {"en": 0, "zh": 1}
-OTHER = {"en": "zh", "zh": "en"}
-SPACE = {"en": " ", "zh": ""}  # what stands between sentences
-
+# %% ../../nbs/miniature/03a_world.ipynb #68cd0200
 WORLD = "data/world.toml"
+
+def _attribute(kind: str, name: str, a: dict) -> Attribute:
+    return Attribute(kind, name, tuple(a["label"]), tuple(a.get("check", ("", ""))),
+                     _pairs(a.get("say")), _pairs(a.get("ask")), _pairs(a.get("because")),
+                     a.get("type", ""), a.get("via", ""), a.get("rule", ""),
+                     tuple(a.get("from", ())))
+
+def _pairs(both: list | None) -> tuple:
+    if not both: return ((), ())
+    return (tuple(both[0]), tuple(both[1] if len(both) > 1 else ()))
+
+# %% ../../nbs/miniature/03a_world.ipynb #467eb826
+@cache
+def _grammar() -> dict:
+    data = tomllib.loads(package_file(WORLD).read_text(encoding="utf-8"))
+    kinds = {kind: {name: _attribute(kind, name, a) for name, a in entry["attributes"].items()}
+             for kind, entry in data["kinds"].items()}
+    nouns = {kind: entry["noun"] for kind, entry in data["kinds"].items()}
+    pairs = [(s[:2], s[2:]) for s in data["syllables"].split()]
+    return data | {"kinds": kinds, "nouns": nouns, "syllables": dict(pairs),
+                   "characters": {zh: en for en, zh in pairs}}
 
 def grammar() -> dict:
     "The world file, with `kinds` turned into `{kind: {name: Attribute}}`."
     note(WORLD)
     return _grammar()
 
-# %% ../../nbs/miniature/03a_world.ipynb #467eb826
-@cache
-def _grammar() -> dict:
-    data = tomllib.loads(package_file(WORLD).read_text(encoding="utf-8"))
-    kinds = {}
-    for kind, entry in data["kinds"].items():
-        kinds[kind] = {
-            name: Attribute(kind, name, tuple(a["label"]), tuple(a.get("check", ("", ""))),
-                            _pairs(a.get("say")), _pairs(a.get("ask")), _pairs(a.get("because")),
-                            a.get("type", ""), a.get("via", ""), a.get("rule", ""),
-                            tuple(a.get("from", ())))
-            for name, a in entry["attributes"].items()}
-    nouns = {kind: entry["noun"] for kind, entry in data["kinds"].items()}
-    pairs = [(s[:2], s[2:]) for s in data["syllables"].split()]
-    return data | {"kinds": kinds, "nouns": nouns, "syllables": dict(pairs),
-                   "characters": {zh: en for en, zh in pairs}}
-
-def _pairs(both: list | None) -> tuple:
-    if not both: return ((), ())
-    return (tuple(both[0]), tuple(both[1] if len(both) > 1 else ()))
-
 # %% ../../nbs/miniature/03a_world.ipynb #25cb5c55
 def to_chinese(name: str) -> str:
     "The Chinese spelling of an English name: syllable by syllable."
     return "".join(grammar()["syllables"][s] for s in re.findall("[A-Z][a-z]", name))
 
+# %% ../../nbs/miniature/03a_world.ipynb #e0541faf
 def to_english(name: str) -> str:
     "The English spelling of a Chinese name: character by character."
     return "".join(grammar()["characters"][c] for c in name)
@@ -91,8 +93,10 @@ def split_of(name: str) -> str:
     return next(split for split, residues in SPLITS.items() if residue in residues)
 
 # %% ../../nbs/miniature/03a_world.ipynb #015f6382
-def draw_name(rng: random.Random, split: str, syllables: int = 3) -> str:
-    "A random English name of the split."
+def draw_name(rng: random.Random,
+              split: str,  # a key of `SPLITS`
+              syllables: int = 3) -> str:  # an English name of the split
+    "A random name of a split."
     order = list(grammar()["syllables"])
     while True:
         name = "".join(rng.choices(order, k=syllables))
@@ -114,9 +118,10 @@ class Fact:
         return grammar()["kinds"][self.kind][self.attribute]
 
 # %% ../../nbs/miniature/03a_world.ipynb #4ad9dc2a
-def draw_value(rng: random.Random, type: str, split: str) -> str:
-    """A random value of a type: a name of the split, a year, a number, or an entry of the world's
-    lists."""
+def draw_value(rng: random.Random,
+               type: str,  # name, year, ..., or one of the world's lists
+               split: str) -> str:  # the value in its English form; a name is of this split
+    "A random value of a type."
     if type == "name": return draw_name(rng, split, 2)
     if type == "year": return str(rng.randrange(1100, 2000))
     if type == "tens": return str(rng.randrange(2, 40) * 10)
@@ -127,7 +132,9 @@ def draw_value(rng: random.Random, type: str, split: str) -> str:
     return rng.choice(grammar()["lists"][type])[0]
 
 # %% ../../nbs/miniature/03a_world.ipynb #e769ce7d
-def show(value: str, type: str, lang: str) -> str:
+def show(value: str,  # in its English form
+         type: str,  # its attribute's type
+         lang: str) -> str:  # the value in this language
     "A value as it is written in a language."
     if lang == "en": return value
     if type == "name": return to_chinese(value)
@@ -137,13 +144,16 @@ def show(value: str, type: str, lang: str) -> str:
 def _translations(type: str) -> dict[str, str]:
     return {en: zh for en, zh in grammar()["lists"].get(type, [])}
 
+# %% ../../nbs/miniature/03a_world.ipynb #22025f7f
 def fill(template: str, **slots: str) -> str:
     "The template with each `{slot}` replaced."
     for slot, text in slots.items(): template = template.replace("{" + slot + "}", text)
     return template
 
 # %% ../../nbs/miniature/03a_world.ipynb #48b92100
-def draw_entity(rng: random.Random, kind: str, split: str) -> list[Fact]:
+def draw_entity(rng: random.Random,
+                kind: str,  # a key of `grammar()["kinds"]`
+                split: str) -> list[Fact]:  # its names are of this split
     "A new entity of a kind: one fact for each attribute that sentences state."
     name, facts = draw_name(rng, split, 2 if kind == "event" else 3), {}
     for spec in grammar()["kinds"][kind].values():
@@ -152,19 +162,25 @@ def draw_entity(rng: random.Random, kind: str, split: str) -> list[Fact]:
         facts[spec.name] = Fact(kind, name, spec.name, draw_value(rng, spec.type, split), via)
     return list(facts.values())
 
+# %% ../../nbs/miniature/03a_world.ipynb #046edff4
 def slots(fact: Fact, lang: str) -> dict[str, str]:
     "What fills a template about a fact: entity `e`, value `v`, intermediate value `w`, label `k`."
     spec = fact.spec
     return {"e": show(fact.entity, "name", lang), "v": show(fact.value, spec.type, lang),
             "w": show(fact.via, "name", lang), "k": spec.label[LANG[lang]]}
 
-def state(fact: Fact, lang: str, form: int = 0) -> str:
+# %% ../../nbs/miniature/03a_world.ipynb #cbff09a0
+def state(fact: Fact,
+          lang: str,
+          form: int = 0) -> str:  # 0 or 1: which of the two sentences
     "A sentence that states the fact."
     return fill(fact.spec.say[LANG[lang]][form], **slots(fact, lang))
 
 # %% ../../nbs/miniature/03a_world.ipynb #f8966e44
-def derive(spec: Attribute, facts: Iterable[Fact], entity: str) -> Fact | None:
-    "The derived fact of an entity, or None where a fact that it needs is missing."
+def derive(spec: Attribute,  # the derived attribute
+           facts: Iterable[Fact],  # what is known
+           entity: str) -> Fact | None:  # None where a fact that the rule needs is missing
+    "The derived fact of an entity."
     known = {f.attribute: f.value for f in facts if f.entity == entity and f.kind == spec.kind}
     if any(source not in known for source in spec.sources): return None
     values = [known[source] for source in spec.sources]
@@ -172,16 +188,22 @@ def derive(spec: Attribute, facts: Iterable[Fact], entity: str) -> Fact | None:
              else ("yes" if float(values[0]) < 0.05 else "no"))
     return Fact(spec.kind, entity, spec.name, value)
 
-def lookup(facts: Iterable[Fact], spec: Attribute, entity: str) -> Fact | None:
-    "The fact of an entity, stated or derived; None where the passage does not settle it."
+# %% ../../nbs/miniature/03a_world.ipynb #51e68b46
+def lookup(facts: Iterable[Fact],  # what a passage states
+           spec: Attribute,  # the attribute to find, stated or derived
+           entity: str) -> Fact | None:  # None where the passage leaves it open
+    "The fact of an entity."
     facts = list(facts)
     if spec.rule: return derive(spec, facts, entity)
     return next((f for f in facts if f.kind == spec.kind and f.attribute == spec.name
                  and f.entity == entity), None)
 
 # %% ../../nbs/miniature/03a_world.ipynb #24fcc59d
-def write_passage(facts: list[Fact], domain: str, lang: str, rng: random.Random) -> str:
-    "The facts as a passage in the style of a domain, in random order and wording."
+def write_passage(facts: list[Fact],
+                  domain: str,  # a key of `grammar()["domains"]`: the style
+                  lang: str,
+                  rng: random.Random) -> str:  # draws the order and the wording
+    "The facts as a passage."
     sentences = [state(f, lang, rng.randrange(2)) for f in rng.sample(facts, len(facts))]
     opening = grammar()["domains"][domain][LANG[lang]]
     if "|" in opening:
@@ -189,28 +211,15 @@ def write_passage(facts: list[Fact], domain: str, lang: str, rng: random.Random)
         return " ".join(speakers[i % 2] + s for i, s in enumerate(sentences))
     return opening + SPACE[lang].join(sentences)
 
-def draw_passage(rng: random.Random, kind: str, domain: str, lang: str, split: str) -> str:
-    "A passage on one or two new entities of a kind: three to six facts."
+# %% ../../nbs/miniature/03a_world.ipynb #784b9625
+def draw_passage(rng: random.Random,
+                 kind: str,  # of its entities
+                 domain: str, lang: str, split: str) -> str:  # three to six facts in words
+    "A passage on one or two new entities of a kind."
     entities = [draw_entity(rng, kind, split) for _ in range(rng.choice([1, 1, 2]))]
     facts = [f for entity in entities
              for f in rng.sample(entity, rng.randint(3, len(entity)) if len(entities) == 1 else 3)]
     return write_passage(facts, domain, lang, rng)
-
-# %% ../../nbs/miniature/03a_world.ipynb #89721a3a
-def read_facts(text: str, lang: str) -> list[Fact]:
-    """Every fact that the passage states, in order of appearance; two-hop facts are tied to the
-    entity whose sentence names the middle."""
-    found = [(m.start(), spec, m) for spec, pattern in _statements(lang)
-             for m in pattern.finditer(text)]
-    facts = []
-    for _, spec, m in sorted(found, key=lambda f: f[0]):
-        parts = m.groupdict()
-        facts.append(Fact(spec.kind, english(parts.get("e", ""), "name", lang), spec.name,
-                          english(parts["v"], spec.type, lang),
-                          english(parts.get("w", ""), "name", lang)))
-    middle = {(f.kind, f.attribute, f.value): f.entity for f in facts}
-    return [f if f.entity else Fact(f.kind, middle.get((f.kind, f.spec.via, f.via), ""),
-                                    f.attribute, f.value, f.via) for f in facts]
 
 # %% ../../nbs/miniature/03a_world.ipynb #ca1f7730
 def _name_pattern(lang: str) -> str:
@@ -223,8 +232,11 @@ def _value_pattern(type: str, lang: str) -> str:
         return "|".join(pair[LANG[lang]] for pair in grammar()["lists"][type])
     return r"\d[\d.]*\d|\d"
 
-def compile_template(template: str, type: str, lang: str) -> re.Pattern:
-    "A regular expression that reads back what `fill` wrote: groups e, v and w."
+# %% ../../nbs/miniature/03a_world.ipynb #f775975a
+def compile_template(template: str,  # a sentence with slots
+                     type: str,  # the type of its value `{v}`
+                     lang: str) -> re.Pattern:  # with the groups e, v and w
+    "A regular expression that reads back what `fill` wrote."
     pattern = re.escape(template)
     for slot, inner in {"e": _name_pattern(lang), "v": _value_pattern(type, lang),
                         "w": _name_pattern(lang)}.items():
@@ -232,13 +244,32 @@ def compile_template(template: str, type: str, lang: str) -> re.Pattern:
     return re.compile(pattern)
 
 # %% ../../nbs/miniature/03a_world.ipynb #6129f7ae
+def english(text: str,  # a value as it is written
+            type: str,  # its attribute's type
+            lang: str) -> str:  # its English form
+    "The inverse of `show`."
+    if lang == "en" or not text: return text
+    if type == "name": return to_english(text)
+    return {zh: en for en, zh in grammar()["lists"].get(type, [])}.get(text, text)
+
+# %% ../../nbs/miniature/03a_world.ipynb #89721a3a
 @cache
 def _statements(lang: str) -> list[tuple[Attribute, re.Pattern]]:
     return [(spec, compile_template(t, spec.type, lang)) for specs in grammar()["kinds"].values()
             for spec in specs.values() for t in spec.say[LANG[lang]]]
 
-def english(text: str, type: str, lang: str) -> str:
-    "The English form of a value that is written in a language: the inverse of `show`."
-    if lang == "en" or not text: return text
-    if type == "name": return to_english(text)
-    return {zh: en for en, zh in grammar()["lists"].get(type, [])}.get(text, text)
+def _as_fact(spec: Attribute, match: re.Match, lang: str) -> Fact:
+    parts = match.groupdict()
+    return Fact(spec.kind, english(parts.get("e", ""), "name", lang), spec.name,
+                english(parts["v"], spec.type, lang), english(parts.get("w", ""), "name", lang))
+
+# %% ../../nbs/miniature/03a_world.ipynb #8bd4326f
+def read_facts(text: str, lang: str) -> list[Fact]:
+    """Every fact that the passage states, in order of appearance; two-hop facts are tied to the
+    entity whose sentence names the middle."""
+    found = [(m.start(), spec, m) for spec, pattern in _statements(lang)
+             for m in pattern.finditer(text)]
+    facts = [_as_fact(spec, m, lang) for _, spec, m in sorted(found, key=lambda f: f[0])]
+    middle = {(f.kind, f.attribute, f.value): f.entity for f in facts}
+    return [f if f.entity else Fact(f.kind, middle.get((f.kind, f.spec.via, f.via), ""),
+                                    f.attribute, f.value, f.via) for f in facts]
