@@ -99,16 +99,6 @@ def text_hash(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, ensure_ascii=False, sort_keys=True,
                                      default=str).encode()).hexdigest()[:16]
 
-# %% ../../nbs/foundations/00_core.ipynb #c720e9b8
-def take_lock(lock: Path, patience: float) -> int | None:
-    """The descriptor of a lock file that this process now holds; None where another one holds it
-    for longer than `patience` seconds."""
-    began = time.monotonic()
-    while (handle := _try_lock(lock)) is None:
-        if time.monotonic() - began > patience: return None
-        time.sleep(0.05)
-    return handle
-
 # %% ../../nbs/foundations/00_core.ipynb #6e891ac8
 def _try_lock(lock: Path) -> int | None:
     # a link or a pipe of this name was put there by somebody else
@@ -119,6 +109,16 @@ def _try_lock(lock: Path) -> int | None:
         if os.path.samestat(os.fstat(handle), lock.stat()): return handle
     os.close(handle)
     return None
+
+# %% ../../nbs/foundations/00_core.ipynb #c720e9b8
+def take_lock(lock: Path, patience: float) -> int | None:
+    """The descriptor of a lock file that this process now holds; None where another one holds it
+    for longer than `patience` seconds."""
+    began = time.monotonic()
+    while (handle := _try_lock(lock)) is None:
+        if time.monotonic() - began > patience: return None
+        time.sleep(0.05)
+    return handle
 
 # %% ../../nbs/foundations/00_core.ipynb #b4ec1193
 def hold(path: Path) -> tuple[int, Path]:
@@ -280,14 +280,6 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, Any]]:
                                 "Restore the line or delete it.") from e
             yield number, row
 
-# %% ../../nbs/foundations/00_core.ipynb #0d546fbe
-def read_records(path: str | Path) -> list[Record]:
-    """Read records from JSON Lines or Parquet. Raises UserError that names the file, the line and
-    the field of the first record that does not fit."""
-    path = Path(path)
-    rows = enumerate(_parquet_rows(path), 1) if path.suffix == ".parquet" else read_lines(path)
-    return [_checked(row, path, number) for number, row in rows]
-
 # %% ../../nbs/foundations/00_core.ipynb #a34001b0
 def _parquet_rows(path: Path) -> list[dict]:
     import pyarrow.parquet
@@ -304,6 +296,14 @@ def _checked(row: Any, path: Path, number: int) -> Record:
     except ValidationError as e:
         raise UserError(f"{path}, line {number}, field {first_error(e, 'the line')}. "
                         "Correct the line or delete it.") from e
+
+# %% ../../nbs/foundations/00_core.ipynb #0d546fbe
+def read_records(path: str | Path) -> list[Record]:
+    """Read records from JSON Lines or Parquet. Raises UserError that names the file, the line and
+    the field of the first record that does not fit."""
+    path = Path(path)
+    rows = enumerate(_parquet_rows(path), 1) if path.suffix == ".parquet" else read_lines(path)
+    return [_checked(row, path, number) for number, row in rows]
 
 # %% ../../nbs/foundations/00_core.ipynb #4c267ac0
 class Drop(BaseModel):

@@ -25,7 +25,7 @@ from functools import cache, partial
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -37,6 +37,9 @@ from .core import (Drop, Record, UserError, commonest, file_hash, first_error,
                                      write_records, write_text)
 from .profiles import Profile, get_profile
 from .workers import Call, jobs_wanted, side_by_side
+
+if TYPE_CHECKING:
+    import IPython
 
 # %% ../../nbs/foundations/00f_runs.ipynb #42601419
 def project_root() -> Path:
