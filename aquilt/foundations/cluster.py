@@ -208,6 +208,18 @@ def over_cluster(calls: Sequence[Call], threads: int = 0) -> list[Any]:
             take_back(ray, waiting, patience=10)
             raise
 
+# %% ../../nbs/foundations/00da_cluster.ipynb #69584dae
+def _told(ray: Any, error: Exception, call: Call, pulse: "Pulse") -> Exception:
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, Exception) and not isinstance(error, ray.exceptions.RaySystemError):
+        return cause
+    time.sleep(2)  # where the whole cluster ends, its processes end first
+    pulse.feel(patience=0)
+    return UserError(f"{call.name}: its process on the cluster died, and died again when Ray "
+                     "repeated it, most often because memory was not enough. What was finished is "
+                     "kept; repeat the command, or use nodes with more memory. Its last words are "
+                     f"in {call.log}.")
+
 # %% ../../nbs/foundations/00da_cluster.ipynb #c7fdda4b
 def gathered(ray: Any, calls: Sequence[Call], waiting: dict[Any, int]) -> list[Any]:
     """The results of the calls, in order; what is left in `waiting` is not done. Raises the first
@@ -235,18 +247,6 @@ def take_back(ray: Any, tasks: Any, patience: float = 0.0) -> None:
     "Stop tasks, those at work too, and wait at most so many seconds until they have ended."
     for task in tasks: ray.cancel(task, force=True)
     if tasks: ray.wait([*tasks], num_returns=len(tasks), timeout=patience)
-
-# %% ../../nbs/foundations/00da_cluster.ipynb #69584dae
-def _told(ray: Any, error: Exception, call: Call, pulse: "Pulse") -> Exception:
-    cause = getattr(error, "cause", None)
-    if isinstance(cause, Exception) and not isinstance(error, ray.exceptions.RaySystemError):
-        return cause
-    time.sleep(2)  # where the whole cluster ends, its processes end first
-    pulse.feel(patience=0)
-    return UserError(f"{call.name}: its process on the cluster died, and died again when Ray "
-                     "repeated it, most often because memory was not enough. What was finished is "
-                     "kept; repeat the command, or use nodes with more memory. Its last words are "
-                     f"in {call.log}.")
 
 # %% ../../nbs/foundations/00da_cluster.ipynb #41ebbcb3
 class Pulse:

@@ -119,6 +119,22 @@ def parts_of(thing: Any) -> list[Any]:
     if isinstance(thing, type): return [*vars(thing).values(), *thing.__bases__]
     return [type(thing), *getattr(thing, "__dict__", {}).values()] if is_ours(type(thing)) else []
 
+# %% ../../nbs/foundations/00c_code.ipynb #c7236985
+def _exported(index: dict) -> dict[str, set[str]]:
+    return {module: set(names) for module, names in index["syms"].items()}
+
+# %% ../../nbs/foundations/00c_code.ipynb #df9fceed
+def _addressed(found: dict[str, str]) -> dict[str, str]:
+    """The same with the open notebook's definitions under the module that it exports, where it
+    exports one."""
+    from aquilt._modidx import d
+    own = {name.split(".")[1] for name in found if name.startswith("__main__.")}
+    exported = {module: sum(f"{module}.{name}" in names for name in own)
+                for module, names in _exported(d).items()}
+    best = max(exported, key=exported.get)
+    return {re.sub("^__main__", best, name) if exported[best] else name: h
+            for name, h in found.items()}
+
 # %% ../../nbs/foundations/00c_code.ipynb #06261b80
 def code_of(work: Callable) -> dict[str, str]:
     """The functions, classes and constants of this package that `work` can reach, by their address,
@@ -141,19 +157,3 @@ def code_of(work: Callable) -> dict[str, str]:
             todo += [value for _, value in named]
         else: todo += parts_of(thing)
     return dict(sorted(_addressed(found).items()))
-
-# %% ../../nbs/foundations/00c_code.ipynb #df9fceed
-def _addressed(found: dict[str, str]) -> dict[str, str]:
-    """The same with the open notebook's definitions under the module that it exports, where it
-    exports one."""
-    from aquilt._modidx import d
-    own = {name.split(".")[1] for name in found if name.startswith("__main__.")}
-    exported = {module: sum(f"{module}.{name}" in names for name in own)
-                for module, names in _exported(d).items()}
-    best = max(exported, key=exported.get)
-    return {re.sub("^__main__", best, name) if exported[best] else name: h
-            for name, h in found.items()}
-
-# %% ../../nbs/foundations/00c_code.ipynb #c7236985
-def _exported(index: dict) -> dict[str, set[str]]:
-    return {module: set(names) for module, names in index["syms"].items()}
