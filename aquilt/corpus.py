@@ -18,41 +18,45 @@ from .reading.origins import cut_and_clean
 from .reading.scenes import scene_of
 from .reading.sources import list_sources
 
-# %% ../nbs/31_corpus.ipynb #ec8317a5
+# %% ../nbs/31_corpus.ipynb #a4921db3
 def corpus(run: Run, seed: int = 0) -> Stage:
     "Stage `corpus`: the clean passages of all sources, `passages_per_source` drawn from each."
     p, scene = run.profile, scene_of(run.profile)
     def work(folder: Path) -> dict:
         if scene.passages: return scene.passages(p, folder)
-        documents, told = scene.documents(p, folder / "sources", seed)
+        documents, missing = scene.documents(p, folder / "sources", seed)
         kept, drops = cut_and_clean(documents, p, scene.rules, "corpus")
         counts = Counter(r.source for r in kept)
         return hand_over(folder, "corpus", len(kept) + len(drops), kept,
-                         drops) | {"per_source": dict(counts)} | told
+                         drops) | {"per_source": dict(counts)} | missing
     settings = {"scene": p.scene, "passages_per_source": p.passages_per_source,
                 "passage_tokens": p.passage_tokens, "seed": seed}
     return Stage("corpus", work, (), settings | scene.places("unlabeled", p),
                  (model_path(p.student),))
 
-# %% ../nbs/31_corpus.ipynb #19e6de98
+# %% ../nbs/31_corpus.ipynb #b03f154d
 def labeled(run: Run, seed: int = 0) -> Stage:
     """Stage `labeled`: (u, q, a, t) records of the labeled sources, at most `labeled_pairs` per
     task and language."""
     p, scene = run.profile, scene_of(run.profile)
     def work(folder: Path) -> dict:
-        records, drops, told = scene.pairs(p, run.records("corpus"), folder / "sources", seed)
-        return hand_over(folder, "labeled", len(records) + len(drops), records, drops) | told
+        records, drops, missing = scene.pairs(p, run.records("corpus"), folder / "sources", seed)
+        return hand_over(folder, "labeled", len(records) + len(drops), records, drops) | missing
     settings = {"labeled_pairs": p.labeled_pairs, "seed": seed} | scene.places("labeled", p)
     return Stage("labeled", work, ("corpus",), settings)
 
-# %% ../nbs/31_corpus.ipynb #7368b33b
+# %% ../nbs/31_corpus.ipynb #a8b69e4d
 GENERATED = tuple(task for task in TASKS if task != "extractive_qa")
 
-def associate(passages: Sequence[Record], n: int, seed: int, tasks: Sequence[str] = GENERATED,
-              again: bool = True) -> Sequence[Record]:
-    """For each task type and language, `n` passages drawn at random, with their task set: records
-    that are made when they are asked for. Where there are fewer, they repeat with `again`; without
-    it each comes once."""
+# %% ../nbs/31_corpus.ipynb #e00550d2
+def associate(
+    passages: Sequence[Record],
+    n: int,  # passages for each task type and language
+    seed: int,
+    tasks: Sequence[str] = GENERATED,
+    again: bool = True,  # whether passages repeat where there are fewer than `n`
+) -> Sequence[Record]:
+    "Passages drawn at random for each task type, with their task set when they are asked for."
     chosen = []
     for lang in LANGS:
         pool = [r for r in passages if r.lang == lang]
@@ -63,7 +67,16 @@ def associate(passages: Sequence[Record], n: int, seed: int, tasks: Sequence[str
             chosen += [(r, task) for r in drawn]
     return OnDemand(len(chosen), lambda i: chosen[i][0].with_(task=chosen[i][1]))
 
-# %% ../nbs/31_corpus.ipynb #f60b2853
+# %% ../nbs/31_corpus.ipynb #dcecc1b0
+def _bars(axes, counts: dict[str, int], lang: str, title: str, colors: dict) -> None:
+    "A panel of Figure 3: the sources of a language, grouped by domain."
+    chosen = sorted(list_sources("unlabeled", lang), key=lambda s: (s.domain, s.name), reverse=True)
+    axes.barh([s.name for s in chosen], [counts.get(s.name, 0) for s in chosen],
+              color=[colors[s.domain] for s in chosen])
+    axes.set(title=f"{title}: {sum(s.name in counts for s in chosen)} of {len(chosen)} sources",
+             xlabel="passages")
+
+# %% ../nbs/31_corpus.ipynb #999173e6
 def figure_3(run: Run):
     """Figure 3: how many passages each source gave, grouped by domain; one panel per language.
     Returns a matplotlib figure."""
@@ -74,12 +87,7 @@ def figure_3(run: Run):
     colors = dict(zip(domains, seaborn.color_palette("husl", len(domains))))
     figure, axes = plt.subplots(1, 2, figsize=(12, 6), sharex=True)
     for axis, lang, title in zip(axes, LANGS, ("English", "Chinese")):
-        chosen = sorted(list_sources("unlabeled", lang), key=lambda s: (s.domain, s.name),
-                        reverse=True)
-        axis.barh([s.name for s in chosen], [counts.get(s.name, 0) for s in chosen],
-                  color=[colors[s.domain] for s in chosen])
-        axis.set(title=f"{title}: {sum(s.name in counts for s in chosen)} of {len(chosen)} sources",
-                 xlabel="passages")
+        _bars(axis, counts, lang, title, colors)
     handles = [plt.Rectangle((0, 0), 1, 1, color=colors[d]) for d in domains]
     figure.legend(handles, domains, loc="lower center", ncols=len(domains), frameon=False)
     figure.suptitle(f"Figure 3: sources of unlabeled data (profile {run.profile.name}, "

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['KEY', 'TEACHER', 'MINIATURE', 'RECORDED', 'LIMITS', 'UNREADABLE', 'CUT_OFF', 'MORE_ROOM', 'FIELDS', 'FURTHER',
            'Outcome', 'NAMED', 'QUESTIONS', 'NAN', 'Teachers', 'read_teacher', 'teachers_of', 'served',
-           'of_this_teacher', 'price_sheet', 'engine_of', 'recorded_teacher', 'open_teacher', 'read_limits',
-           'read_budget', 'read_pair', 'unfinished', 'further_pairs', 'further', 'ask_teacher', 'requests',
-           'teacher_sampling', 'written', 'teacher_settings', 'distillation', 'write_review', 'read_review', 'review',
-           'cost_table', 'total_from', 'estimate']
+           'forget_old_replies', 'read_budget', 'read_limits', 'price_sheet', 'recorded_teacher', 'open_teacher',
+           'unfinished', 'read_pair', 'further_pairs', 'further', 'ask_teacher', 'requests', 'teacher_sampling',
+           'teacher_settings', 'distillation', 'write_review', 'read_review', 'review', 'cost_table', 'total_from',
+           'estimate']
 
 # %% ../nbs/32a_distillation.ipynb #d62b4b48
 import csv
@@ -47,14 +47,27 @@ from .miniature.world import WORLD
 from .reading.almanac import recordings
 from .reading.passages import token_counter
 
+# %% ../nbs/32a_distillation.ipynb #35e67401
 if TYPE_CHECKING:
     import pandas
 
-# %% ../nbs/32a_distillation.ipynb #faab2517
+# %% ../nbs/32a_distillation.ipynb #f6cffa97
+def _of_several(teachers: "Teachers", prompts: Sequence[Prompt], sampling: Sampling, desc: str,
+                keys: Sequence[str]) -> Sequence[Completion]:
+    "Each prompt's completion from its own teacher, in the order of the prompts."
+    chosen = [teachers.engines.index(teachers.of(p)) for p in prompts]
+    places, found = [0] * len(prompts), []
+    for number, engine in enumerate(teachers.engines):
+        mine = [i for i, n in enumerate(chosen) if n == number]
+        for place, i in enumerate(mine): places[i] = place
+        theirs = OnDemand(len(mine), lambda place, mine=mine: prompts[mine[place]])
+        found.append(engine.generate(theirs, sampling, desc=f"{desc}: {engine.model}",
+                                     keys=keys) if mine else ())
+    return OnDemand(len(prompts), lambda i: found[chosen[i]][places[i]])
+
+# %% ../nbs/32a_distillation.ipynb #fec4bae9
 class Teachers:
-    """One or several teachers as one engine. A prompt goes to one of them, by weight and by its own
-    words: the same prompt has the same teacher in every run, and so has what follows in its
-    conversation."""
+    "One or several teachers as one engine. A prompt goes to one of them, by weight and its words."
 
     def __init__(self, engines: Sequence[APIEngine], weights: Sequence[float]):
         self.engines, self.weights = engines, weights
@@ -68,21 +81,14 @@ class Teachers:
         "The completions of the prompts in their order; one teacher is asked after the other."
         if len(self.engines) == 1:
             return self.engines[0].generate(prompts, sampling, desc=desc, keys=keys)
-        chosen, places, found = (
-            [self.engines.index(self.of(p)) for p in prompts], [0] * len(prompts), [])
-        for number, engine in enumerate(self.engines):
-            mine = [i for i, n in enumerate(chosen) if n == number]
-            for place, i in enumerate(mine): places[i] = place
-            theirs = OnDemand(len(mine), lambda place, mine=mine: prompts[mine[place]])
-            found.append(engine.generate(theirs, sampling, desc=f"{desc}: {engine.model}",
-                                         keys=keys) if mine else ())
-        return OnDemand(len(prompts), lambda i: found[chosen[i]][places[i]])
+        return _of_several(self, prompts, sampling, desc, keys)
 
 # %% ../nbs/32a_distillation.ipynb #dd453ca6
 KEY = "OPENAI_API_KEY"  # the variable of a teacher's key, where none is named
 TEACHER = re.compile(r"(?P<model>[^@*|]+)@(?P<url>[^*|]+)"
                      r"(?:\*(?P<weight>\d+(?:\.\d+)?))?(?:\|(?P<key>\w+))?")
 
+# %% ../nbs/32a_distillation.ipynb #7062aa5d
 def read_teacher(text: str) -> tuple[str, str, float, str]:
     """Model, address, weight and key variable of a teacher written MODEL@URL*WEIGHT|VARIABLE.
     Raises UserError where it is not."""
@@ -97,13 +103,14 @@ def read_teacher(text: str) -> tuple[str, str, float, str]:
 MINIATURE = "miniature:"
 RECORDED = "recorded:almanac"  # the address of the teacher whose replies are kept
 
+# %% ../nbs/32a_distillation.ipynb #f952eaf2
 def teachers_of(p: Profile, teacher: str = "") -> list[tuple[str, str, float, str]]:
     "What `read_teacher` finds of a run's teachers, or of the one that is named."
     named = (teacher,) if teacher else p.teachers
     own = p.teacher, p.teacher_url or f"{MINIATURE}{p.teacher_faults}", 1.0, KEY
     return [read_teacher(text) for text in named] or [own]
 
-# %% ../nbs/32a_distillation.ipynb #36fd1494
+# %% ../nbs/32a_distillation.ipynb #19c3b358
 @contextmanager
 def served(address: str) -> Iterator[str]:
     """The URL of a teacher; one of the miniature is started, and stopped at the end. Raises
@@ -118,71 +125,14 @@ def served(address: str) -> Iterator[str]:
                         "rate of faults from 0 to 1.")
     with teacher_server(faults) as url: yield url
 
-# %% ../nbs/32a_distillation.ipynb #bcfbea5f
-def of_this_teacher(replies: Path) -> None:
-    """Forget the replies of a miniature's teacher that was another program: they cost nothing, and
-    would be taken for this one's."""
+# %% ../nbs/32a_distillation.ipynb #027da1a6
+def forget_old_replies(replies: Path) -> None:
+    "Delete the replies of a miniature's teacher that was another program than the present one."
     note(WORLD)  # also where all replies are at hand, so that nothing of it is read again
     version, mark = text_hash(file_hash(WORLD), code_of(reply)), replies.with_name("teacher.txt")
     if not mark.exists() or mark.read_text(encoding="utf-8") != version:
         replies.unlink(missing_ok=True)
     write_text(mark, version)
-
-# %% ../nbs/32a_distillation.ipynb #14fe17b6
-def price_sheet() -> tuple[Price, ...]:
-    "The rows of the price sheet that AQUILT_PRICES names; none where it is not set."
-    return tuple(load_prices(file)) if (file := os.environ.get("AQUILT_PRICES")) else ()
-
-def engine_of(run: Run, replies: Path | None) -> Callable[..., APIEngine]:
-    "What makes an engine of model, address and key variable, with the run's money and limits."
-    sheet = price_sheet()
-    budget = read_budget() if replies else None
-    others = [path for path in run.root.rglob("replies.jsonl")
-              if path != replies] if budget is not None else []
-    spent = sum((stored_cost(path, sheet) for path in others), Decimal(0))
-    return partial(BatchEngine if os.environ.get("AQUILT_BATCH") else APIEngine, replies=replies,
-                   prices=sheet, budget=budget, spent=spent, **read_limits())
-
-# %% ../nbs/32a_distillation.ipynb #67c3c53b
-def recorded_teacher(run: Run, model: str, replies: Path | None) -> RecordedEngine:
-    """The almanac's teacher, of which only the replies are left; tokens are counted as the student
-    reads them."""
-    return RecordedEngine(model, recordings(), token_counter(model_path(run.profile.student)),
-                          replies or run.folder("replies.jsonl"))
-
-# %% ../nbs/32a_distillation.ipynb #75b7afc1
-@contextmanager
-def open_teacher(run: Run, replies: Path | None = None, teacher: str = "") -> Iterator[Teachers]:
-    """The run's teacher or teachers, or the one that is named; replies are kept in the file
-    `replies`.
-
-    AQUILT_PRICES names a price sheet, AQUILT_BUDGET what all replies of the run may cost together,
-    AQUILT_BATCH says that they come in batches, and `read_limits` reads how they are asked for;
-    raises UserError where one cannot be used."""
-    chosen, engine = teachers_of(run.profile, teacher), engine_of(run, replies)
-    if replies and any(url.startswith(MINIATURE) for _, url, *_ in chosen): of_this_teacher(replies)
-    with ExitStack() as opened:
-        yield Teachers([recorded_teacher(run, model, replies) if url == RECORDED
-                        else engine(model, opened.enter_context(served(url)), key)
-                        for model, url, _, key in chosen], [weight for *_, weight, _ in chosen])
-
-# %% ../nbs/32a_distillation.ipynb #df153b1d
-# of APIEngine, for each teacher
-LIMITS = {"concurrency": int, "requests_per_minute": float, "tokens_per_minute": float,
-          "timeout": float}
-
-def read_limits() -> dict[str, float]:
-    """The limits that the environment sets, each in a variable like AQUILT_REQUESTS_PER_MINUTE.
-    Raises UserError for what is no number above 0."""
-    found = {}
-    for name, kind in LIMITS.items():
-        if not (given := os.environ.get(variable := f"AQUILT_{name.upper()}")): continue
-        try: found[name] = kind(given)
-        except ValueError: found[name] = 0
-        if not 0 < found[name] < float("inf"):
-            raise UserError(f"{variable} (--{name.replace('_', '-')}) is {given!r}: give a "
-                            f"{'whole ' if kind is int else ''}number above 0.")
-    return found
 
 # %% ../nbs/32a_distillation.ipynb #f0786d2b
 def read_budget() -> Decimal | None:
@@ -196,25 +146,74 @@ def read_budget() -> Decimal | None:
                         "the currency of the price sheet.")
     return budget
 
-# %% ../nbs/32a_distillation.ipynb #edeb6a8f
+# %% ../nbs/32a_distillation.ipynb #df153b1d
+# of APIEngine, for each teacher
+LIMITS = {"concurrency": int, "requests_per_minute": float, "tokens_per_minute": float,
+          "timeout": float}
+
+# %% ../nbs/32a_distillation.ipynb #bdf71d88
+def read_limits() -> dict[str, float]:
+    """The limits that the environment sets, each in a variable like AQUILT_REQUESTS_PER_MINUTE.
+    Raises UserError for what is no number above 0."""
+    found = {}
+    for name, kind in LIMITS.items():
+        if not (given := os.environ.get(variable := f"AQUILT_{name.upper()}")): continue
+        try: found[name] = kind(given)
+        except ValueError: found[name] = 0
+        if not 0 < found[name] < float("inf"):
+            raise UserError(f"{variable} (--{name.replace('_', '-')}) is {given!r}: give a "
+                            f"{'whole ' if kind is int else ''}number above 0.")
+    return found
+
+# %% ../nbs/32a_distillation.ipynb #6207ecfb
+def price_sheet() -> tuple[Price, ...]:
+    "The rows of the price sheet that AQUILT_PRICES names; none where it is not set."
+    return tuple(load_prices(file)) if (file := os.environ.get("AQUILT_PRICES")) else ()
+
+# %% ../nbs/32a_distillation.ipynb #9932dab7
+def _engine_of(run: Run, replies: Path | None) -> Callable[..., APIEngine]:
+    "What makes an engine of model, address and key variable, with the run's money and limits."
+    sheet = price_sheet()
+    budget = read_budget() if replies else None
+    others = [path for path in run.root.rglob("replies.jsonl")
+              if path != replies] if budget is not None else []
+    spent = sum((stored_cost(path, sheet) for path in others), Decimal(0))
+    return partial(BatchEngine if os.environ.get("AQUILT_BATCH") else APIEngine, replies=replies,
+                   prices=sheet, budget=budget, spent=spent, **read_limits())
+
+# %% ../nbs/32a_distillation.ipynb #1bdcfa9b
+def recorded_teacher(
+    run: Run,
+    model: str,  # the name that its records carry
+    replies: Path | None,  # where its replies are kept; none: in the run's folder
+) -> RecordedEngine:
+    "The almanac's teacher, of which only the replies are left; the student's tokens are counted."
+    return RecordedEngine(model, recordings(), token_counter(model_path(run.profile.student)),
+                          replies or run.folder("replies.jsonl"))
+
+# %% ../nbs/32a_distillation.ipynb #4a4ea87c
+@contextmanager
+def open_teacher(
+    run: Run,
+    replies: Path | None = None,  # the file in which they are kept; none: they are not
+    teacher: str = "",  # MODEL@URL of another teacher than the run's
+) -> Iterator[Teachers]:
+    """The run's teacher or teachers, or the one that is named. Prices, budget, batches and limits
+    are read from the environment; raises UserError where one cannot be used."""
+    chosen, engine = teachers_of(run.profile, teacher), _engine_of(run, replies)
+    if replies and any(url.startswith(MINIATURE) for _, url, *_ in chosen):
+        forget_old_replies(replies)
+    with ExitStack() as opened:
+        yield Teachers([recorded_teacher(run, model, replies) if url == RECORDED
+                        else engine(model, opened.enter_context(served(url)), key)
+                        for model, url, _, key in chosen], [weight for *_, weight, _ in chosen])
+
+# %% ../nbs/32a_distillation.ipynb #077d1d57
 UNREADABLE = "unreadable: "  # how the reasons begin that a second try may mend
 CUT_OFF = "cut off at the token limit"
 MORE_ROOM = "a larger teacher_max_tokens leaves room for an answer"
-# what prompts call it
-FIELDS = dict.fromkeys(("thought process", "thought_process", "thinking_steps"), "logic")
 
-def read_pair(record: Record, completion: Completion, keys: Sequence[str],
-              stage: str) -> Record | Drop:
-    """The record with the reply's question, logic and answer, or a ledger row with the reason. Keys
-    are those that the prompt asks for; without any the reply is plain text, kept as `raw`."""
-    if not (problem := unfinished(completion)):
-        try:
-            fields = parse_json_object(completion.text, keys) if keys else {}
-            return record.with_(**{FIELDS.get(k, k): fields[k] for k in keys}, raw=completion.text)
-        except ValueError as e: problem = UNREADABLE + str(e)
-    return Drop(stage=stage, reason=problem, raw=completion.text, record=record)
-
-# %% ../nbs/32a_distillation.ipynb #4451c14f
+# %% ../nbs/32a_distillation.ipynb #651b962f
 def unfinished(completion: Completion) -> str:
     """Why a completion is not read at all, as a reason of the ledger; nothing where it came to its
     end."""
@@ -226,16 +225,41 @@ def unfinished(completion: Completion) -> str:
     if end != "stop": return f"ended by the server, which says {end}"
     return "" if text else "the reply is empty"
 
-# %% ../nbs/32a_distillation.ipynb #1d1e544b
+# %% ../nbs/32a_distillation.ipynb #5deaa7c9
+# what prompts call it
+FIELDS = dict.fromkeys(("thought process", "thought_process", "thinking_steps"), "logic")
+
+# %% ../nbs/32a_distillation.ipynb #405332ff
+def read_pair(
+    record: Record,  # what was asked about
+    completion: Completion,
+    keys: Sequence[str],  # those that the prompt asks for; none: the reply is plain text
+    stage: str,  # whose ledger it is
+) -> Record | Drop:
+    "The record with the reply's question, logic and answer, or a ledger row with the reason."
+    if not (problem := unfinished(completion)):
+        try:
+            fields = parse_json_object(completion.text, keys) if keys else {}
+            return record.with_(**{FIELDS.get(k, k): fields[k] for k in keys}, raw=completion.text)
+        except ValueError as e: problem = UNREADABLE + str(e)
+    return Drop(stage=stage, reason=problem, raw=completion.text, record=record)
+
+# %% ../nbs/32a_distillation.ipynb #adb67c17
 FURTHER = "one of several in a reply"  # the reason of those that are not its answer
 
-def further_pairs(outcome: Record | Drop, keys: Sequence[str], stage: str) -> list[Drop]:
+# %% ../nbs/32a_distillation.ipynb #edaf6ad5
+def further_pairs(
+    outcome: Record | Drop,  # what was read from the reply
+    keys: Sequence[str],  # those that the prompt asks for
+    stage: str,  # whose ledger it is
+) -> list[Drop]:
     "Ledger rows for what a reply holds beside the record that was read from it."
     if isinstance(outcome, Drop) or not keys: return []
     return [Drop(stage=stage, reason=FURTHER, raw=outcome.raw,
                  record=outcome.with_(**{FIELDS.get(k, k): fields[k] for k in keys}))
             for fields in parse_json_objects(outcome.raw, keys)[:-1]]
 
+# %% ../nbs/32a_distillation.ipynb #47dde752
 def further(drops: Sequence[Drop]) -> int:
     "How many ledger rows are of such pairs: they enter a stage although none was asked for."
     return sum(drop.reason == FURTHER for drop in drops)
@@ -243,41 +267,46 @@ def further(drops: Sequence[Drop]) -> int:
 # %% ../nbs/32a_distillation.ipynb #246f5ea7
 Outcome = tuple[Record | Drop, Usage]  # what became of a record, and what its requests used
 
-# %% ../nbs/32a_distillation.ipynb #9b249f22
-def ask_teacher(teacher: Teachers, records: Sequence[Record], messages: Sequence[list[dict]],
-                keys: Sequence[str], stage: str, sampling: Sampling,
-                desc: str) -> Sequence[Outcome]:
-    """Send one request per record and read the replies, asking once more where one cannot be read;
-    the outcomes are read from the kept replies when they are asked for."""
+# %% ../nbs/32a_distillation.ipynb #7150ac1d
+def _answers(teacher: Teachers, records: Sequence[Record], sent: Sequence[list[dict]],
+             prompts: Sequence[Prompt], keys: Sequence[str], stage: str, sampling: Sampling,
+             desc: str) -> Sequence[Outcome]:
+    "Ask the prompts, whose first messages are `sent`; each reply is read when it is asked for."
+    completions = teacher.generate(prompts, sampling, desc=desc, keys=keys)
+    def read(j: int) -> Outcome:
+        messages, completion = sent[j], completions[j]
+        record = records[j].with_(prompt_hash=text_hash(messages[0]["content"]),
+                                  model=teacher.of(Prompt(messages)).model, seed=sampling.seed)
+        return read_pair(record, completion, keys, stage), completion.usage
+    return OnDemand(len(prompts), read)
+
+# %% ../nbs/32a_distillation.ipynb #b835c701
+def _corrected(messages: list[dict], drop: Drop, keys: Sequence[str]) -> Prompt:
+    return Prompt([*messages, *correction(drop.raw, drop.reason.removeprefix(UNREADABLE), keys)])
+
+# %% ../nbs/32a_distillation.ipynb #cf91ec0a
+def ask_teacher(teacher: Teachers, records: Sequence[Record],
+                messages: Sequence[list[dict]],  # one request for each record
+                keys: Sequence[str], stage: str,  # of a reply; whose ledger it is
+                sampling: Sampling, desc: str) -> Sequence[Outcome]:  # how the bar is named
+    "Ask for each record, once more where a reply cannot be read; outcomes are read on demand."
     from tqdm.auto import tqdm
-    def answers(which: Sequence[int], prompts: Sequence[Prompt], desc: str) -> Sequence[Outcome]:
-        completions = teacher.generate(prompts, sampling, desc=desc, keys=keys)
-        def read(j: int) -> Outcome:
-            sent, completion = messages[which[j]], completions[j]
-            record = records[which[j]].with_(prompt_hash=text_hash(sent[0]["content"]),
-                                             model=teacher.of(Prompt(sent)).model,
-                                             seed=sampling.seed)
-            return read_pair(record, completion, keys, stage), completion.usage
-        return OnDemand(len(which), read)
-    first = answers(range(len(records)),
-                    OnDemand(len(records), lambda i: Prompt(messages[i])), desc)
-    unreadable = [i for i, (o, _) in enumerate(tqdm(first, desc=f"{desc}: reading",
-                                                    disable=not desc))
-                  if isinstance(o, Drop) and o.reason.startswith(UNREADABLE)]
-    def corrected(i: int) -> Prompt:
-        drop, _ = first[i]
-        return Prompt([*messages[i],
-                       *correction(drop.raw, drop.reason.removeprefix(UNREADABLE), keys)])
-    second = answers(unreadable, OnDemand(len(unreadable), lambda j: corrected(unreadable[j])),
-                     f"{desc}, once more") if unreadable else ()
-    place = {i: j for j, i in enumerate(unreadable)}
+    ask = partial(_answers, teacher, keys=keys, stage=stage, sampling=sampling)
+    first = ask(records, messages, OnDemand(len(records), lambda i: Prompt(messages[i])), desc=desc)
+    again = [i for i, (o, _) in enumerate(tqdm(first, desc=f"{desc}: reading", disable=not desc))
+             if isinstance(o, Drop) and o.reason.startswith(UNREADABLE)]
+    def of(make: Callable) -> Sequence: return OnDemand(len(again), lambda j: make(again[j]))
+    second = ask(of(records.__getitem__), of(messages.__getitem__),
+                 of(lambda i: _corrected(messages[i], first[i][0], keys)),
+                 desc=f"{desc}, once more") if again else ()
+    place = {i: j for j, i in enumerate(again)}
     def outcome(i: int) -> Outcome:
         if i not in place: return first[i]
         mended, used = second[place[i]]
         return mended, first[i][1] + used
     return OnDemand(len(records), outcome)
 
-# %% ../nbs/32a_distillation.ipynb #a627239d
+# %% ../nbs/32a_distillation.ipynb #960c96de
 def requests(
     run: Run, seed: int = 0
 ) -> list[tuple[str, Sequence[Record], Sequence[list[dict]], Sequence[str]]]:
@@ -291,19 +320,26 @@ def requests(
     return [("Eq. 1", fresh, OnDemand(len(fresh), lambda i: question(fresh[i])), META_KEYS),
             ("Eq. 2", known, OnDemand(len(known), lambda i: logic(known[i])), LOGIC_KEYS)]
 
+# %% ../nbs/32a_distillation.ipynb #6eb40ba0
 def teacher_sampling(profile: Profile, seed: int) -> Sampling:
     "How the teacher writes: with the model's own distribution."
     return Sampling(temperature=1.0, top_p=1.0, max_tokens=profile.teacher_max_tokens, seed=seed)
 
-# %% ../nbs/32a_distillation.ipynb #8cd2bc30
+# %% ../nbs/32a_distillation.ipynb #7bf97072
 # the fields by which usage.jsonl names a record
 NAMED = {"source", "document", "span", "task", "lang", "question", "model"}
 
-# %% ../nbs/32a_distillation.ipynb #622d3e07
-def written(run: Run, teacher: Teachers, out: Writer, tallies: tuple[Counter, dict],
-            seed: int) -> Iterator[str]:
-    """Write each record or ledger row, and give its line of usage.jsonl: one at a time, since
-    703,000 fill a memory."""
+# %% ../nbs/32a_distillation.ipynb #a785c3fa
+def _usage_line(equation: str, outcome: Record | Drop, usage: Usage) -> str:
+    kept = isinstance(outcome, Record)
+    named = (outcome if kept else outcome.record).model_dump(include=NAMED)
+    return json.dumps({"equation": equation, "kept": kept} | named | asdict(usage),
+                      ensure_ascii=False) + "\n"
+
+# %% ../nbs/32a_distillation.ipynb #070b4092
+def _written(run: Run, teacher: Teachers, out: Writer, tallies: tuple[Counter, dict],
+             seed: int) -> Iterator[str]:
+    "Write each record or ledger row, and give its line of usage.jsonl, one at a time."
     from tqdm.auto import tqdm
     read_as, bill = tallies
     for equation, records, messages, keys in requests(run, seed):
@@ -319,11 +355,9 @@ def written(run: Run, teacher: Teachers, out: Writer, tallies: tuple[Counter, di
                 out.entered += 1
                 out.drop(drop)
             bill[equation, record.model, record.task] += usage
-            named = record.model_dump(include=NAMED)
-            yield json.dumps({"equation": equation, "kept": kept} | named | asdict(usage),
-                             ensure_ascii=False) + "\n"
+            yield _usage_line(equation, outcome, usage)
 
-# %% ../nbs/32a_distillation.ipynb #8514b250
+# %% ../nbs/32a_distillation.ipynb #53024b06
 def teacher_settings(p: Profile, teacher: str = "") -> dict:
     """What decides how a teacher answers, for the stages that ask the run's own, or the one that is
     named."""
@@ -341,7 +375,7 @@ def distillation(run: Run, seed: int = 0) -> Stage:
         read_as, bill = tallies = Counter(), defaultdict(Usage)
         with (open_teacher(run, folder / "replies.jsonl") as teacher,
               writing(folder / "records.jsonl", folder / "dropped.jsonl") as out):
-            write_text(folder / "usage.jsonl", written(run, teacher, out, tallies, seed))
+            write_text(folder / "usage.jsonl", _written(run, teacher, out, tallies, seed))
         rows = [{"equation": equation, "teacher": model, "task": task} | asdict(usage)
                 for (equation, model, task), usage in sorted(bill.items())]
         return {"counts": out.counts("distillation"), "read_as": dict(sorted(read_as.items())),
@@ -350,10 +384,16 @@ def distillation(run: Run, seed: int = 0) -> Stage:
     return Stage("distillation", work, ("corpus", "labeled"), teacher_settings(p)
                  | {"pairs_per_task": p.pairs_per_task, "seed": seed} | tasks)
 
-# %% ../nbs/32a_distillation.ipynb #32a0d002
+# %% ../nbs/32a_distillation.ipynb #17f29e8d
 QUESTIONS = ("grounded in the passage", "leads to the answer", "no step missing")
 
-def write_review(records: Sequence[Record], path: Path, n: int = 50, seed: int = 0) -> Path:
+# %% ../nbs/32a_distillation.ipynb #26b172f7
+def write_review(
+    records: Sequence[Record],
+    path: Path,  # of the CSV sheet
+    n: int = 50,  # how many records at most
+    seed: int = 0,  # of the sample
+) -> Path:
     "A CSV sheet with a random sample of records, and empty columns for a reviewer's yes or no."
     chosen = sorted(random.Random(seed).sample(range(len(records)), min(n, len(records))))
     rows = [[str(i), *map(sheet_cell, (r.task, r.lang, r.text, r.question, r.logic, r.answer)),
@@ -384,7 +424,7 @@ def read_review(path: Path) -> dict[tuple[str, str], bool]:
                         f"{', '.join(QUESTIONS)}.")
     return said
 
-# %% ../nbs/32a_distillation.ipynb #86d6bb99
+# %% ../nbs/32a_distillation.ipynb #9fad8770
 def review(*sheets: Path) -> "pandas.DataFrame":
     """For each question: how many answers, the share of yes over all sheets, and the agreement and
     Cohen's kappa of the first two sheets (None for one sheet)."""
@@ -404,11 +444,13 @@ def review(*sheets: Path) -> "pandas.DataFrame":
     return pandas.DataFrame(rows)
 
 # %% ../nbs/32a_distillation.ipynb #32a0c002
-def cost_table(run: Run, stage: str = "distillation",
-               like: str = "deepseek-chat") -> "pandas.DataFrame":
-    """What a stage used and cost, one row per equation, teacher and task type and one for all; `at
-    LIKE` is the cost of the same tokens at the latest standard price of another model. A bill with
-    a model that no price sheet has is `no price`."""
+def cost_table(
+    run: Run,
+    stage: str = "distillation",  # one that has a bill
+    like: str = "deepseek-chat",  # the model at whose latest standard price `at LIKE` counts
+) -> "pandas.DataFrame":
+    """What a stage used and cost, one row per equation, teacher and task type and one for all. A
+    bill with a model that no price sheet has is `no price`."""
     import pandas
     table, price = pandas.DataFrame(run.result(stage)["bill"]), price_of(like)
     table[f"at {like}"] = [float(cost(price, row.prompt_tokens, row.completion_tokens,
@@ -416,14 +458,15 @@ def cost_table(run: Run, stage: str = "distillation",
     table.loc[len(table)] = ["all", "", ""] + table.iloc[:, 3:].sum().tolist()
     counts = [c for c in table if c == "requests" or c.endswith("tokens")]
     table = table.astype({c: int for c in counts}).round(4)
-    told = [told_cost(row.cost, row.prompt_tokens, row.teacher, price_sheet())
-            for row in table[:-1].itertuples()]
-    if NO_PRICE in told: table["cost"] = [*told, NO_PRICE]
+    costs = [told_cost(row.cost, row.prompt_tokens, row.teacher, price_sheet())
+             for row in table[:-1].itertuples()]
+    if NO_PRICE in costs: table["cost"] = [*costs, NO_PRICE]
     return table
 
-# %% ../nbs/32a_distillation.ipynb #32a0c005
+# %% ../nbs/32a_distillation.ipynb #8b48ef14
 NAN = float("nan")
 
+# %% ../nbs/32a_distillation.ipynb #f8e27a4e
 def total_from(sample: Sequence[float], n: int) -> tuple[float, float, float]:
     """A total over `n` things from a random sample of them, with its 95 % interval: Student's t,
     with the correction for a sample that is a large part of the whole. No sample tells nothing."""
@@ -435,33 +478,12 @@ def total_from(sample: Sequence[float], n: int) -> tuple[float, float, float]:
     total = n * mean(sample)
     return total, max(0.0, total - spread), total + spread
 
-# %% ../nbs/32a_distillation.ipynb #7f4d3777
-def estimate(run: Run, n: int = 100, seed: int = 0) -> "pandas.DataFrame":
-    """What Eq. 1 and Eq. 2 will use and cost, from up to `n` random requests of each, which are
-    sent and kept for the distillation itself; a row for each quantity, with its 95 % interval.
-    Raises UserError where no request of the sample gave a record."""
-    import pandas
-    rows, lost = [], []
-    with open_teacher(run, run.folder("distillation") / "replies.jsonl") as teacher:
-        for equation, records, messages, keys in requests(run):
-            if not len(messages): continue  # a text of one's own has no labels
-            chosen = random.Random(seed).sample(range(len(messages)), min(n, len(messages)))
-            asked = list(ask_teacher(teacher, [records[i] for i in chosen],
-                                     [messages[i] for i in chosen], keys, "estimate",
-                                     teacher_sampling(run.profile, 0), f"{equation}: a sample"))
-            reasons = [o.reason for o, _ in asked if isinstance(o, Drop)]
-            lost += reasons
-            answered = [(teacher.of(Prompt(messages[i])), usage)
-                        for i, (_, usage) in zip(chosen, asked) if usage.requests]
-            told = {"equation": equation, "requests": len(messages), "sample": len(asked),
-                    "failed": len(asked) - len(answered), "records": len(asked) - len(reasons),
-                    "cut off": sum(reason.startswith(CUT_OFF) for reason in reasons)}
-            rows += [told | row for row in _totals(answered, len(messages))]
-    if lost and not any(row["records"] for row in rows):
-        raise UserError(f"None of the sample's {len(lost)} requests gave a record, the first so: "
-                        f"{lost[0].rstrip('. ')}. Correct that first; what was answered is "
-                        "kept.")
-    return pandas.DataFrame(rows)
+# %% ../nbs/32a_distillation.ipynb #93510662
+def _cost_in_batch(engine: APIEngine, usage: Usage) -> float | None:
+    "What the tokens cost in a batch at the latest standard price; None where batches cost no less."
+    price = price_of(engine.model, None, engine.prices)
+    return float(cost(price, usage.prompt_tokens, usage.completion_tokens,
+                      usage.cached_tokens) * price.batch) if price and price.batch < 1 else None
 
 # %% ../nbs/32a_distillation.ipynb #f1421124
 def _totals(answered: Sequence[tuple[APIEngine, Usage]], n: int) -> list[dict]:
@@ -477,9 +499,39 @@ def _totals(answered: Sequence[tuple[APIEngine, Usage]], n: int) -> list[dict]:
     return [{"what": what, "estimate": total, "from": low, "to": high}
             for what, (total, low, high) in totals.items()]
 
-# %% ../nbs/32a_distillation.ipynb #5b8cf844
-def _cost_in_batch(engine: APIEngine, usage: Usage) -> float | None:
-    "What the tokens cost in a batch at the latest standard price; None where batches cost no less."
-    price = price_of(engine.model, None, engine.prices)
-    return float(cost(price, usage.prompt_tokens, usage.completion_tokens,
-                      usage.cached_tokens) * price.batch) if price and price.batch < 1 else None
+# %% ../nbs/32a_distillation.ipynb #03e886bb
+def _sample(run: Run, teacher: Teachers, request: tuple, n: int, seed: int) -> tuple:
+    "An equation's rows of the estimate, from up to `n` random requests, and the reasons of losses."
+    equation, records, messages, keys = request
+    chosen = random.Random(seed).sample(range(len(messages)), min(n, len(messages)))
+    asked = list(ask_teacher(teacher, [records[i] for i in chosen], [messages[i] for i in chosen],
+                             keys, "estimate", teacher_sampling(run.profile, 0),
+                             f"{equation}: a sample"))
+    reasons = [o.reason for o, _ in asked if isinstance(o, Drop)]
+    answered = [(teacher.of(Prompt(messages[i])), usage)
+                for i, (_, usage) in zip(chosen, asked) if usage.requests]
+    counts = {"equation": equation, "requests": len(messages), "sample": len(asked),
+              "failed": len(asked) - len(answered), "records": len(asked) - len(reasons),
+              "cut off": sum(reason.startswith(CUT_OFF) for reason in reasons)}
+    return [counts | row for row in _totals(answered, len(messages))], reasons
+
+# %% ../nbs/32a_distillation.ipynb #1d16c3d2
+def estimate(
+    run: Run,
+    n: int = 100,  # how many requests of each equation at most
+    seed: int = 0,  # of the sample
+) -> "pandas.DataFrame":
+    """What Eq. 1 and Eq. 2 will use and cost, from random requests, which are kept for the
+    distillation itself; a row for each quantity, with its 95 % interval. Raises UserError where no
+    request of the sample gave a record."""
+    import pandas
+    rows, lost = [], []
+    with open_teacher(run, run.folder("distillation") / "replies.jsonl") as teacher:
+        for request in requests(run):
+            if not len(request[2]): continue  # a text of one's own has no labels
+            found, reasons = _sample(run, teacher, request, n, seed)
+            rows, lost = rows + found, lost + reasons
+    if lost and not any(row["records"] for row in rows):
+        raise UserError(f"None of the sample's {len(lost)} requests gave a record, the first so: "
+                        f"{lost[0].rstrip('. ')}. Correct that first; what was answered is kept.")
+    return pandas.DataFrame(rows)

@@ -4,14 +4,16 @@
 
 # %% auto #0
 __all__ = ['INFLECTED', 'REASONS', 'REMEDIES', 'READ', 'Reader', 'stop_words', 'words', 'own_words', 'protected_words',
-           'most_allowed', 'surplus', 'thin', 'remove', 'lot', 'Card', 'in_text', 'stands_alone', 'card', 'text_words',
-           'drop_reasons', 'filter_records', 'tally', 'greedy', 'over_used', 'judged', 'word_shares', 'own_record',
-           'filter_file', 'filtering', 'frequent_words', 'plot_frequencies', 'table_1', 'waterfall']
+           'most_allowed', 'surplus', 'thin', 'remove', 'draw_key', 'stands_alone', 'in_text', 'Card', 'card',
+           'text_words', 'drop_reasons', 'judged', 'Sifted', 'sift', 'filter_records', 'tally', 'greedy', 'over_used',
+           'word_shares', 'own_record', 'filter_file', 'filtering', 'frequent_words', 'plot_frequencies', 'table_1',
+           'waterfall']
 
 # %% ../nbs/32b_filtering.ipynb #25917243
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache, partial
 from math import floor
 from pathlib import Path
@@ -21,9 +23,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from pydantic import ConfigDict, ValidationError
 from pydantic_core import from_json
 
-from .reading.cleaning import in_order, language, writing
+from .reading.cleaning import Writer, in_order, language, writing
 from .foundations.core import (TASKS, Drop, Record, UserError, check_output, first_error,
-                                     text_hash)
+                                     parted, text_hash)
 from .leaning import dependence, languages, leaning, plain, word_lists
 from .reading.documents import blocks_of, encoding_of, open_bytes
 from .evaluation.paper import printed_table
@@ -34,17 +36,19 @@ from .foundations.tasks import own_tasks
 from .miniature.world import LANG
 from .reading.scenes import scene_of
 
+# %% ../nbs/32b_filtering.ipynb #a810fc7e
 if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
 
-# %% ../nbs/32b_filtering.ipynb #66fb70db
+# %% ../nbs/32b_filtering.ipynb #0f300dce
 @cache
 def stop_words(lang: str) -> frozenset[str]:
     "The language's stop words by stopwordsiso; none where it has no list."
     import stopwordsiso
     return frozenset(stopwordsiso.stopwords(lang)) if stopwordsiso.has_lang(lang) else frozenset()
 
+# %% ../nbs/32b_filtering.ipynb #ac01546e
 def words(text: str, lang: str) -> frozenset[str]:
     """The distinct words of a text that could betray a style: in lower case, of two letters or
     more, without stop words."""
@@ -55,7 +59,7 @@ def words(text: str, lang: str) -> frozenset[str]:
     else: found = re.findall(r"[^\W\d_]+", text)
     return frozenset(w for w in found if len(w) > 1 and w[0].isalpha()) - stop_words(lang)
 
-# %% ../nbs/32b_filtering.ipynb #b5b2ead7
+# %% ../nbs/32b_filtering.ipynb #a44c7ba9
 @cache
 def own_words(vocabulary: Callable[[str], str], lang: str) -> frozenset[str]:
     "The words of a scene's own vocabulary; in Chinese every stretch of 2 to 6 characters of it."
@@ -65,54 +69,68 @@ def own_words(vocabulary: Callable[[str], str], lang: str) -> frozenset[str]:
     return frozenset(run[i:i + n] for run in runs for n in range(2, 7)
                      for i in range(len(run) - n + 1))
 
-def protected_words(task: str, lang: str,
-                    vocabulary: Callable[[str], str] = no_words) -> frozenset[str]:
-    """Words of any prevalence that are no bias in this task: the list in view, and the scene's own
-    vocabulary."""
+# %% ../nbs/32b_filtering.ipynb #3fb22043
+def protected_words(
+    task: str,
+    lang: str,
+    vocabulary: Callable[[str], str] = no_words,  # a scene's own, by language; none by default
+) -> frozenset[str]:
+    "Words of any prevalence that are no bias in this task: the list in view, and the scene's own."
     return frozenset(word_lists(lang)["protected"].get(task, ())) | own_words(vocabulary, lang)
 
-# %% ../nbs/32b_filtering.ipynb #e61ad88a
+# %% ../nbs/32b_filtering.ipynb #20f2df49
 def most_allowed(n: int, limit: float) -> int:
     "In how many of n questions a word may stand: the whole number at or below the limit."
     return floor(n * limit + 1e-9)  # 0.1 is a little more or less than a tenth in binary
 
-def surplus(count: int, n: int, limit: float) -> int:
-    """How many of the `count` questions with a word must go, so that it is in at most `limit` of
-    those that stay of n."""
-    gone = max(0, floor((count - n * limit) / (1 - limit)) - 1) if limit < 1 else 0
-    while count - gone > most_allowed(n - gone, limit): gone += 1
-    return gone
+# %% ../nbs/32b_filtering.ipynb #b9cdc80e
+def surplus(
+    count: int,  # questions with the word
+    n: int,  # all questions
+    limit: float,  # the largest share, of those that stay
+) -> int:
+    "How many questions with a word must go, so that it is in at most `limit` of the others."
+    few = max(0, floor((count - n * limit) / (1 - limit)) - 1) if limit < 1 else 0
+    while count - few > most_allowed(n - few, limit): few += 1
+    return few
 
-# %% ../nbs/32b_filtering.ipynb #4d36d514
+# %% ../nbs/32b_filtering.ipynb #fead0287
+def _numbered(questions: Sequence[tuple[str, ...]]) -> tuple:
+    "The vocabulary, the number of each question's words one after the other, and where each ends."
+    import numpy
+    vocabulary = sorted({word for question in questions for word in question})
+    number = {word: i for i, word in enumerate(vocabulary)}
+    numbers = numpy.array([number[word] for question in questions for word in question], int)
+    return vocabulary, numbers, numpy.cumsum([len(question) for question in questions], dtype=int)
+
+# %% ../nbs/32b_filtering.ipynb #7286bbe8
+def _holders(numbers, ends, counts) -> list:
+    "For each word the questions that hold it, in their order."
+    import numpy
+    places = numpy.repeat(numpy.arange(len(ends)), numpy.diff(ends, prepend=0))
+    return numpy.split(places[numpy.argsort(numbers, kind="stable")], numpy.cumsum(counts)[:-1])
+
+# %% ../nbs/32b_filtering.ipynb #22d9b817
 def thin(questions: Sequence[Iterable[str]], limit: float) -> dict[int, str]:
     """Which questions go, each with the over-used word that it goes for (3.2). `questions` are
     their distinct words, in the order in which they should stay. Afterwards each word is in at
     most `limit` of the questions that stay, or too few stay to tell."""
     import numpy
     questions = [tuple(question) for question in questions]
-    vocabulary = sorted({word for question in questions for word in question})
-    number = {word: i for i, word in enumerate(vocabulary)}
-    words_of = numpy.array([number[word] for question in questions for word in question], int)
-    ends = numpy.cumsum([len(question) for question in questions], dtype=int)
-    holders = numpy.repeat(numpy.arange(len(questions)),
-                           numpy.diff(ends, prepend=0))[numpy.argsort(words_of, kind="stable")]
-    counts = numpy.bincount(words_of, minlength=len(vocabulary))
-    places, left, stays, gone = (numpy.cumsum(counts) - counts, len(questions),
-                                 numpy.ones(len(questions), bool), {})
-    sizes = counts.copy()
+    vocabulary, numbers, ends = _numbered(questions)
+    counts = numpy.bincount(numbers, minlength=len(vocabulary))
+    holders, left = _holders(numbers, ends, counts), len(questions)
+    stays, removed = numpy.ones(left, bool), {}
     while vocabulary and most_allowed(left, limit):
         # of equals the last in the alphabet
         word = len(vocabulary) - 1 - int(counts[::-1].argmax())
-        few = surplus(int(counts[word]), left, limit)
-        if not few: break
-        holding = holders[places[word]:places[word] + sizes[word]]
-        last = holding[stays[holding]][-few:]
-        gone |= dict.fromkeys(last.tolist(), vocabulary[word])
+        if not (few := surplus(int(counts[word]), left, limit)): break
+        last = holders[word][stays[holders[word]]][-few:]
+        removed |= dict.fromkeys(last.tolist(), vocabulary[word])
         stays[last], left = False, left - few
-        counts = counts - numpy.bincount(
-            numpy.concatenate([words_of[ends[i] - len(questions[i]):ends[i]] for i in last]),
-            minlength=len(vocabulary))
-    return gone
+        counts = counts - numpy.bincount(numpy.concatenate(
+            [numbers[ends[i] - len(questions[i]):ends[i]] for i in last]), minlength=len(counts))
+    return removed
 
 # %% ../nbs/32b_filtering.ipynb #84c148fa
 def remove(questions: Sequence[Iterable[str]], limit: float) -> dict[int, str]:
@@ -125,29 +143,27 @@ def remove(questions: Sequence[Iterable[str]], limit: float) -> dict[int, str]:
     return {i: max(held, key=lambda word: (counts[word], word))
             for i, held in found.items() if held}
 
-# %% ../nbs/32b_filtering.ipynb #973d8611
-def lot(record: Record, seed: int) -> str:
-    "A record's place in the seeded lottery: the same wherever the record stands."
+# %% ../nbs/32b_filtering.ipynb #cc365087
+def draw_key(record: Record, seed: int) -> str:
+    "A record's place in the seeded draw: the same wherever the record stands."
     return text_hash(seed, record.model_dump_json())
 
-# %% ../nbs/32b_filtering.ipynb #b3629d02
-class Card(NamedTuple):
-    """What the filter knows of a record: its group, its lot, the reason why it leans and where
-    (empty: it does not), which of its fields lean, which of its question's words its own text
-    has, and these words."""
-    task: str
-    lang: str
-    lot: str
-    reason: str
-    where: str
-    fields: tuple[str, ...]
-    taken: tuple[str, ...]
-    words: tuple[str, ...]
+# %% ../nbs/32b_filtering.ipynb #862d92b5
+def stands_alone(task: str) -> bool:
+    """Whether a question of this task must make sense without its passage (3.2); a task of one's
+    own says so."""
+    own = own_tasks().get(task)
+    return not own.needs_passage if own else task in dependence()["stand_alone"]
 
 # %% ../nbs/32b_filtering.ipynb #c50dcaa6
 INFLECTED = ("s", "es", "d", "ed", "ing")
 
-def in_text(words: Sequence[str], text: str, lang: str) -> list[str]:
+# %% ../nbs/32b_filtering.ipynb #96065140
+def in_text(
+    words: Sequence[str],  # a question's
+    text: str,  # the passage that it is about
+    lang: str,  # of both
+) -> list[str]:
     "Those of a question's words that a text has, in English also with another ending."
     text = plain(text)
     if lang == "zh": return [word for word in words if word in text]
@@ -156,13 +172,21 @@ def in_text(words: Sequence[str], text: str, lang: str) -> list[str]:
             if word in known or any(word + end in known or word.endswith(end)
                                     and word.removesuffix(end) in known for end in INFLECTED)]
 
-# %% ../nbs/32b_filtering.ipynb #3fd3ae4e
-def stands_alone(task: str) -> bool:
-    """Whether a question of this task must make sense without its passage (3.2); a task of one's
-    own says so."""
-    own = own_tasks().get(task)
-    return not own.needs_passage if own else task in dependence()["stand_alone"]
+# %% ../nbs/32b_filtering.ipynb #9ae4d178
+class Card(NamedTuple):
+    """What the filter knows of a record: its group, its place in the draw, the reason why it leans
+    and where (empty: it does not), which of its fields lean, which of its question's words its own
+    text has, and these words."""
+    task: str
+    lang: str
+    draw: str
+    reason: str
+    where: str
+    fields: tuple[str, ...]
+    taken: tuple[str, ...]
+    words: tuple[str, ...]
 
+# %% ../nbs/32b_filtering.ipynb #e83f2f03
 def card(record: Record, seed: int = 0) -> Card:
     "The card of a record. Raises UserError for an unknown language."
     word_lists(record.lang)  # a record of which nothing is asked must have a known language, too
@@ -175,10 +199,10 @@ def card(record: Record, seed: int = 0) -> Card:
         where = (f"{field}, characters {first} to {end}: "
                  f"{plain(getattr(record, field))[max(0, first - 30):end + 30]}")
     held = tuple(sorted(words(record.question, record.lang)))
-    return Card(record.task, record.lang, lot(record, seed), reason, where, tuple(found),
+    return Card(record.task, record.lang, draw_key(record, seed), reason, where, tuple(found),
                 tuple(in_text(held, record.text, record.lang)), held)
 
-# %% ../nbs/32b_filtering.ipynb #b0ca45e0
+# %% ../nbs/32b_filtering.ipynb #fe71be8b
 def text_words(cards: Iterable[Card]) -> frozenset[str]:
     "The words that at least half of the questions with them have from their own texts."
     held, taken = Counter(), Counter()
@@ -187,12 +211,24 @@ def text_words(cards: Iterable[Card]) -> frozenset[str]:
         taken.update(card.taken)
     return frozenset(word for word, n in taken.items() if n * 2 >= held[word])
 
-# %% ../nbs/32b_filtering.ipynb #3cd49e4b
-def drop_reasons(cards: Sequence[Card], profile: Profile,
-                 own_texts: bool = False) -> dict[int, str]:
-    """The positions of the cards whose records go, each with its reason (3.2; caps 4.1); with
-    `own_texts` no word is over-used that is the texts'. Raises UserError where `over_used` is
-    neither thin nor remove."""
+# %% ../nbs/32b_filtering.ipynb #2386d9a8
+def _over_used(group: Sequence[tuple[int, Card]], profile: Profile,
+               from_texts: frozenset[str]) -> dict[int, str]:
+    "The positions of a group's cards that go for a word, in the order of the draw."
+    if not group: return {}
+    task, lang, *_ = group[0][1]
+    protected = protected_words(task, lang, scene_of(profile).vocabulary) | from_texts
+    questions = [[word for word in c.words if word not in protected] for _, c in group]
+    found = (thin if profile.over_used == "thin" else remove)(questions, profile.frequent_word)
+    return {group[place][0]: f"over-used word: {word}" for place, word in found.items()}
+
+# %% ../nbs/32b_filtering.ipynb #d72f6359
+def drop_reasons(
+    cards: Sequence[Card],
+    profile: Profile,  # its `cap`, `frequent_word` and `over_used`
+    own_texts: bool = False,  # whether no word is over-used that is the texts'
+) -> dict[int, str]:
+    "The positions of the cards whose records go, each with its reason (3.2; caps 4.1)."
     if profile.over_used not in ("thin", "remove"):
         raise UserError("The setting over_used is thin or remove, and not "
                         f"{profile.over_used!r}: correct it.")
@@ -200,47 +236,89 @@ def drop_reasons(cards: Sequence[Card], profile: Profile,
     for i, c in enumerate(cards):
         if not c.reason: groups[c.task, c.lang].append(i)
     for (task, lang), group in groups.items():
-        group.sort(key=lambda i: cards[i].lot)
+        group.sort(key=lambda i: cards[i].draw)
         reasons |= dict.fromkeys(group[profile.cap:], f"over the cap: {profile.cap}")
-        protected = protected_words(task, lang, scene_of(profile).vocabulary)
-        if own_texts: protected |= text_words(cards[i] for i in group)
-        questions = [[word for word in cards[i].words if word not in protected]
-                     for i in group[:profile.cap]]
-        gone = (thin if profile.over_used == "thin" else remove)(questions, profile.frequent_word)
-        reasons |= {group[place]: f"over-used word: {word}" for place, word in gone.items()}
+        reasons |= _over_used([(i, cards[i]) for i in group[:profile.cap]], profile,
+                              text_words(cards[i] for i in group) if own_texts else frozenset())
     return reasons
 
-# %% ../nbs/32b_filtering.ipynb #f4c60941
-def filter_records(records: Sequence[Record], profile: Profile,
-                   seed: int = 0) -> tuple[list[Record], list[Drop]]:
-    """The records that pass both filters and the cap, and the ledger rows of the others, each in
-    the order of entry (3.2, 4.1)."""
-    cards = [card(record, seed) for record in records]
-    reasons = drop_reasons(cards, profile)
-    return ([r for i, r in enumerate(records) if i not in reasons],
-            [Drop(stage="filtering", reason=reasons[i], raw=cards[i].where, record=records[i])
-             for i in sorted(reasons)])
-
-# %% ../nbs/32b_filtering.ipynb #8d584860
+# %% ../nbs/32b_filtering.ipynb #7077f6c2
 REASONS = ("leans on the passage", "answer leans on the passage", "over the cap", "over-used word")
 
+# %% ../nbs/32b_filtering.ipynb #6d1fc956
+def judged(
+    cards: Sequence[Card],
+    profile: Profile,
+    remove_overused: bool | None,  # None: as the paper; False: over-used words are only reported
+) -> tuple[dict[int, str], dict[int, str]]:
+    """The reasons of `drop_reasons`, and apart from them those that are only reported. With None,
+    the texts' words count, as in the paper."""
+    reasons = drop_reasons(cards, profile, remove_overused is not None)
+    reported = {} if remove_overused is not False else {
+        i: reason for i, reason in reasons.items() if reason.startswith(REASONS[-1])}
+    return {i: reason for i, reason in reasons.items() if i not in reported}, reported
+
+# %% ../nbs/32b_filtering.ipynb #b9b1668e
+class Sifted(NamedTuple):
+    """What the filter found: the cards, for each thing that was read its card's number or why it
+    has none, the reasons by number, and those that are only reported."""
+    cards: list[Card]
+    places: list[int | str]
+    reasons: dict[int, str]
+    reported: dict[int, str]
+
+    def outcomes(self) -> Iterator[tuple[str, str]]:
+        "For each thing that was read, in its order: why it goes (empty: it stays), and where."
+        for place in self.places:
+            yield ((place, "") if isinstance(place, str)
+                   else (self.reasons.get(place, ""), self.cards[place].where))
+
+# %% ../nbs/32b_filtering.ipynb #d53da64c
+def sift(
+    made: Iterable[Card | str],  # of each thing its card, or why it has none
+    profile: Profile,
+    remove_overused: bool | None = None,  # as in `judged`
+) -> Sifted:
+    "Collect the cards and decide: the one way of the filter."
+    cards, places = [], []
+    for one in made:
+        places.append(one if isinstance(one, str) else len(cards))
+        if not isinstance(one, str):  # other processes' strings are copies
+            cards.append(Card(intern(one.task), intern(one.lang), *one[2:-1],
+                              tuple(map(intern, one.words))))
+    return Sifted(cards, places, *judged(cards, profile, remove_overused))
+
+# %% ../nbs/32b_filtering.ipynb #dcbb3cca
+def filter_records(
+    records: Sequence[Record],
+    profile: Profile,
+    seed: int = 0,  # of the draw
+) -> tuple[list[Record], list[Drop]]:
+    """The records that pass both filters and the cap, and the ledger rows of the others, each in
+    the order of entry (3.2, 4.1)."""
+    sifted = sift((card(record, seed) for record in records), profile)
+    return parted(Drop(stage="filtering", reason=why, raw=where, record=record) if why else record
+                  for record, (why, where) in zip(records, sifted.outcomes()))
+
+# %% ../nbs/32b_filtering.ipynb #cdd6d386
 def tally(cards: Sequence[Card], reasons: dict[int, str]) -> list[dict]:
     """For each task and language: how many records were generated, how many went for each kind of
     reason, how many were kept, and how many lean in their logic."""
     entered, logic = (Counter((c.task, c.lang) for c in cards),
                       Counter((c.task, c.lang) for c in cards if "logic" in c.fields))
-    gone = Counter((cards[i].task, cards[i].lang, reason.split(":")[0])
+    lost = Counter((cards[i].task, cards[i].lang, reason.split(":")[0])
                    for i, reason in reasons.items())
     rows = [{"task": task, "lang": lang, "generated": n}
-            | {reason: gone[task, lang, reason] for reason in REASONS}
+            | {reason: lost[task, lang, reason] for reason in REASONS}
             for (task, lang), n in sorted(entered.items())]
     return [row | {"kept": row["generated"] - sum(row[reason] for reason in REASONS),
                    "leaning logic": logic[row["task"], row["lang"]]} for row in rows]
 
-# %% ../nbs/32b_filtering.ipynb #ad42ab49
-REMEDIES = ("if whoever answers has the passage, name a --task that is asked with it",) * 2 + (
+# %% ../nbs/32b_filtering.ipynb #85bc5db5
+REMEDIES = ("if the questions are asked with the passage, name a --task that has it",) * 2 + (
     "--set cap=NUMBER raises the cap", "without --remove-overused they are only reported")
 
+# %% ../nbs/32b_filtering.ipynb #07aafe26
 def greedy(cards: Sequence[Card], reasons: dict[int, str]) -> list[str]:
     "A sentence for each filter that takes more than a fifth of the records."
     taken = {kind: Counter(reason.partition(": ")[2] for reason in reasons.values()
@@ -249,54 +327,57 @@ def greedy(cards: Sequence[Card], reasons: dict[int, str]) -> list[str]:
             f"fifth ({', '.join(word for word, _ in taken[kind].most_common(3))}); {remedy}."
             for kind, remedy in zip(REASONS, REMEDIES) if taken[kind].total() * 5 > len(cards)]
 
+# %% ../nbs/32b_filtering.ipynb #269add1e
 def over_used(cards: Sequence[Card], reasons: dict[int, str]) -> list[dict]:
     "For each task, language and over-used word, how many questions go for it, the most first."
-    gone = Counter((cards[i].task, cards[i].lang, reason.partition(": ")[2])
+    lost = Counter((cards[i].task, cards[i].lang, reason.partition(": ")[2])
                    for i, reason in reasons.items() if reason.startswith(REASONS[-1]))
     return [{"task": task, "lang": lang, "word": word, "questions": n}
-            for (task, lang, word), n in gone.most_common()]
+            for (task, lang, word), n in lost.most_common()]
 
-def judged(cards: Sequence[Card], profile: Profile,
-           remove_overused: bool | None) -> tuple[dict[int, str], dict[int, str]]:
-    """The reasons of `drop_reasons`, and apart from them those that are only reported: with False,
-    the over-used words. With None, the texts' words count, as in the paper."""
-    reasons = drop_reasons(cards, profile, remove_overused is not None)
-    reported = {} if remove_overused is not False else {
-        i: reason for i, reason in reasons.items() if reason.startswith(REASONS[-1])}
-    return {i: reason for i, reason in reasons.items() if i not in reported}, reported
+# %% ../nbs/32b_filtering.ipynb #c7ae68ea
+def _word_counts(cards: Iterable[Card]) -> tuple[dict, Counter]:
+    "For each task and language the questions with each word, and all questions."
+    counts, n = defaultdict(Counter), Counter()
+    for c in cards:
+        counts[c.task, c.lang].update(c.words)
+        n[c.task, c.lang] += 1
+    return counts, n
 
-# %% ../nbs/32b_filtering.ipynb #02a33843
-def word_shares(cards: Sequence[Card], reasons: dict[int, str], profile: Profile,
-                top: int = 5, own_texts: bool = False) -> list[dict]:
-    """The most frequent words of each task and language, `top` unprotected and `top` protected
-    ones (with `own_texts` those of the texts, too): the share of the questions that hold each,
-    before and after."""
-    before, after, entered, left, rows = (
-        defaultdict(Counter), defaultdict(Counter), Counter(), Counter(), [])
-    for i, c in enumerate(cards):
-        for counts, n in ((before, entered), (after, left))[:1 if i in reasons else 2]:
-            counts[c.task, c.lang].update(c.words)
-            n[c.task, c.lang] += 1
-    for (task, lang), counts in sorted(before.items()):
-        key, protected = (task, lang), protected_words(task, lang, scene_of(profile).vocabulary)
+# %% ../nbs/32b_filtering.ipynb #7b653ed1
+def word_shares(
+    cards: Sequence[Card], reasons: dict[int, str], profile: Profile,
+    top: int = 5,  # how many words of a group, unprotected and protected ones each
+    own_texts: bool = False,  # whether the texts' words count as protected
+) -> list[dict]:
+    "The most frequent words of each task and language: their shares before and after."
+    before, entered = _word_counts(cards)
+    after, left = _word_counts(c for i, c in enumerate(cards) if i not in reasons)
+    rows = []
+    for key, counts in sorted(before.items()):
+        protected = protected_words(*key, scene_of(profile).vocabulary)
         if own_texts: protected |= text_words(c for c in cards if (c.task, c.lang) == key)
         if not most_allowed(entered[key], profile.frequent_word): continue
-        ranked = sorted(counts, key=lambda w: (-counts[w], w))
-        for word in ([w for w in ranked if w not in protected][:top]
-                     + [w for w in ranked if w in protected][:top]):
-            rows.append({"task": task, "lang": lang, "word": word, "protected": word in protected,
-                         "before": counts[word] / entered[key],
-                         "after": after[key][word] / max(1, left[key])})
+        ranked = sorted(counts, key=lambda w: (w in protected, -counts[w], w))
+        free = [word for word in ranked if word not in protected]
+        rows += [{"task": key[0], "lang": key[1], "word": word, "protected": word in protected,
+                  "before": counts[word] / entered[key],
+                  "after": after[key][word] / max(1, left[key])}
+                 for word in free[:top] + ranked[len(free):][:top]]
     return rows
 
 # %% ../nbs/32b_filtering.ipynb #d9b220d4
 READ = ("task", "lang", "question", "answer", "logic")
 
+# %% ../nbs/32b_filtering.ipynb #3ec1f7aa
 class _Given(Record):
     # someone's own records may have more fields
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-# %% ../nbs/32b_filtering.ipynb #78e058ba
+# %% ../nbs/32b_filtering.ipynb #c3269ae2
+Reader = Callable[[bytes], Record | str]
+
+# %% ../nbs/32b_filtering.ipynb #3a1196ac
 def own_record(line: bytes) -> Record | str:
     """The record of a line, or why it is none. Where a field that the filter does not read is not a
     record's, the record has the others alone."""
@@ -313,8 +394,13 @@ def own_record(line: bytes) -> Record | str:
     named = "question" in record.model_fields_set
     return record if named else "not a record: it has no field question"
 
-Reader = Callable[[bytes], Record | str]
+# %% ../nbs/32b_filtering.ipynb #d41f8435
+def _listed(lang: str) -> str:
+    "The language of the lists that a name like EN or zh-CN means, or the name itself."
+    code = re.split("[-_]", lang.strip().lower())[0]
+    return code if code in languages() else lang
 
+# %% ../nbs/32b_filtering.ipynb #2e9e0eb2
 def _given(line: bytes, task: str, lang: str, read: Reader) -> Record | str:
     record = read(line)
     if isinstance(record, str): return record
@@ -323,12 +409,7 @@ def _given(line: bytes, task: str, lang: str, read: Reader) -> Record | str:
     else: found["lang"] = lang or language(f"{record.question} {record.answer} {record.logic}")
     return record.model_copy(update=found)
 
-def _listed(lang: str) -> str:
-    "The language of the lists that a name like EN or zh-CN means, or the name itself."
-    code = re.split("[-_]", lang.strip().lower())[0]
-    return code if code in languages() else lang
-
-# %% ../nbs/32b_filtering.ipynb #b6b55879
+# %% ../nbs/32b_filtering.ipynb #54ca4600
 def _cards(lines: Sequence[bytes], task: str, lang: str, seed: int,
            read: Reader) -> list[Card | str]:
     def made(record: Record | str) -> Card | str:
@@ -337,69 +418,75 @@ def _cards(lines: Sequence[bytes], task: str, lang: str, seed: int,
                 else f"not filtered: there are no lists for the language {record.lang!r}")
     return [made(_given(line, task, lang, read)) for line in lines if line.strip()]
 
+# %% ../nbs/32b_filtering.ipynb #43cf1e64
 def _readable(path: Path, out: Path, ledger: str | Path | None) -> None:
     if not path.is_file(): raise UserError(f"{path} is not a file: give records as JSON Lines.")
     check_output(out, [path], (".jsonl",), ledger and [ledger])
     if path.suffix != ".gz" and not encoding_of(path).startswith("utf-8"):
         raise UserError(f"{path} is not UTF-8: convert it.")
 
-# %% ../nbs/32b_filtering.ipynb #289e7c9b
-def filter_file(path: str | Path, out: str | Path, profile: Profile, seed: int = 0, task: str = "",
-                lang: str = "", ledger: str | Path | None = None, workers: int = 0,
-                read: Reader = own_record, remove_overused: bool | None = None,
-                warn: Callable[[str], None] = lambda sentence: None) -> dict:
-    """Filter a JSON Lines file of records (.gz too) of any size into another, lines as they are,
-    with a ledger beside it; `task` and `lang` are those of records without one (a language that is
-    not given is found out from the text). `read` makes the record of a line. The file is read
-    twice. With `remove_overused` a word is not over-used that is the texts'; if it is False,
-    questions with over-used words are only reported.
-    Before anything is written, `warn` is told which filters take more than a fifth.
+# %% ../nbs/32b_filtering.ipynb #d8b2663a
+def _blocks(path: Path, bar) -> Iterator[tuple[list[bytes], int]]:
+    with open_bytes(path) as stream:
+        before = bar.n
+        for lines, first in blocks_of(stream):
+            yield (lines if lines is not None else [b"too long to be read"]), first
+            bar.update(before + stream.raw.position() - bar.n)
 
-    Returns `counts`, `tasks` (the waterfall), `words` (shares before and after) and `over_used`
-    (the words that are only reported). Raises UserError where a file cannot be read or written."""
+# %% ../nbs/32b_filtering.ipynb #cb4b36fc
+def _copied(writer: Writer, blocks: Iterable[tuple[list[bytes], int]], sifted: Sifted,
+            given: Callable[[bytes], Record | str]) -> None:
+    "Copy the lines that stay, and write the ledger of the others."
+    outcomes = zip(sifted.places, sifted.outcomes())
+    for lines, first in blocks:
+        kept = []
+        for number, line in enumerate(lines, first):
+            if not line.strip(): continue
+            writer.entered += 1
+            place, (why, where) = next(outcomes)
+            if not why: kept.append(line)
+            elif isinstance(place, str):
+                writer.drop(Drop(stage="filtering", reason=why,
+                                 raw=f"line {number}: {line.decode('utf-8', 'replace')}"))
+            else: writer.drop(Drop(stage="filtering", reason=why, record=given(line),
+                                   raw=f"line {number}{': ' if where else ''}{where}"))
+        writer.keep_all(kept)
+
+# %% ../nbs/32b_filtering.ipynb #61a90009
+@contextmanager
+def _two_readings(path: Path) -> Iterator:
+    "A bar over the bytes of a file that is read twice."
     from tqdm.auto import tqdm
+    with tqdm(total=2 * path.stat().st_size, unit="B", unit_scale=True, desc=path.name,
+              disable=None) as bar: yield bar
+
+# %% ../nbs/32b_filtering.ipynb #703fcf71
+def _report(sifted: Sifted, profile: Profile, remove_overused: bool | None) -> dict:
+    cards, reasons, own_texts = sifted.cards, sifted.reasons, remove_overused is not None
+    found = {"tasks": tally(cards, reasons),
+             "words": word_shares(cards, reasons, profile, own_texts=own_texts)}
+    return found | ({"over_used": over_used(cards, sifted.reported)} if own_texts else {})
+
+# %% ../nbs/32b_filtering.ipynb #d8d32c12
+def filter_file(path: str | Path, out: str | Path, profile: Profile, seed: int = 0,
+                task: str = "", lang: str = "",  # of records without one; no lang: found out
+                ledger: str | Path | None = None, workers: int = 0,  # beside `out`; this process
+                read: Reader = own_record,  # makes the record of a line
+                remove_overused: bool | None = None,  # as in `judged`; True: but not the texts'
+                warn: Callable[[str], None] = lambda sentence: None) -> dict:
+    """Filter JSON Lines (.gz too) of any size, lines as they are, with a ledger. Returns `counts`,
+    `tasks` (the waterfall), `words` (shares before and after) and `over_used` (only reported)."""
     path, out, lang = Path(path), Path(out), _listed(lang)
     if lang: word_lists(lang)  # refuses one without lists before anything is read
     _readable(path, out, ledger)
-    with tqdm(total=2 * path.stat().st_size, unit="B", unit_scale=True, desc=path.name,
-              disable=None) as bar:
-        def blocks() -> Iterator[tuple[list[bytes], int]]:
-            with open_bytes(path) as stream:
-                before = bar.n
-                for lines, first in blocks_of(stream):
-                    yield (lines if lines is not None else [b"too long to be read"]), first
-                    bar.update(before + stream.raw.position() - bar.n)
-        cards, fates = [], []
-        for _, found in in_order(partial(_cards, task=task, lang=lang, seed=seed, read=read),
-                                 blocks(), workers):
-            for made in found:
-                fates.append(made if isinstance(made, str) else len(cards))
-                # other processes' strings are copies
-                if not isinstance(made, str):
-                    cards.append(Card(intern(made.task), intern(made.lang), *made[2:-1],
-                                      tuple(map(intern, made.words))))
-        (reasons, reported), fate = judged(cards, profile, remove_overused), iter(fates)
-        for sentence in greedy(cards, reasons): warn(sentence)
+    named = {"task": task, "lang": lang, "read": read}
+    with _two_readings(path) as bar:
+        made = in_order(partial(_cards, seed=seed, **named), _blocks(path, bar), workers)
+        sifted = sift((one for _, found in made for one in found), profile, remove_overused)
+        for sentence in greedy(sifted.cards, sifted.reasons): warn(sentence)
         with writing(out, ledger) as writer:
-            for lines, first in blocks():
-                kept = []
-                for number, line in enumerate(lines, first):
-                    if not line.strip(): continue
-                    place, writer.entered = next(fate), writer.entered + 1
-                    if isinstance(place, str):
-                        writer.drop(Drop(stage="filtering", reason=place,
-                                         raw=f"line {number}: {line.decode('utf-8', 'replace')}"))
-                    elif place in reasons:
-                        writer.drop(Drop(stage="filtering", reason=reasons[place],
-                                         raw=f"line {number}{': ' if cards[place].where else ''}"
-                                             f"{cards[place].where}",
-                                         record=_given(line, task, lang, read)))
-                    else: kept.append(line)
-                writer.keep_all(kept)
-        return {"counts": writer.counts("filtering"), "tasks": tally(cards, reasons),
-                "words": word_shares(cards, reasons, profile,
-                                     own_texts=remove_overused is not None)} | (
-                    {} if remove_overused is None else {"over_used": over_used(cards, reported)})
+            _copied(writer, _blocks(path, bar), sifted, partial(_given, **named))
+        return {"counts": writer.counts("filtering")} | _report(sifted, profile, remove_overused)
 
 # %% ../nbs/32b_filtering.ipynb #32b50007
 def filtering(run: Run, seed: int = 0) -> Stage:
@@ -414,7 +501,11 @@ def filtering(run: Run, seed: int = 0) -> Stage:
     return Stage("filtering", work, ("distillation",), settings)
 
 # %% ../nbs/32b_filtering.ipynb #d6fe1647
-def frequent_words(result: dict, lang: str, n: int = 10) -> "pandas.DataFrame":
+def frequent_words(
+    result: dict,  # of the stage `filtering`, or of `filter_file`
+    lang: str,
+    n: int = 10,  # how many words at most
+) -> "pandas.DataFrame":
     """Of the most frequent unprotected words of each task, those of a language with the largest
     shares of their task's questions, numbered from 1: task, word, share before and after."""
     import pandas
@@ -462,7 +553,7 @@ def table_1(run: Run) -> "pandas.DataFrame":
 
 # %% ../nbs/32b_filtering.ipynb #f892df23
 def waterfall(result: dict) -> "pandas.DataFrame":
-    """One row per task and language: generated, gone for each reason, kept; and, apart, how many
+    """One row per task and language: generated, lost for each reason, kept; and, apart, how many
     lean in their logic."""
     import pandas
     return pandas.DataFrame(result["tasks"], columns=["task", "lang", "generated", *REASONS, "kept",

@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['PAIR', 'write_data', 'read_score', 'cap_scores', 'scored', 'to_be_scored', 'inspection_data', 'inspection_example',
-           'held_out', 'inspector', 'inspect', 'expected_scores', 'auc', 'agreement', 'confusion', 'calibration',
-           'compared', 'figure_inspection']
+           'held_out', 'inspector', 'inspect', 'side_by_side', 'expected_scores', 'auc', 'agreement', 'confusion',
+           'compared', 'calibration', 'figure_inspection']
 
 # %% ../nbs/33_inspection.ipynb #6d51e81e
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .foundations.core import TASKS, Drop, Record, parted, text_hash
 from .corpus import associate
@@ -25,17 +26,30 @@ from .foundations.runs import Run, Stage, hand_over
 from .reading.scenes import scene_of
 from .training import FULL, Example, Recipe, Variant, training
 
-# %% ../nbs/33_inspection.ipynb #7220f97a
+# %% ../nbs/33_inspection.ipynb #8fa68b24
+if TYPE_CHECKING:
+    import IPython.display
+
+# %% ../nbs/33_inspection.ipynb #156d125f
 PAIR = ("question", "answer")  # the keys where there is no logic
 
+# %% ../nbs/33_inspection.ipynb #28ddc169
+def _keys(text: str) -> tuple[str, ...]: return QA_KEYS if '"thinking_steps"' in text else PAIR
+
+# %% ../nbs/33_inspection.ipynb #bf5a23fe
+def _read(record: Record, completion: Completion, stage: str) -> Record | Drop:
+    return read_pair(record, completion, _keys(completion.text), stage)
+
+# %% ../nbs/33_inspection.ipynb #e70d18fe
 def write_data(
-    engine: Engine, passages: Sequence[Record], sampling: Sampling, cache: Path,
-    prefixes: Sequence[str] | None = None, adapter: str | None = None, stage: str = "synthesis",
-    with_logic: bool = True, form: str = "ours",
+    engine: Engine, passages: Sequence[Record],  # the writer's engine; passages with their task
+    sampling: Sampling, cache: Path,  # the file in which completions are kept as they come
+    prefixes: Sequence[str] | None = None,  # how each completion begins; none: nothing is forced
+    adapter: str | None = None,  # a LoRA on the engine's model; none: the model alone
+    stage: str = "synthesis",  # whose ledger it is
+    with_logic: bool = True, form: str = "ours",  # which prompts: one of FORMS
 ) -> tuple[list[Record], list[Drop]]:
-    """Question, logic and answer for each passage with its task (Eq. 6): readable records, and
-    ledger rows for the others and for what else a completion holds. Completions are kept in the
-    file `cache` as they come."""
+    "Readable records (Eq. 6), and the ledger of the others and of what else a completion holds."
     prompts = [Prompt(synthesis_prompt(r.text, r.task, r.lang, with_logic, form), prefix)
                for r, prefix in zip(passages, prefixes or [""] * len(passages))]
     completions = generate_resumable(engine, prompts, sampling, cache, adapter=adapter,
@@ -46,13 +60,12 @@ def write_data(
     kept, drops = parted(outcomes)
     return kept, drops + [d for r in kept for d in further_pairs(r, _keys(r.raw), stage)]
 
-def _keys(text: str) -> tuple[str, ...]: return QA_KEYS if '"thinking_steps"' in text else PAIR
-
-def _read(record: Record, completion: Completion, stage: str) -> Record | Drop:
-    return read_pair(record, completion, _keys(completion.text), stage)
-
 # %% ../nbs/33_inspection.ipynb #c2454595
-def read_score(record: Record, completion: Completion, stage: str) -> Record | Drop:
+def read_score(
+    record: Record,  # what is inspected
+    completion: Completion,  # the inspection, as it came
+    stage: str,  # whose ledger it is
+) -> Record | Drop:
     "The record with the analysis and score of a reply, or a ledger row with the reason."
     if completion.finish_reason == "error":
         return Drop(stage=stage, reason=completion.error, raw=completion.text, record=record)
@@ -65,7 +78,11 @@ def read_score(record: Record, completion: Completion, stage: str) -> Record | D
                     else f"no score: {e}", raw=completion.text, record=record)
 
 # %% ../nbs/33_inspection.ipynb #a726eeea
-def cap_scores(records: Sequence[Record], cap: int, stage: str) -> tuple[list[Record], list[Drop]]:
+def cap_scores(
+    records: Sequence[Record],  # each with a score
+    cap: int,  # the most of a score in a language
+    stage: str,  # whose ledger it is
+) -> tuple[list[Record], list[Drop]]:
     """Section 4.1: "no more than 2k samples per score for each language". Which are kept does not
     depend on their order."""
     kept, drops, counts = [], [], Counter()
@@ -77,11 +94,15 @@ def cap_scores(records: Sequence[Record], cap: int, stage: str) -> tuple[list[Re
                               record=r))
     return kept, drops
 
-# %% ../nbs/33_inspection.ipynb #f6140617
-def scored(run: Run, written: Sequence[Record], replies: Path, stage: str,
-           with_logic: bool = True) -> tuple[list[Record], list[Drop]]:
-    """The right half of Eq. 4: the records with the teacher's analysis and score; those without a
-    readable score go to the ledger."""
+# %% ../nbs/33_inspection.ipynb #45efb2be
+def scored(
+    run: Run,  # whose teacher is asked
+    written: Sequence[Record],  # what is inspected
+    replies: Path,  # the file in which the teacher's replies are kept
+    stage: str,  # whose ledger it is
+    with_logic: bool = True,  # whether the teacher is shown a logic
+) -> tuple[list[Record], list[Drop]]:
+    "The records with the teacher's analysis and score; those without go to the ledger (Eq. 4)."
     sampling = Sampling(0.0, 1.0, run.profile.teacher_max_tokens)
     prompts = [Prompt(inspection_messages(r.text, r.question, r.logic, r.answer, r.lang,
                                           with_logic)) for r in written]
@@ -90,11 +111,11 @@ def scored(run: Run, written: Sequence[Record], replies: Path, stage: str,
         outcomes = [read_score(r, c, stage) for r, c in zip(written, answers)]
     return parted(outcomes)
 
-# %% ../nbs/33_inspection.ipynb #d11b71da
-def to_be_scored(run: Run, variant: Variant, folder: Path,
-                 seed: int) -> tuple[list[Record], list[Drop]]:
-    """The left half of Eq. 4: the synthesiser's own records on random (passage, task type) pairs,
-    and the ledger; a scene with a recorded teacher has the records that this one was shown."""
+# %% ../nbs/33_inspection.ipynb #5862e930
+def to_be_scored(run: Run, variant: Variant,  # whose models and corpus; with logic or without
+                 folder: Path, seed: int  # where completions are kept; of pairs and sampling
+                 ) -> tuple[list[Record], list[Drop]]:
+    "The synthesiser's own records on random (passage, task type) pairs, and the ledger (Eq. 4)."
     p, name = run.profile, variant.stage("inspection_data")
     if known := list(scene_of(p).written()): return known[:p.inspected], []
     tasks = p.tasks or TASKS
@@ -104,10 +125,10 @@ def to_be_scored(run: Run, variant: Variant, folder: Path,
     return write_data(engine, passages, sampling, folder / "completions.jsonl", stage=name,
                       with_logic=variant.with_logic)
 
-# %% ../nbs/33_inspection.ipynb #86da305a
-def inspection_data(run: Run, variant: Variant = FULL, seed: int = 1) -> Stage:
-    """Stage `inspection_data` (Eq. 4): the synthesiser's own records on random (passage, task type)
-    pairs, scored by the teacher, balanced over scores."""
+# %% ../nbs/33_inspection.ipynb #05083595
+def inspection_data(run: Run, variant: Variant = FULL,  # the pipeline, or an ablation of it
+                    seed: int = 1) -> Stage:
+    "Stage `inspection_data` (Eq. 4): the synthesiser's own records, scored and balanced."
     p, name, writer = run.profile, variant.stage("inspection_data"), variant.stage("synthesiser")
     def work(folder: Path) -> dict:
         written, unread = to_be_scored(run, variant, folder, seed)
@@ -122,18 +143,21 @@ def inspection_data(run: Run, variant: Variant = FULL, seed: int = 1) -> Stage:
     settings = {name: getattr(p, name) for name in names} | teacher_settings(p) | {"seed": seed}
     return Stage(name, work, ("corpus", writer), settings, spread=True)
 
-# %% ../nbs/33_inspection.ipynb #c2ee4a7d
+# %% ../nbs/33_inspection.ipynb #9dbf92bf
 def inspection_example(record: Record, with_logic: bool = True) -> Example:
     "Eq. 5 for one record: the self-inspection prompt, and the JSON of analysis and score."
     prompt = self_inspection_prompt(record.text, record.question,
                                     record.logic, record.answer, with_logic)
     return prompt, inspection_json(record.analysis, record.score)
 
+# %% ../nbs/33_inspection.ipynb #f30e29bb
 def held_out(record: Record) -> bool:
     "Whether the record is kept from the inspector's training: one in ten, by its content."
     return int(text_hash(record.text, record.question, record.answer), 16) % 10 == 0
 
-def inspector(run: Run, variant: Variant = FULL, seed: int = 0) -> Stage:
+# %% ../nbs/33_inspection.ipynb #dfdd2e03
+def inspector(run: Run, variant: Variant = FULL,  # the pipeline, or an ablation of it
+              seed: int = 0) -> Stage:
     "Stage `inspector` (Eq. 5): a LoRA on the merged synthesiser that writes analysis and score."
     p, scores = run.profile, variant.stage("inspection_data")
     recipe = Recipe(p.inspection_learning_rate, p.inspection_batch_size, p.inspection_epochs,
@@ -144,12 +168,15 @@ def inspector(run: Run, variant: Variant = FULL, seed: int = 0) -> Stage:
                     lambda record: inspection_example(record, variant.with_logic), recipe,
                     (scores,), merge=False)
 
-# %% ../nbs/33_inspection.ipynb #0c88efb1
-def inspect(engine: Engine, records: Sequence[Record], adapter: str, cache: Path, max_tokens: int,
-            stage: str, with_logic: bool = True,
-            form: str = "ours") -> tuple[list[Record], list[Drop]]:
-    """Eq. 7: the records with the inspector's analysis and score, greedily; a record without a
-    readable score goes to the ledger."""
+# %% ../nbs/33_inspection.ipynb #2a57021b
+def inspect(
+    engine: Engine, records: Sequence[Record],  # the synthesiser's engine; what is inspected
+    adapter: str, cache: Path,  # the inspector's LoRA; the file in which completions are kept
+    max_tokens: int,  # of an analysis with its score
+    stage: str,  # whose ledger it is
+    with_logic: bool = True, form: str = "ours",  # which prompts: one of FORMS
+) -> tuple[list[Record], list[Drop]]:
+    "Records with the inspector's analysis and score; those without one go to the ledger (Eq. 7)."
     prompts = [Prompt(self_inspection_prompt(r.text, r.question, r.logic, r.answer, with_logic,
                                              form)) for r in records]
     completions = generate_resumable(
@@ -159,16 +186,32 @@ def inspect(engine: Engine, records: Sequence[Record], adapter: str, cache: Path
                 for r, c in zip(records, completions)]
     return parted(outcomes)
 
-# %% ../nbs/33_inspection.ipynb #6a42453d
-def expected_scores(engine: Engine, records: Sequence[Record], adapter: str) -> list[float]:
-    """For each inspected record the mean of 1 to 5 under the probabilities of the score's token
-    after its analysis."""
+# %% ../nbs/33_inspection.ipynb #79bb7133
+def side_by_side(records: dict[str, Record]) -> "IPython.display.HTML":
+    "Inspected records under their headings as the columns of an HTML table."
+    from IPython.display import HTML
+    from markupsafe import Markup
+    rows = [("", list(records))] + [(name, [getattr(r, name) for r in records.values()])
+                                    for name in ("text", "question", "logic", "answer",
+                                                 "analysis", "score")]
+    cell = Markup('<td style="text-align:left; vertical-align:top; max-width:26em">{}</td>')
+    return HTML(Markup("<table>{}</table>").format(Markup().join(
+        Markup("<tr><th>{}</th>{}</tr>").format(name, Markup().join(map(cell.format, values)))
+        for name, values in rows)))
+
+# %% ../nbs/33_inspection.ipynb #b18370cd
+def expected_scores(
+    engine: Engine,  # one that gives probabilities
+    records: Sequence[Record],  # inspected ones: their analysis is what comes before the score
+    adapter: str,  # the inspector's LoRA
+) -> list[float]:
+    "For each record the mean of 1 to 5 under the probabilities of the score's token."
     begun = [inspection_json(r.analysis, 0).rsplit('0"', 1)[0] for r in records]
     prompts = [Prompt(self_inspection_prompt(r.text, r.question, r.logic, r.answer), b)
                for r, b in zip(records, begun)]
-    told = engine.probabilities(prompts, list("12345"), adapter)
+    found = engine.probabilities(prompts, list("12345"), adapter)
     return [sum(s * p for s, p in enumerate(ps, 1)) / sum(ps) if sum(ps) else float(r.score)
-            for r, ps in zip(records, told)]
+            for r, ps in zip(records, found)]
 
 # %% ../nbs/33_inspection.ipynb #b9b24450
 def auc(good: Sequence[bool], given: Sequence[float]) -> float | None:
@@ -177,7 +220,7 @@ def auc(good: Sequence[bool], given: Sequence[float]) -> float | None:
     from sklearn.metrics import roc_auc_score
     return float(roc_auc_score(good, given)) if len(set(good)) > 1 else None
 
-# %% ../nbs/33_inspection.ipynb #826d2983
+# %% ../nbs/33_inspection.ipynb #7d204faf
 def agreement(given: Sequence[float], true: Sequence[int]) -> dict:
     """Exact agreement and quadratic kappa of the rounded scores, Spearman's rank correlation, and
     the AUC of telling scores above 2 from the rest; None where it is undefined."""
@@ -191,35 +234,13 @@ def agreement(given: Sequence[float], true: Sequence[int]) -> dict:
             "spearman": float(spearmanr(given, true).statistic) if spread else None,
             "auc": auc([t > 2 for t in true], given)}
 
+# %% ../nbs/33_inspection.ipynb #fa501863
 def confusion(given: Sequence[int], true: Sequence[int]) -> list[list[int]]:
     "How often a record of each true score (row 1 to 5) was given each score (column 1 to 5)."
     counts = Counter(zip(true, given))
     return [[counts[t, g] for g in range(1, 6)] for t in range(1, 6)]
 
-# %% ../nbs/33_inspection.ipynb #4d98ddde
-def calibration(run: Run) -> Stage:
-    """Stage `calibration`: the inspector's greedy and expected scores on held-out records, beside
-    the teacher's and the truth."""
-    p, name, right = run.profile, "calibration", scene_of(run.profile).truth
-    def work(folder: Path) -> dict:
-        true = [r for r in run.records("inspection_data") if held_out(r)]
-        engine, adapter = (spread_engine(p, str(run.folder("synthesiser") / "merged")),
-                           str(run.folder("inspector") / "adapter"))
-        judged, drops = inspect(engine, true, adapter, folder / "completions.jsonl",
-                                p.max_tokens, name)
-        teachers, expected = ({_content(r): r.score for r in true},
-                              expected_scores(engine, judged, adapter))
-        rows = [{"greedy": r.score, "expected": round(e, 4), "teacher": teachers[_content(r)],
-                 "right": right(r)} for r, e in zip(judged, expected)]
-        return (hand_over(folder, name, len(true), judged, drops)
-                | {"scores": rows, **compared(rows)})
-    settings = {"max_tokens": p.max_tokens, "guided": p.guided}
-    return Stage(name, work, ("inspection_data", "inspector"), settings, spread=True)
-
-# %% ../nbs/33_inspection.ipynb #bbf2ae46
-def _content(record: Record) -> tuple[str, ...]:
-    return record.text, record.question, record.logic, record.answer
-
+# %% ../nbs/33_inspection.ipynb #a85c08b6
 def compared(rows: Sequence[dict]) -> dict:
     """The agreement of greedy and expected scores with the teacher's, and their AUC against the
     truth where it is known."""
@@ -230,7 +251,40 @@ def compared(rows: Sequence[dict]) -> dict:
                 | {"truth_auc": auc(right, given) if None not in right else None})
     return {kind: of(kind) for kind in ("greedy", "expected")}
 
-# %% ../nbs/33_inspection.ipynb #1e5b60ba
+# %% ../nbs/33_inspection.ipynb #ae1aaaa5
+def _content(record: Record) -> tuple[str, ...]:
+    return record.text, record.question, record.logic, record.answer
+
+# %% ../nbs/33_inspection.ipynb #9bf9efaa
+def calibration(run: Run) -> Stage:
+    """Stage `calibration`: the inspector's greedy and expected scores on held-out records, beside
+    the teacher's and the truth."""
+    p, name, right = run.profile, "calibration", scene_of(run.profile).truth
+    def work(folder: Path) -> dict:
+        true = [r for r in run.records("inspection_data") if held_out(r)]
+        engine = spread_engine(p, str(run.folder("synthesiser") / "merged"))
+        adapter = str(run.folder("inspector") / "adapter")
+        judged, drops = inspect(engine, true, adapter, folder / "completions.jsonl",
+                                p.max_tokens, name)
+        teachers = {_content(r): r.score for r in true}
+        rows = [{"greedy": r.score, "expected": round(e, 4), "teacher": teachers[_content(r)],
+                 "right": right(r)}
+                for r, e in zip(judged, expected_scores(engine, judged, adapter))]
+        return (hand_over(folder, name, len(true), judged, drops)
+                | {"scores": rows, **compared(rows)})
+    settings = {"max_tokens": p.max_tokens, "guided": p.guided}
+    return Stage(name, work, ("inspection_data", "inspector"), settings, spread=True)
+
+# %% ../nbs/33_inspection.ipynb #66028d06
+def _expected_by_teacher(axes, teacher: Sequence[int], expected: Sequence[float]) -> None:
+    import seaborn
+    seaborn.boxplot(x=teacher, y=expected, order=range(1, 6), color="0.85", fliersize=0, ax=axes)
+    seaborn.stripplot(x=teacher, y=expected, order=range(1, 6), color="0.25", size=3, alpha=0.5,
+                      jitter=False, ax=axes)
+    axes.axhline(2.5, color="0.5", linestyle=":")
+    axes.set(xlabel="the teacher's score", ylabel="the inspector's expected score", ylim=(0.8, 5.2))
+
+# %% ../nbs/33_inspection.ipynb #6db7e98e
 def figure_inspection(run: Run):
     """The greedy scores' confusion matrix beside the expected scores by the teacher's score.
     Returns a matplotlib figure."""
@@ -243,13 +297,7 @@ def figure_inspection(run: Run):
                     cmap="Greys", cbar=False, linewidths=0.5, linecolor="0.8",
                     xticklabels=range(1, 6), yticklabels=range(1, 6), ax=left)
     left.set(xlabel="the inspector's score, greedy", ylabel="the teacher's score")
-    seaborn.boxplot(x=teacher, y=[r["expected"] for r in rows], order=range(1, 6), color="0.85",
-                    fliersize=0, ax=right)
-    seaborn.stripplot(x=teacher, y=[r["expected"] for r in rows], order=range(1, 6), color="0.25",
-                      size=3, alpha=0.5, jitter=False, ax=right)
-    right.axhline(2.5, color="0.5", linestyle=":")
-    right.set(xlabel="the teacher's score", ylabel="the inspector's expected score",
-              ylim=(0.8, 5.2))
+    _expected_by_teacher(right, teacher, [r["expected"] for r in rows])
     figure.suptitle(f"The inspector beside the teacher, {len(rows)} held-out records "
                     f"(profile {run.profile.name})")
     figure.tight_layout()

@@ -16,26 +16,31 @@ from typing import TYPE_CHECKING
 
 from .foundations.core import UserError, note, package_file
 
+# %% ../nbs/32aa_leaning.ipynb #01a4f8fa
 if TYPE_CHECKING:
     import pandas
 
-# %% ../nbs/32aa_leaning.ipynb #ca70961b
+# %% ../nbs/32aa_leaning.ipynb #e6ed71b4
 LISTS = "data/dependence.toml"
 
+# %% ../nbs/32aa_leaning.ipynb #7ead61c7
+@cache
+def _dependence() -> dict: return tomllib.loads(package_file(LISTS).read_text(encoding="utf-8"))
+
+# %% ../nbs/32aa_leaning.ipynb #352d8e68
 def dependence() -> dict:
     """The filter's word lists: `stand_alone` tasks, and for each language the `leaning` phrases,
     the `innocent` ones, and the words `protected` in each task."""
     note(LISTS)
     return _dependence()
 
-@cache
-def _dependence() -> dict: return tomllib.loads(package_file(LISTS).read_text(encoding="utf-8"))
-
+# %% ../nbs/32aa_leaning.ipynb #3e5dc906
 @cache
 def languages() -> tuple[str, ...]:
     "The languages that have lists."
     return tuple(name for name, value in dependence().items() if isinstance(value, dict))
 
+# %% ../nbs/32aa_leaning.ipynb #d9c12ff1
 def word_lists(lang: str) -> dict:
     "The lists of one language. Raises UserError where the file has none."
     if lang in languages(): return dependence()[lang]
@@ -45,6 +50,7 @@ def word_lists(lang: str) -> dict:
 # %% ../nbs/32aa_leaning.ipynb #b549e68a
 QUOTES = tuple(zip("‘’“”‐‑", "''\"\"--"))
 
+# %% ../nbs/32aa_leaning.ipynb #e79625d1
 def plain(text: str) -> str:
     """The text in lower case, in Unicode's compatibility form (full-width letters become ordinary
     ones), and with typewriter quotes and hyphens."""
@@ -53,20 +59,23 @@ def plain(text: str) -> str:
     for typographic, plain_one in QUOTES: text = text.replace(typographic, plain_one)
     return text
 
-# %% ../nbs/32aa_leaning.ipynb #32b60002
+# %% ../nbs/32aa_leaning.ipynb #40877fb2
 def _pieces(phrase: str, forms: dict[str, list[str]]) -> list[list[str]]:
     """What a phrase is put together from, `{the} text` of the forms of `the` and the one
     alternative ` text`."""
     pieces = re.split(r"\{(\w+)\}", plain(phrase))  # text, name, text, name ... text
     return [forms[piece] if i % 2 else [piece] for i, piece in enumerate(pieces) if piece]
 
+# %% ../nbs/32aa_leaning.ipynb #438d36de
 def _one_of(options: Iterable[str]) -> str:
     return f"(?:{'|'.join(sorted(options, key=lambda o: (-len(o), o))) or '(?!)'})"
 
+# %% ../nbs/32aa_leaning.ipynb #08b35ace
 def _pattern(phrase: str, forms: dict[str, list[str]]) -> str:
     return "".join(_one_of(map(re.escape, map(plain, piece)))
                    for piece in _pieces(phrase, forms)).replace(r"\ ", r"\s+")
 
+# %% ../nbs/32aa_leaning.ipynb #848ac79d
 @cache
 def _leaning(lang: str) -> re.Pattern:
     lists, edge = word_lists(lang), "" if lang == "zh" else r"\b"
@@ -107,21 +116,25 @@ def leaning_cases() -> list[dict[str, str]]:
     with package_file("data/leaning_cases.tsv").open(encoding="utf-8", newline="") as lines:
         return list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
 
-# %% ../nbs/32aa_leaning.ipynb #df58bd8b
+# %% ../nbs/32aa_leaning.ipynb #778e2086
+def _scores(group: "pandas.DataFrame") -> "pandas.Series":
+    "The figures of some cases with the columns leans and found."
+    import pandas
+    right, wrong = ((group["leans"] & group["found"]).sum(),
+                    (~group["leans"] & group["found"]).sum())
+    return pandas.Series({
+        "lean": group["leans"].sum(), "do not": (~group["leans"]).sum(),
+        "precision": round(right / max(1, right + wrong), 3),
+        "recall": round(right / max(1, group["leans"].sum()), 3),
+        "false alarms": round(wrong / max(1, (~group["leans"]).sum()), 3)})
+
+# %% ../nbs/32aa_leaning.ipynb #47b9bfe0
 def phrase_quality(cases: Sequence[dict[str, str]]) -> "pandas.DataFrame":
     """Per language and half: how many cases lean and do not, and precision, recall and false alarms
     (of those that do not lean, how many are found) of the phrases, as shares of 1."""
     import pandas
     judged = pandas.DataFrame([{"lang": c["lang"], "half": c["half"], "leans": c["leans"] == "1",
                                 "found": leaning(c["question"], c["lang"]) is not None}
-                                for c in cases])
-    def scores(group: "pandas.DataFrame") -> "pandas.Series":
-        right, wrong = ((group["leans"] & group["found"]).sum(),
-                        (~group["leans"] & group["found"]).sum())
-        return pandas.Series({
-            "lean": group["leans"].sum(), "do not": (~group["leans"]).sum(),
-            "precision": round(right / max(1, right + wrong), 3),
-            "recall": round(right / max(1, group["leans"].sum()), 3),
-            "false alarms": round(wrong / max(1, (~group["leans"]).sum()), 3)})
-    return judged.groupby(["lang", "half"])[["leans", "found"]].apply(scores).astype(
+                               for c in cases])
+    return judged.groupby(["lang", "half"])[["leans", "found"]].apply(_scores).astype(
         {"lean": int, "do not": int})
