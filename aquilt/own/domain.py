@@ -100,6 +100,11 @@ def init(folder: str | Path) -> Path:
     (folder / "text").mkdir(exist_ok=True)
     return folder / FILE
 
+# %% ../../nbs/own/60_own_domain.ipynb #d5f1cc03
+def _setting(item: tuple[str, Any]) -> str:
+    name, value = item
+    return f"{name}={','.join(map(str, value)) if isinstance(value, list) else value}"
+
 # %% ../../nbs/own/60_own_domain.ipynb #b85ec382
 def profile_of(project: Project) -> Profile:
     """The project's settings: of its machine's profile, of its file, and of AQUILT_SET, the later
@@ -113,11 +118,6 @@ def profile_of(project: Project) -> Profile:
     base = replace(base, name=base.name + OWN, scene="own", text=project.text, frequent_word=1.0,
                    languages=project.languages, tasks=project.tasks, **mine)
     return with_settings(base, [*map(_setting, project.settings.items()), *listed("AQUILT_SET")])
-
-# %% ../../nbs/own/60_own_domain.ipynb #d5f1cc03
-def _setting(item: tuple[str, Any]) -> str:
-    name, value = item
-    return f"{name}={','.join(map(str, value)) if isinstance(value, list) else value}"
 
 # %% ../../nbs/own/60_own_domain.ipynb #290e004b
 def open_project(project: Project) -> Run:
