@@ -73,7 +73,7 @@ def several(fields: list[tuple[str, Any]]) -> dict[str, Any] | list[dict[str, An
         found[-1][key] = value
     return found[0] if len(found) == 1 else found
 
-
+# %% ../../nbs/foundations/00g_objects.ipynb #a2fe5d8e
 # control characters are allowed in strings: models break lines there
 DECODER = json.JSONDecoder(strict=False, object_pairs_hook=several, parse_float=str, parse_int=str,
                            parse_constant=lambda name: None)

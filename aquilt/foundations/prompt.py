@@ -41,6 +41,13 @@ def prompt_names(lang: str = "en") -> list[str]:
 @cache
 def _names(lang: str) -> frozenset[str]: return frozenset(prompt_names(lang))
 
+# %% ../../nbs/foundations/01_prompts.ipynb #ec34018e
+@cache
+def _text(path: Path, version: int) -> str:
+    """The text of a file that is read once for each version of it: one that is edited while a
+    notebook is open counts at once."""
+    return path.read_text(encoding="utf-8")
+
 # %% ../../nbs/foundations/01_prompts.ipynb #2a13e8c3
 def template(
     name: str,  # one of `prompt_names(lang)`
@@ -53,13 +60,6 @@ def template(
                         f"aquilt.foundations.prompt.prompt_names({lang!r}).")
     path = package_file(f"prompts/{lang}/{name}.txt")
     return _text(path, path.stat().st_mtime_ns).rstrip("\n")
-
-# %% ../../nbs/foundations/01_prompts.ipynb #ec34018e
-@cache
-def _text(path: Path, version: int) -> str:
-    """The text of a file that is read once for each version of it: one that is edited while a
-    notebook is open counts at once."""
-    return path.read_text(encoding="utf-8")
 
 # %% ../../nbs/foundations/01_prompts.ipynb #dd857c83
 SLOT = re.compile(r"\[\[(\w+)\]\]")
@@ -243,13 +243,13 @@ def inspection_json(analysis: str, score: int) -> str:
     return "```json\n" + json.dumps({"analysis_steps": analysis, "score": str(score)},
                                     ensure_ascii=False) + "\n```"
 
-# %% ../../nbs/foundations/01_prompts.ipynb #eccb6413
+# %% ../../nbs/foundations/01_prompts.ipynb #43c40e35
 META_KEYS = ("question", "thought process", "answer")  # distillation
 LOGIC_KEYS = ("thought_process",)  # logic
 QA_KEYS = ("question", "thinking_steps", "answer")  # the ten task prompts
 INSPECTION_KEYS = ("analysis_steps", "score")  # inspection and self-inspection
 
-
+# %% ../../nbs/foundations/01_prompts.ipynb #eccb6413
 def fields_of(found: dict[str, Any], keys: tuple[str, ...]) -> dict[str, str]:
     "The fields `keys` of an object as text, empty where it has none; options join the question."
     plain = {plain_key(name): value for name, value in found.items()}
@@ -277,6 +277,18 @@ def fault(fields: dict[str, str]) -> str:
         return "the reply repeats the form of the prompt"
     return ""
 
+# %% ../../nbs/foundations/01_prompts.ipynb #c74566aa
+def _answers(reply: str, keys: tuple[str, ...]) -> list[dict[str, str]]:
+    "The fields of each object in a reply, usable or not."
+    said = spelled(said_in(reply))
+    start = max(said.find("{", max(said.find("```"), 0)), said.find("{"))
+    found = [fields_of(part, keys)
+             for value in objects(said, keys) for part in within(value, keys)]
+    if all(map(fault, found)) and start >= 0:  # a broken object that begins with another name
+        broken = mended(said[start:].split("\n```")[0], keys)
+        found += [fields_of(part, keys) for part in within(broken, keys)]
+    return found
+
 # %% ../../nbs/foundations/01_prompts.ipynb #a01a1649
 def parse_json_objects(
     text: str,  # a model's reply, fenced or not
@@ -288,14 +300,7 @@ def parse_json_objects(
         text = json.loads(text) if text.startswith('"') else text
     except ValueError:
         pass
-    said = spelled(said_in(text))
-    start = max(said.find("{", max(said.find("```"), 0)), said.find("{"))
-    try:
-        found = [fields_of(part, keys)
-                 for value in objects(said, keys) for part in within(value, keys)]
-        if all(map(fault, found)) and start >= 0:  # a broken object that begins with another name
-            broken = mended(said[start:].split("\n```")[0], keys)
-            found += [fields_of(part, keys) for part in within(broken, keys)]
+    try: found = _answers(text, keys)
     except RecursionError:
         raise ValueError("the reply is nested too deeply") from None
     whole = {tuple(fields.items()): fields for fields in reversed(found) if not fault(fields)}

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MERGED', 'DECIDES', 'PHRASES', 'FORMULA', 'project_root', 'packages', 'commit', 'environment', 'Stage', 'model_hash',
            'damaged', 'read_json', 'read_result', 'Run', 'decides', 'differences', 'unanswered', 'left_over',
-           'why_again', 'locked', 'room_on_disk', 'something_kept', 'perform', 'carry_out_all', 'do_all', 'open_run',
-           'figures_dir', 'hand_over', 'save_figure', 'picture', 'sheet_cell', 'save_table', 'ledger_table']
+           'why_again', 'locked', 'room_on_disk', 'something_kept', 'perform', 'do_all', 'open_run', 'figures_dir',
+           'hand_over', 'save_figure', 'picture', 'sheet_cell', 'save_table', 'ledger_table']
 
 # %% ../../nbs/foundations/00f_runs.ipynb #1a802a2e
 import errno
@@ -25,8 +25,9 @@ from functools import cache, partial
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from fastcore.basics import patch
 from pydantic import BaseModel, ValidationError
 
 from .cluster import cluster_address, over_cluster
@@ -37,9 +38,6 @@ from .core import (Drop, Record, UserError, commonest, file_hash, first_error,
                                      write_records, write_text)
 from .profiles import Profile, get_profile
 from .workers import Call, jobs_wanted, side_by_side
-
-if TYPE_CHECKING:
-    import IPython
 
 # %% ../../nbs/foundations/00f_runs.ipynb #42601419
 def project_root() -> Path:
@@ -167,20 +165,6 @@ class Run:
 
     def folder(self, stage: str) -> Path: return self.root / stage
 
-    def result(self, stage: str) -> dict:
-        """The result of a finished stage. Raises UserError where it is not finished, damaged, or of
-        an older version."""
-        path = self.folder(stage) / "result.json"
-        again = self.command or f"`aquilt reproduce --profile {self.profile.name}`"
-        if not path.exists():
-            pages = f"the notebooks before this one at profile {self.profile.name}, or "
-            raise UserError(f"{path} does not exist: run {'' if self.command else pages}{again}.")
-        found = read_result(path)
-        if not found.keys() >= {"hash", *DECIDES, "files", "code"}:
-            raise UserError(f"{path} was written by an older version of aquilt: repeat {again}, "
-                            "which does the stage again.")
-        return found
-
     def records(self, stage: str) -> list[Record]:
         "The records that a stage kept."
         return read_records(self.folder(stage) / "records.jsonl")
@@ -193,9 +177,21 @@ class Run:
         "Whether there is a result of this name, whatever made it."
         return (self.folder(stage) / "result.json").exists()
 
-    def do(self, stage: Stage) -> dict:
-        "The result of a stage, which is done in a worker process where it is not done yet."
-        return do_all(self, [stage])[0]
+# %% ../../nbs/foundations/00f_runs.ipynb #b691a4fd
+@patch
+def result(self: Run, stage: str) -> dict:
+    """The result of a finished stage. Raises UserError where it is not finished, damaged, or of
+    an older version."""
+    path = self.folder(stage) / "result.json"
+    again = self.command or f"`aquilt reproduce --profile {self.profile.name}`"
+    if not path.exists():
+        pages = f"the notebooks before this one at profile {self.profile.name}, or "
+        raise UserError(f"{path} does not exist: run {'' if self.command else pages}{again}.")
+    found = read_result(path)
+    if not found.keys() >= {"hash", *DECIDES, "files", "code"}:
+        raise UserError(f"{path} was written by an older version of aquilt: repeat {again}, "
+                        "which does the stage again.")
+    return found
 
 # %% ../../nbs/foundations/00f_runs.ipynb #2ccc9faf
 def decides(run: Run, stage: Stage) -> dict:
@@ -295,8 +291,7 @@ def perform(run: Run, stage: Stage, declared: dict, code: dict[str, str]) -> Non
         (folder / "result.json").unlink(missing_ok=True)
         began = time.time()
         metrics = stage.work(folder)
-        if not stage.may_be_empty:
-            something_kept(stage.name, metrics.get("counts"), folder)
+        if not stage.may_be_empty: something_kept(stage.name, metrics.get("counts"), folder)
         files = {name: file_hash(name) for name in sorted(read)}
         left = passing(metrics.get("counts", {}).get("reasons", {}))
         lacks = {"passing": left, "command": os.environ.get("AQUILT_COMMAND", "")} if left else {}
@@ -308,7 +303,7 @@ def perform(run: Run, stage: Stage, declared: dict, code: dict[str, str]) -> Non
         write_json(folder / "result.json", result)
 
 # %% ../../nbs/foundations/00f_runs.ipynb #2d392f84
-def carry_out_all(calls: Sequence[Call], threads: int) -> None:
+def _carry_out_all(calls: Sequence[Call], threads: int) -> None:
     "Do the calls side by side: over the Ray cluster of AQUILT_RAY, or else on this machine."
     if cluster_address(): over_cluster(calls, threads)
     else: side_by_side(calls, jobs_wanted(threads), threads)
@@ -327,11 +322,17 @@ def do_all(run: Run, stages: Sequence[Stage]) -> list[dict]:
         calls = [Call(stage.name,
                       partial(perform, run, stage, decides(run, stage), code_of(stage.work)),
                       run.folder(stage.name) / "progress.json", stage.spread) for stage in again]
-        if calls: carry_out_all(calls, run.profile.threads)
+        if calls: _carry_out_all(calls, run.profile.threads)
         waiting = [stage for stage in waiting if stage not in ready]
     results = [run.result(stage.name) for stage in stages]
     for sentence in left_over(results): warnings.warn(sentence)
     return results
+
+# %% ../../nbs/foundations/00f_runs.ipynb #09c0e0db
+@patch
+def do(self: Run, stage: Stage) -> dict:
+    "The result of a stage, which is done in a worker process where it is not done yet."
+    return do_all(self, [stage])[0]
 
 # %% ../../nbs/foundations/00f_runs.ipynb #57abb545
 def open_run(profile: str) -> Run:
@@ -364,7 +365,10 @@ def hand_over(folder: Path, stage: str, entered: int, kept: Sequence[Record],
     return {"counts": reconcile(stage, entered, kept, drops)}
 
 # %% ../../nbs/foundations/00f_runs.ipynb #9bcf987b
-def save_figure(figure, run: Run, name: str, caption: str = "") -> Path:
+def save_figure(figure,  # of matplotlib
+                run: Run, name: str,  # where it goes, and its file's name without an ending
+                caption: str = "",  # empty: none is written
+                ) -> Path:
     """Save a figure as png and svg, the same bytes for the same figure, with its caption, and close
     it. Returns the png's path."""
     import matplotlib
@@ -382,7 +386,7 @@ def save_figure(figure, run: Run, name: str, caption: str = "") -> Path:
     return path
 
 # %% ../../nbs/foundations/00f_runs.ipynb #08a88a33
-def picture(path: Path) -> "IPython.display.Image":
+def picture(path: Path):
     "A saved figure, to stand in a page: the last expression of its cell."
     from IPython.display import Image
     return Image(filename=str(path), width=800)
@@ -397,7 +401,9 @@ def sheet_cell(value: Any) -> str:
     return f"'{text}" if FORMULA.match(text) and not signed else text
 
 # %% ../../nbs/foundations/00f_runs.ipynb #b599a216
-def save_table(table, run: Run, name: str, caption: str) -> Path:
+def save_table(table,  # a DataFrame
+               run: Run, name: str,  # where it goes, and its file's name without an ending
+               caption: str) -> Path:
     """Save a DataFrame as CSV and as Markdown, with its caption, which names profile, n and seeds.
     Returns the CSV's path."""
     path = figures_dir(run) / f"{name}.csv"

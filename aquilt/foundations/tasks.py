@@ -34,21 +34,9 @@ class OwnTask(BaseModel):
         raise UserError(f"The task {self.name!r} has no instruction in {lang!r}: write one into "
                         f"its table [TASK.instruction], or leave the language out.")
 
-# %% ../../nbs/foundations/00h_tasks.ipynb #39c03c8b
+# %% ../../nbs/foundations/00h_tasks.ipynb #37e4282b
 NAME = re.compile(r"[a-z][a-z0-9_]*")  # as the ten are called, and as files may be
 
-def read_tasks(path: str | Path) -> dict[str, OwnTask]:
-    """The tasks of a TOML file, by name. Raises UserError that names file, task and field."""
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path} does not exist as a file of tasks: correct the name.")
-    try: tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as e:
-        raise UserError(f"{path} cannot be read as TOML ({e}). Correct that line.") from e
-    if not tables: raise UserError(f"{path} holds no task: write a table [my_task] for each.")
-    return {name: _task(path, name, table) for name, table in tables.items()}
-
-# %% ../../nbs/foundations/00h_tasks.ipynb #37e4282b
 def _task(path: Path, name: str, table: object) -> OwnTask:
     if not NAME.fullmatch(name) or name in TASKS:
         raise UserError(f"{path}: a task cannot be called {name!r}: choose a name of small letters,"
@@ -63,6 +51,22 @@ def _task(path: Path, name: str, table: object) -> OwnTask:
                         f"write it in {' or '.join(LANGS)}.")
     return task
 
+# %% ../../nbs/foundations/00h_tasks.ipynb #39c03c8b
+def read_tasks(path: str | Path) -> dict[str, OwnTask]:
+    """The tasks of a TOML file, by name. Raises UserError that names file, task and field."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path} does not exist as a file of tasks: correct the name.")
+    try: tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as e:
+        raise UserError(f"{path} cannot be read as TOML ({e}). Correct that line.") from e
+    if not tables: raise UserError(f"{path} holds no task: write a table [my_task] for each.")
+    return {name: _task(path, name, table) for name, table in tables.items()}
+
+# %% ../../nbs/foundations/00h_tasks.ipynb #bbea4301
+@cache
+def _known(path: Path, version: int) -> dict[str, OwnTask]: return read_tasks(path)
+
 # %% ../../nbs/foundations/00h_tasks.ipynb #9173f8a5
 def own_tasks() -> dict[str, OwnTask]:
     """The tasks of the file that AQUILT_TASKS names, by name; none where it is not set. Raises
@@ -71,10 +75,6 @@ def own_tasks() -> dict[str, OwnTask]:
     path = Path(given).absolute()
     note(str(path))
     return _known(path, path.stat().st_mtime_ns if path.is_file() else 0)
-
-# %% ../../nbs/foundations/00h_tasks.ipynb #bbea4301
-@cache
-def _known(path: Path, version: int) -> dict[str, OwnTask]: return read_tasks(path)
 
 # %% ../../nbs/foundations/00h_tasks.ipynb #47429a6e
 def task_names() -> tuple[str, ...]:

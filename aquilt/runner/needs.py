@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BYTES', 'PROGRAM', 'KEPT_HIDDEN', 'KEPT_INNER', 'TILE', 'TILES', 'PLAIN', 'REACHED', 'FILLED', 'Shape', 'shape_of',
            'activations', 'logits_memory', 'training_memory', 'cpu_speed', 'device_speed', 'training_hours',
-           'engine_memory', 'trainings', 'needs', 'model_path_or_name', 'too_large']
+           'engine_memory', 'trainings', 'model_path_or_name', 'needs', 'too_large']
 
 # %% ../../nbs/runner/96_needs.ipynb #1f62290b
 import json
@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from fastcore.basics import patch
 
 from ..foundations.core import TASKS, UserError, package_file
 from ..foundations.profiles import Profile
@@ -38,23 +40,27 @@ class Shape:
     vocab_size: int
     tie_word_embeddings: bool = False
 
-    @property
-    def linear(self) -> list[tuple[int, int]]:
-        "Inputs and outputs of each linear layer of a block."
-        h, i = self.hidden_size, self.intermediate_size
-        kv = h * self.num_key_value_heads // self.num_attention_heads
-        return [(h, h), (h, kv), (h, kv), (h, h), (h, i), (h, i), (i, h)]
+# %% ../../nbs/runner/96_needs.ipynb #a410fb97
+@patch(as_prop=True)
+def linear(self: Shape) -> list[tuple[int, int]]:
+    "Inputs and outputs of each linear layer of a block."
+    h, i = self.hidden_size, self.intermediate_size
+    kv = h * self.num_key_value_heads // self.num_attention_heads
+    return [(h, h), (h, kv), (h, kv), (h, h), (h, i), (h, i), (i, h)]
 
-    @property
-    def parameters(self) -> int:
-        "The number of weights; norms, a thousandth of them, are left out."
-        block = sum(a * b for a, b in self.linear)
-        heads = (1 if self.tie_word_embeddings else 2) * self.vocab_size * self.hidden_size
-        return block * self.num_hidden_layers + heads
+# %% ../../nbs/runner/96_needs.ipynb #fb60aba8
+@patch(as_prop=True)
+def parameters(self: Shape) -> int:
+    "The number of weights; norms, a thousandth of them, are left out."
+    block = sum(a * b for a, b in self.linear)
+    heads = (1 if self.tie_word_embeddings else 2) * self.vocab_size * self.hidden_size
+    return block * self.num_hidden_layers + heads
 
-    def adapter(self, rank: int) -> int:
-        "The number of weights of a LoRA on all linear layers."
-        return self.num_hidden_layers * sum(rank * (a + b) for a, b in self.linear)
+# %% ../../nbs/runner/96_needs.ipynb #5105ca54
+@patch
+def adapter(self: Shape, rank: int) -> int:
+    "The number of weights of a LoRA on all linear layers."
+    return self.num_hidden_layers * sum(rank * (a + b) for a, b in self.linear)
 
 # %% ../../nbs/runner/96_needs.ipynb #4b5cdffd
 @cache
@@ -89,10 +95,11 @@ def logits_memory(shape: Shape, tokens: int, gpu: bool) -> float:
     return TILES[gpu] * 4 * min(tokens, TILE[0]) * min(shape.vocab_size, TILE[1])
 
 # %% ../../nbs/runner/96_needs.ipynb #32226cd7
-def training_memory(model: str, rows: int, tokens: int, rank: int, dtype: str,
+def training_memory(model: str,  # a folder, or a name in data/shapes.toml
+                    rows: int, tokens: int,  # rows of a micro-batch, tokens of a row
+                    rank: int, dtype: str,  # of the LoRA, and of the weights
                     gpu: bool) -> float | None:
-    """GiB that a training takes at its peak with micro-batches of `rows` rows of `tokens` tokens;
-    None for a model of unknown shape."""
+    "GiB that a training takes at its peak; None for a model of unknown shape."
     if not (shape := shape_of(model)): return None
     size = BYTES[dtype_of(dtype)]
     bytes_ = (shape.parameters * size + 16 * shape.adapter(rank)
@@ -151,8 +158,16 @@ def trainings(p: Profile) -> list[dict[str, Any]]:
            "epochs": p.specialist_epochs, "batch": p.specialist_batch_size,
            "rank": p.specialist_rank} for base in p.specialist_bases)]
 
+# %% ../../nbs/runner/96_needs.ipynb #f939e39f
+def model_path_or_name(name: str) -> str:
+    "Where a model is, or its name where it is not here."
+    try: return model_path(name)
+    except UserError: return name
+
 # %% ../../nbs/runner/96_needs.ipynb #9e57556b
-def needs(p: Profile, gpus: list[tuple[str, float]], memory: float) -> "pandas.DataFrame":
+def needs(p: Profile, gpus: list[tuple[str, float]],  # the name and GiB of each GPU
+          memory: float,  # GiB of the machine, which count where there is no GPU
+          ) -> "pandas.DataFrame":
     """One row for each training of a profile on a machine: rows of a micro-batch, GiB at its peak
     beside the GiB that are there, and hours, at most."""
     import pandas
@@ -168,12 +183,6 @@ def needs(p: Profile, gpus: list[tuple[str, float]], memory: float) -> "pandas.D
                      "examples, at most": row["examples"], "rows at once": few,
                      "GiB": need, "GiB here": there, "hours, at most": hours})
     return pandas.DataFrame(rows).round(2)
-
-# %% ../../nbs/runner/96_needs.ipynb #f939e39f
-def model_path_or_name(name: str) -> str:
-    "Where a model is, or its name where it is not here."
-    try: return model_path(name)
-    except UserError: return name
 
 # %% ../../nbs/runner/96_needs.ipynb #c5bf6d38
 def too_large(table: "pandas.DataFrame") -> list[str]:

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['LATER', 'find_notebooks', 'choose', 'check_parameters', 'check_profile', 'environment_with', 'for_kernels', 'failure',
-           'execute', 'code_hash', 'told', 'inputs_hash', 'record', 'read_done', 'pending', 'expected_seconds',
-           'stages_at_work', 'Progress', 'run_notebooks', 'reproduce', 'keys_asked', 'keys_set', 'machine', 'too_small',
-           'obstacles', 'doctor']
+           'execute', 'code_hash', 'environment_settings', 'inputs_hash', 'record', 'read_done', 'pending',
+           'expected_seconds', 'stages_at_work', 'Progress', 'run_notebooks', 'reproduce', 'keys_asked', 'keys_set',
+           'machine', 'too_small', 'obstacles', 'doctor']
 
 # %% ../../nbs/runner/99_reproduce.ipynb #c79f748a
 import json
@@ -23,6 +23,8 @@ from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from fastcore.basics import patch
 
 import aquilt
 from ..models.api import is_local
@@ -155,7 +157,7 @@ def code_hash() -> str:
                       for p in paths])
 
 # %% ../../nbs/runner/99_reproduce.ipynb #98e99759
-def told() -> list[str]:
+def environment_settings() -> list[str]:
     """What the environment tells a run beyond its profile: settings of one's own, the real sources
     with native files, and whether some may be missing."""
     folder = os.environ.get("AQUILT_SOURCES", "")
@@ -166,7 +168,7 @@ def told() -> list[str]:
 def inputs_hash() -> str:
     """A hash of the package and of what the environment tells. Taken once a run: a folder of
     sources may hold thousands of files."""
-    return text_hash(code_hash(), told())
+    return text_hash(code_hash(), environment_settings())
 
 # %% ../../nbs/runner/99_reproduce.ipynb #f9a1175e
 def record(notebook: Path, run: Run, figures: Path, inputs: str) -> dict:
@@ -242,41 +244,55 @@ class Progress:
             smoothing=0)
         self.clock = threading.Thread(target=self._tick, daemon=True)
 
-    def at(self, notebook: str, index: int) -> None:
-        "Cell `index` of a notebook begins."
-        before = list(self.expected)[:list(self.expected).index(notebook)]
-        self.passed = (sum(sum(self.expected[name]) for name in before)
-                       + sum(self.expected[notebook][:index]))
-        # a page that was edited meanwhile may have more cells
-        self.cell, self.began = next(iter(self.expected[notebook][index:]), 1.0), time.time()
-        self.bar.set_description_str(f"{notebook} ({self.skipped + len(before) + 1} of "
-                                     f"{self.skipped + len(self.expected)})", refresh=False)
-
-    def show(self) -> None:
-        """Redraw the bar: what has passed, of the cell at work no more than was expected, and how
-        far the stages at work are."""
-        self.bar.n = self.passed + min(self.cell, time.time() - self.began)
-        self.bar.set_postfix_str(stages_at_work(self.root), refresh=False)
-        self.bar.refresh()
-
     def _tick(self) -> None:
         while not self.over.wait(1 if sys.stderr.isatty() else 60): self.show()
 
-    def __enter__(self) -> "Progress":
-        self.clock.start()
-        return self
+# %% ../../nbs/runner/99_reproduce.ipynb #8fe15254
+@patch
+def at(self: Progress, notebook: str, index: int) -> None:
+    "Cell `index` of a notebook begins."
+    before = list(self.expected)[:list(self.expected).index(notebook)]
+    self.passed = (sum(sum(self.expected[name]) for name in before)
+                   + sum(self.expected[notebook][:index]))
+    # a page that was edited meanwhile may have more cells
+    self.cell, self.began = next(iter(self.expected[notebook][index:]), 1.0), time.time()
+    self.bar.set_description_str(f"{notebook} ({self.skipped + len(before) + 1} of "
+                                 f"{self.skipped + len(self.expected)})", refresh=False)
 
-    def __exit__(self, error: Any, *_: Any) -> None:
-        self.over.set()
-        self.clock.join()
-        if error is None: self.passed, self.cell = self.bar.total, 0.0
-        self.show()
-        self.bar.close()
+# %% ../../nbs/runner/99_reproduce.ipynb #b353e1d0
+@patch
+def show(self: Progress) -> None:
+    """Redraw the bar: what has passed, of the cell at work no more than was expected, and how
+    far the stages at work are."""
+    self.bar.n = self.passed + min(self.cell, time.time() - self.began)
+    self.bar.set_postfix_str(stages_at_work(self.root), refresh=False)
+    self.bar.refresh()
+
+# %% ../../nbs/runner/99_reproduce.ipynb #08434bc5
+@patch
+def __enter__(self: Progress) -> "Progress":
+    self.clock.start()
+    return self
+
+
+@patch
+def __exit__(self: Progress, error: Any, *_: Any) -> None:
+    self.over.set()
+    self.clock.join()
+    if error is None: self.passed, self.cell = self.bar.total, 0.0
+    self.show()
+    self.bar.close()
+
+# %% ../../nbs/runner/99_reproduce.ipynb #183b451f
+def _run_one(notebook: Path, copy: Path, run: Run, progress: Progress) -> list[float]:
+    "Execute one notebook at the run's profile; returns the seconds that each of its cells took."
+    ran = execute(notebook, copy, run.profile.name, lambda i: progress.at(notebook.stem, i))
+    check_profile(run, f"{notebook.stem} did not run at its profile")
+    return [round(cell.metadata.papermill.duration or 0, 1) for cell in ran.cells]
 
 # %% ../../nbs/runner/99_reproduce.ipynb #0b0539dd
 def run_notebooks(notebooks: Sequence[Path], run: Run, figures: Path) -> None:
-    """Execute the notebooks that are not done, in order; then write the report. Raises UserError
-    where one is refused or fails."""
+    "Execute what is not done, in order; then write the report. Raises UserError where one fails."
     copies, inputs, seconds = run.root / "notebooks", inputs_hash(), {}
     done = read_done(copies / "done.json")
     todo, resumed = pending(notebooks, run, figures, done, inputs), bool(read_results(run.root))
@@ -289,34 +305,43 @@ def run_notebooks(notebooks: Sequence[Path], run: Run, figures: Path) -> None:
             done = {path.stem: done[path.stem] for path in notebooks[:notebooks.index(notebook)]
                     if path.stem in done}
             write_json(copies / "done.json", done)
-            copy = execute(notebook, copies / notebook.name, run.profile.name,
-                           lambda i: progress.at(notebook.stem, i))
-            check_profile(run, f"{notebook.stem} did not run at its profile")
-            seconds[notebook.stem] = [round(cell.metadata.papermill.duration or 0, 1)
-                                      for cell in copy.cells]
+            seconds[notebook.stem] = _run_one(notebook, copies / notebook.name, run, progress)
             done[notebook.stem] = record(notebook, run, figures, inputs)
             write_json(copies / "done.json", done)
-    # a resumed run passes over work, so its times say little
     if not resumed and seconds: write_json(figures / "seconds.json", seconds)
     if read_results(run.root): write_report(run, figures)
 
-# %% ../../nbs/runner/99_reproduce.ipynb #13700d49
-def reproduce(profile: str, only: Sequence[str] = (), run_dir: Path | None = None,
-              again: Sequence[str] = ()) -> Path:
-    """Run the project's notebooks at a profile, or `only` some of them; returns the folder of
-    tables, figures and report. The same call resumes a run that was stopped. `again` names stages
-    whose results are forgotten first."""
+# %% ../../nbs/runner/99_reproduce.ipynb #d8e02108
+def _check_sources(notebooks: Sequence[Path], profile: Profile) -> None:
+    "Raises UserError where what the notebooks read is missing: now, before the teacher is paid."
+    if any(path.stem[0] in "45" for path in notebooks): available(profile)
+    # the corpus alone needs a tokenizer, and what follows needs the models
+    if any("32" <= path.stem[:2] < "60" for path in notebooks): check_models(profile)
+
+# %% ../../nbs/runner/99_reproduce.ipynb #1b4a2a70
+def _check_papermill() -> None:
     if find_spec("papermill") is None:
         raise UserError("papermill is not installed: install the project with `make install`, or "
                         "with pip as '.[dev]'.")
-    notebooks = choose(find_notebooks(Path(aquilt.__file__).parents[1] / "nbs"), only)
+
+def _run_at(profile: str, run_dir: Path | None) -> Run:
+    "The run of a profile in a folder; None: where `open_run` finds it."
     with environment_with(**({"AQUILT_RUN_DIR": str(Path(run_dir).absolute())} if run_dir else {})):
-        run = open_run(profile)
+        return open_run(profile)
+
+# %% ../../nbs/runner/99_reproduce.ipynb #13700d49
+def reproduce(profile: str,  # the name of a profile
+              only: Sequence[str] = (),  # the notebooks, as `choose` takes them; empty: all
+              run_dir: Path | None = None,  # where the run is; None: in the project
+              again: Sequence[str] = (),  # stages whose results are forgotten first
+              ) -> Path:
+    """Run the project's notebooks at a profile; returns the folder of tables, figures and report.
+    The same call resumes a run that was stopped."""
+    _check_papermill()
+    notebooks = choose(find_notebooks(Path(aquilt.__file__).parents[1] / "nbs"), only)
+    run = _run_at(profile, run_dir)
     figures = figures_dir(run).absolute()
-    # what those pages read should be missed now, and not after the teacher was paid
-    if any(path.stem[0] in "45" for path in notebooks): available(run.profile)
-    # the corpus alone needs a tokenizer, and what follows needs the models
-    if any("32" <= path.stem[:2] < "60" for path in notebooks): check_models(run.profile)
+    _check_sources(notebooks, run.profile)
     if again: refresh(run, again)
     # what is wrong is refused now: a number, a teacher, a folder that nobody may write to
     jobs_wanted(run.profile.threads)
