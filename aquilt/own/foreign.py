@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FIELDS', 'STEP', 'ROLES', 'Turn', 'NAMES', 'CHATS', 'TABLES', 'PAIR', 'read_fields', 'at_path', 'as_text', 'turn_of',
            'Given', 'given_chat', 'named', 'plain_row', 'chat_turns', 'given_of', 'ending', 'line_rows', 'is_lines',
-           'listed_rows', 'table_rows', 'rows_of', 'read_given', 'lacking', 'unread_row', 'all_given', 'records_alone',
+           'listed_rows', 'table_rows', 'rows_of', 'lacking', 'unread_row', 'read_given', 'all_given', 'records_alone',
            'read_line', 'filter_any']
 
 # %% ../../nbs/own/62_foreign.ipynb #55342097
@@ -245,6 +245,19 @@ def rows_of(path: Path) -> Iterator[tuple[str, Any, str]]:
     if kind == ".jsonl" or is_lines(path): return line_rows(path)
     return ((f"row {number}", row, "") for number, row in enumerate(listed_rows(path), 1))
 
+# %% ../../nbs/own/62_foreign.ipynb #e9e6be99
+def lacking(record: Record, row: dict, needs: Sequence[str]) -> str:
+    "Which of the fields that are needed a record lacks, as a reason; empty where it has them all."
+    missing = next((name for name in needs if not getattr(record, name).strip()), "")
+    return missing and (f"no {missing}: its fields are {', '.join(map(str, list(row)[:9]))}; "
+                        f"name the right one with --field {missing}=PATH")
+
+# %% ../../nbs/own/62_foreign.ipynb #4588df09
+def unread_row(stage: str, reason: str, where: str, row: Any) -> Drop:
+    "The ledger row of a row that cannot be used, with its place in the file."
+    return Drop(stage=stage, reason=reason,
+                raw=f"{where}: {json.dumps(row, ensure_ascii=False, default=str)}")
+
 # %% ../../nbs/own/62_foreign.ipynb #887eb55e
 PAIR = ("question", "answer")
 
@@ -262,19 +275,6 @@ def read_given(path: str | Path, fields: Iterable[str] = (),
             lang = r.lang if "lang" in r.model_fields_set and r.lang else language(
                 f"{r.question} {r.answer} {r.logic}")
             yield found._replace(record=r.with_(lang=lang))
-
-# %% ../../nbs/own/62_foreign.ipynb #e9e6be99
-def lacking(record: Record, row: dict, needs: Sequence[str]) -> str:
-    "Which of the fields that are needed a record lacks, as a reason; empty where it has them all."
-    missing = next((name for name in needs if not getattr(record, name).strip()), "")
-    return missing and (f"no {missing}: its fields are {', '.join(map(str, list(row)[:9]))}; "
-                        f"name the right one with --field {missing}=PATH")
-
-# %% ../../nbs/own/62_foreign.ipynb #4588df09
-def unread_row(stage: str, reason: str, where: str, row: Any) -> Drop:
-    "The ledger row of a row that cannot be used, with its place in the file."
-    return Drop(stage=stage, reason=reason,
-                raw=f"{where}: {json.dumps(row, ensure_ascii=False, default=str)}")
 
 # %% ../../nbs/own/62_foreign.ipynb #76a22b66
 def all_given(path: str | Path, fields: Iterable[str] = (),
