@@ -4,13 +4,16 @@
 
 # %% auto #0
 __all__ = ['ABLATIONS', 'compared', 'ablations', 'ablation_base', 'ablation_cells', 'equal_volumes', 'score_row', 'table_3',
-           'scores_by_row', 'claims_2', 'claims_3', 'share_right', 'truth', 'cases']
+           'on_one_passage', 'answers_side_by_side', 'scores_by_row', 'claims_2', 'claims_3', 'share_right', 'truth',
+           'cases']
 
 # %% ../nbs/50_analysis.ipynb #641e65db
+import json
 from collections.abc import Sequence
 from statistics import mean
+from typing import TYPE_CHECKING
 
-from .benchmarks import available
+from .benchmarks import available, test_items
 from .data_sources import (AQUILT, LOW_QUALITY, NO_INSPECTION, NO_LOGIC, SOURCES,
                                  DataSource)
 from .evaluation.claims import TABLE_2, TABLE_3, claims_table
@@ -19,6 +22,9 @@ from .foundations.runs import Run
 from .foundations.scenes import Benchmark
 from .reading.scenes import scene_of
 from .specialists import Cell, counterparts, finished, main_cells, printed, spread, volume
+
+if TYPE_CHECKING:
+    import pandas
 
 # %% ../nbs/50_analysis.ipynb #225cae16
 ABLATIONS = (AQUILT, NO_LOGIC, NO_INSPECTION, LOW_QUALITY)
@@ -84,6 +90,30 @@ def table_3(run: Run):
     found = finished(run, ablation_cells(run))
     return pandas.DataFrame([{"setting": source.name} | score_row(run, 3, source, found, "Avg.")
                              for source in ablations(run)])
+
+# %% ../nbs/50_analysis.ipynb #f0a40195
+def on_one_passage(run: Run, benchmark: Benchmark) -> tuple[Record, Record] | None:
+    "A record with logic and one without, on the same passage; None where there are none."
+    ours, without = AQUILT.records(run, benchmark), NO_LOGIC.records(run, benchmark)
+    return next(((r, o) for r in ours for o in without if r.text == o.text), None)
+
+# %% ../nbs/50_analysis.ipynb #a380fca0
+def answers_side_by_side(run: Run, benchmark: Benchmark) -> "pandas.DataFrame":
+    """A test item with the outputs of the specialists of AQuilt and of w/o Logic, with the first
+    seed: the first item that only one of them has right, else the first; empty without cells."""
+    import pandas
+    found = {cell.source: (run.folder(cell.name), result) for cell, result in
+             finished(run, ablation_cells(run)).items()
+             if (cell.benchmark, cell.seed) == (benchmark, run.profile.seeds[0])}
+    if not {AQUILT, NO_LOGIC} <= found.keys(): return pandas.DataFrame()
+    scores = [found[s][1]["scores"]["corrected"] for s in (AQUILT, NO_LOGIC)]
+    place = next((i for i, (a, b) in enumerate(zip(*scores)) if a != b), 0)
+    item, rows = test_items(benchmark, run.profile)[place], []
+    for source, own in zip((AQUILT, NO_LOGIC), scores):
+        path = found[source][0] / "outputs.json"
+        rows.append({"trained on": source.name, "its answer": json.loads(path.read_text())[place],
+                     "score": round(own[place], 1)})
+    return pandas.DataFrame(rows).assign(item=item["prompt"][-120:], right=item["references"][0])
 
 # %% ../nbs/50_analysis.ipynb #816510b7
 def scores_by_row(found: dict[Cell, dict]) -> dict[str, dict]:

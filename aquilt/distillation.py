@@ -33,13 +33,13 @@ from .foundations.code import code_of
 from .foundations.core import Drop, Record, UserError, file_hash, note, text_hash, write_text
 from .corpus import GENERATED, associate
 from .models.engines import Completion, OnDemand, Prompt, Sampling, Usage, model_path
-from .models.prices import NO_PRICE, Price, cost, load_prices, price_of, told_cost
+from .models.prices import NO_PRICE, Price, cost, load_prices, price_of, cost_text
 from .models.recorded import RecordedEngine
 from .foundations.objects import without_thoughts
 from .foundations.profiles import Profile
 from .foundations.prompt import (LOGIC_KEYS, META_KEYS, correction, distillation_messages,
                                        logic_messages, parse_json_object,
-                                       parse_json_objects, rung)
+                                       parse_json_objects, help_needed)
 from .models.replies import stored_cost
 from .foundations.runs import Run, Stage, sheet_cell
 from .miniature.server import reply, teacher_server
@@ -349,7 +349,7 @@ def _written(run: Run, teacher: Teachers, out: Writer, tallies: tuple[Counter, d
         for outcome, usage in tqdm(outcomes, desc=f"{equation}: writing"):
             kept = isinstance(outcome, Record)
             record = outcome if kept else outcome.record
-            if kept: read_as[rung(outcome.raw)] += 1
+            if kept: read_as[help_needed(outcome.raw)] += 1
             (out.keep if kept else out.drop)(outcome)
             for drop in further_pairs(outcome, keys, "distillation"):
                 out.entered += 1
@@ -458,7 +458,7 @@ def cost_table(
     table.loc[len(table)] = ["all", "", ""] + table.iloc[:, 3:].sum().tolist()
     counts = [c for c in table if c == "requests" or c.endswith("tokens")]
     table = table.astype({c: int for c in counts}).round(4)
-    costs = [told_cost(row.cost, row.prompt_tokens, row.teacher, price_sheet())
+    costs = [cost_text(row.cost, row.prompt_tokens, row.teacher, price_sheet())
              for row in table[:-1].itertuples()]
     if NO_PRICE in costs: table["cost"] = [*costs, NO_PRICE]
     return table
@@ -494,7 +494,7 @@ def _totals(answered: Sequence[tuple[APIEngine, Usage]], n: int) -> list[dict]:
     if answered and None not in in_batches: found["cost with --batch"] = in_batches
     totals = {what: [round(value, 4) for value in total_from(values, n)]
               for what, values in found.items()}
-    if NO_PRICE in [told_cost(used.cost, used.prompt_tokens, engine.model, engine.prices)
+    if NO_PRICE in [cost_text(used.cost, used.prompt_tokens, engine.model, engine.prices)
                     for engine, used in answered]: totals["cost"] = [NO_PRICE, "", ""]
     return [{"what": what, "estimate": total, "from": low, "to": high}
             for what, (total, low, high) in totals.items()]

@@ -8,7 +8,7 @@ import pytest
 from stages import done
 
 from aquilt import baselines
-from aquilt.baselines import (BONITO_TYPES, MARK, attempt, bonito_example, bonito_refuses, input_request, output_request, plain_reply, read_bonito, self_instruct, teacher_data, told, uninstructed,
+from aquilt.baselines import (BONITO_TYPES, MARK, attempt, bonito_example, bonito_refuses, input_request, output_request, plain_reply, read_bonito, self_instruct, teacher_data, outcome_line, uninstructed,
                               unprompted, usable)
 from aquilt.benchmarks import domain, suite
 from aquilt.data_sources import BONITO, BOTH, SELF_INSTRUCT, SOURCES, TAPT, UNLABELED, data, lacking
@@ -161,7 +161,7 @@ def test_a_source_that_fails_is_a_missing_cell_with_its_reason(tmp_path, monkeyp
     with monkeypatch.context() as broken:
         broken.setattr(baselines, "open_teacher", spent)
         result = attempt(run, teacher_data(run, b))
-    assert told(result) == "teacher_data/pubmedqa: missing, The key is spent."
+    assert outcome_line(result) == "teacher_data/pubmedqa: missing, The key is spent."
     assert lacking(run, UNLABELED, b) == "The key is spent." and volume(run, b, [UNLABELED]) == 0 and lacking(run, TAPT, b) == ""
     row = table_row(run, "base", UNLABELED, b, [])
     assert (row["corrected"], row["note"]) == ("missing", "The key is spent."), "never a zero"

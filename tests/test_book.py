@@ -13,7 +13,7 @@ PAGES = sorted((p for p in NBS.rglob("*.ipynb") if ".ipynb_checkpoints" not in p
 LINK = re.compile(r"\]\(([^)#\s]+\.ipynb)\)")
 BEGIN = re.compile(r"- \*\*This page answers:\*\* \S.*\?\n- \*\*Read before:\*\* \S.*\n- \*\*Minutes:\*\* (\d+)\.?\n")
 
-MEDIAN, SHOWN = 9, 0.40  # the aims are 8 and 0.80; these hold what is reached
+MEDIAN, SHOWN = 8, 0.80
 
 
 def cells(path, kind):

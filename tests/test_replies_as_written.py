@@ -8,7 +8,7 @@ import pytest
 
 from aquilt.distillation import FURTHER, further_pairs, read_pair
 from aquilt.foundations.core import Record
-from aquilt.foundations.prompt import INSPECTION_KEYS, LOGIC_KEYS, META_KEYS, QA_KEYS, parse_json_object, parse_json_objects, parse_score, rung
+from aquilt.foundations.prompt import INSPECTION_KEYS, LOGIC_KEYS, META_KEYS, QA_KEYS, parse_json_object, parse_json_objects, parse_score, help_needed
 from aquilt.models.engines import Completion
 
 sys.path.append(str(Path(__file__).parent / "benchmarks"))
@@ -128,7 +128,7 @@ Q = "质量的单位是什么？"
     ('{"id": 1, "question": "so "x"?", "level": "hard", "thought process": "s", "answer": "a"}', ('so "x"?', "s", "a")), ('{"question": "q "x"", "thought process": "s", "answer": "a", "confidence": 0.9}', ('q "x"', "s", "a")),
     ('{"question": "q", "thought process": "s", "answer": "a"\n\nLet me know.', ("q", "s", "a"))])
 def test_broken_objects_are_read_by_their_names(reply, values):
-    assert read(reply) == values and rung(reply) == "repaired"
+    assert read(reply) == values and help_needed(reply) == "repaired"
 
 
 @pytest.mark.parametrize("reply", [

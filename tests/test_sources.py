@@ -20,7 +20,7 @@ from aquilt.foundations.core import TASKS, Record, UserError
 from aquilt.reading.readers import READERS, read_json, read_rows, table
 from aquilt.foundations.runs import Run
 from stages import done
-from aquilt.reading.sources import (FORMS, PAIR_TASKS, Source, bare, find_source, hub_rows, list_sources, load_registry, open_source, pairs, pin, read_source, registry, sample,
+from aquilt.reading.sources import (FORMS, PAIR_TASKS, Source, passage_alone, find_source, hub_rows, list_sources, load_registry, open_source, pairs, pin, read_source, registry, sample,
                             source_files)
 from aquilt.miniature.world import grammar
 
@@ -233,7 +233,7 @@ def test_any_rows_reconcile(rows):
     assert len(records) == len(rows)
     kept, drops = pairs(asked, records)
     assert len(kept) + len(drops) == len(records) and all(r.text.strip() and r.question.strip() and r.answer in r.text for r in kept)
-    texts = sample(map(bare, records), 100, 0)
+    texts = sample(map(passage_alone, records), 100, 0)
     assert {r.text for r in texts} == {r.text for r in records} and len({r.text for r in texts}) == len(texts)
 
 
@@ -261,7 +261,7 @@ def test_parquet_files_in_a_folder_are_found(tmp_path):
 
 def test_passages_come_once_and_bare():
     rows = [{"text": "a", "question": "1?", "answers": "a"}, {"text": "a", "question": "2?"}, {"question": "3?", "answers": "x"}, {"text": "b"}]
-    found = sample(map(bare, read_source(source(), rows)), 9, seed=0)
+    found = sample(map(passage_alone, read_source(source(), rows)), 9, seed=0)
     assert sorted((r.text, r.task, r.question, r.answer) for r in found) == [("", "", "", ""), ("a", "", "", ""), ("b", "", "", "")]
 
 
@@ -640,13 +640,13 @@ def test_a_missing_version_key(data):
 def test_contexts_repeat_and_are_taken_once(data):
     for name, pattern, records, texts in [("Squad", "squad_v1.1/dev*", 299, 58), ("Ropes", "ropes/*", 300, 44), ("CosmosQA", "cosmos_qa/*", 250, 207), ("Textbooks", "aquilt/CEVAL/geo*", 12, 11)]:
         found = [r for file in data.glob(pattern) for r in open_source(name, file)]
-        assert (len(found), len(sample(map(bare, found), 1000, 0))) == (records, texts)
+        assert (len(found), len(sample(map(passage_alone, found), 1000, 0))) == (records, texts)
 
 
 def test_questions_that_are_empty_and_passages_that_are_missing(data):
     kept, reasons = kept_and_reasons("CHIP2020", data / "chip2020_cmqg/round1_test_0907.subset.json")
     assert not kept and reasons == {"no question": 354}
-    quoted = sample(map(bare, open_source("CHIP2020", data / "chip2020_cmqg/round1_test_0907.subset.json")), 1000, 0)
+    quoted = sample(map(passage_alone, open_source("CHIP2020", data / "chip2020_cmqg/round1_test_0907.subset.json")), 1000, 0)
     assert sum(r.text[0] == '"' for r in quoted) == 38 and sum(r.text[-1] == '"' for r in quoted) == 28  # as the file has them
     assert kept_and_reasons("Covid19QA", data / "covid19qa/NCPPolicies_train_20200301.subset.csv")[1] == {"no passage": 300}
     assert len(kept_and_reasons("Covid19QA", data / "covid19qa/derived_local_train_with_context.subset.jsonl")[0]) == 100

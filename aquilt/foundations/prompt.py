@@ -8,7 +8,7 @@ __all__ = ['FOLDER', 'SLOT', 'FORMS', 'META_KEYS', 'LOGIC_KEYS', 'QA_KEYS', 'INS
            'task_facts', 'distillation_messages', 'logic_messages', 'qa_json', 'inspection_messages',
            'task_instruction', 'synthesis_prompt', 'official_prompt', 'completion_json', 'forced_prefix',
            'self_inspection_prompt', 'inspection_json', 'fields_of', 'fault', 'parse_json_objects', 'parse_json_object',
-           'first_object', 'rung', 'correction', 'parse_score', 'evaluation_prompt', 'new_input_messages',
+           'first_object', 'help_needed', 'correction', 'parse_score', 'evaluation_prompt', 'new_input_messages',
            'expert_messages']
 
 # %% ../../nbs/foundations/01_prompts.ipynb #9d83286e
@@ -181,7 +181,7 @@ def task_instruction(task: str, lang: str = "en", with_logic: bool = True) -> st
     instruction of a task of one's own in the form of those."""
     if not (own := own_tasks().get(task)):
         return template(f"{'task' if with_logic else 'task_without_logic'}/{task}", lang)
-    return render("own_task", lang, instruction=own.told(lang), answer=own.answer,
+    return render("own_task", lang, instruction=own.instruction_in(lang), answer=own.answer,
                   form=qa_json("xxx", "xxx", "xxx", with_logic))
 
 # %% ../../nbs/foundations/01_prompts.ipynb #d47a480f
@@ -329,7 +329,7 @@ def first_object(text: str) -> dict[str, Any]:
     raise ValueError("the reply holds no readable JSON object")
 
 # %% ../../nbs/foundations/01_prompts.ipynb #8b13bed7
-def rung(text: str) -> str:
+def help_needed(text: str) -> str:
     """How a reply can be read: `strict` where it is one JSON object and nothing else, `inside`
     where one stands in a fence or among words, else `repaired`."""
     try:

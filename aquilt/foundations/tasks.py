@@ -28,7 +28,7 @@ class OwnTask(BaseModel):
     needs_passage: StrictBool  # whether a question may lean on its passage
     instruction: dict[str, Text]  # what the synthesiser is told, by language (Eq. 6)
 
-    def told(self, lang: str) -> str:
+    def instruction_in(self, lang: str) -> str:
         "The instruction in a language. Raises UserError where there is none."
         if self.instruction.get(lang): return self.instruction[lang]
         raise UserError(f"The task {self.name!r} has no instruction in {lang!r}: write one into "

@@ -26,7 +26,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from ..foundations.core import UserError, first_error, json_line, text_hash, whole_file
 from .engines import Completion, Prompt, Sampling, Usage, derive_seed
-from .prices import Price, cost, price_of, told_cost
+from .prices import Price, cost, price_of, cost_text
 
 if TYPE_CHECKING:
     import pandas
@@ -318,7 +318,7 @@ def list_replies(path: str | Path, sheet: tuple[Price, ...] = ()) -> "pandas.Dat
         {"store": key[0], "model": key[1], "replies": u.requests, "cut off": cut_off[key],
          "no answer": in_vain[key], "prompt_tokens": u.prompt_tokens,
          "completion_tokens": u.completion_tokens, "cached_tokens": u.cached_tokens,
-         "cost": told_cost(spent[key], u.prompt_tokens + u.completion_tokens, key[1], sheet)}
+         "cost": cost_text(spent[key], u.prompt_tokens + u.completion_tokens, key[1], sheet)}
         for key, u in sorted(used.items())])
 
 # %% ../../nbs/models/02b_replies.ipynb #a48b3d3c

@@ -130,7 +130,7 @@ def open_project(project: Project) -> Run:
     if project.prices: load_prices(project.prices)
     for task in project.tasks:
         check_task(task)
-        if own := own_tasks().get(task): [own.told(lang) for lang in project.languages]
+        if own := own_tasks().get(task): [own.instruction_in(lang) for lang in project.languages]
     for name in project.text:
         if not name.startswith("hub:") and not Path(name).exists():
             raise UserError(f"{name} does not exist: correct `text` (or --text).")

@@ -21,7 +21,7 @@ from ..miniature.scene import MINIATURE, question_alone, with_passage
 from .almanac import ALMANAC
 from .cleaning import Rules
 from .origins import (cut_and_clean, from_each, in_turn, native_folder, open_rows,
-                                    place, places, settled)
+                                    pinned_source, place, places)
 from .own_text import OWN_TEXT
 from .sources import Source, as_test, find_source, list_sources, pairs
 from .testsets import essay_prompt, real_documents, real_instructions, real_items
@@ -50,7 +50,7 @@ def test_source(name: str) -> Source:
 def domain_passages(name: str, test: str, text: str, langs: Sequence[str], task: str, p: Profile,
                     stage: str) -> tuple[list[Record], list[Drop], str]:
     "The passages of a benchmark's domain with their task. Raises UserError where none is left."
-    source, origin = settled(find_source(text) if text else test_source(test))
+    source, origin = pinned_source(find_source(text) if text else test_source(test))
     passages, drops = cut_and_clean(real_documents(source), p, REAL_RULES, stage)
     kept = [r.with_(task=task) for r in passages if r.lang in langs]
     drops += [Drop(stage=stage, reason=f"language {r.lang}", record=r) for r in passages
@@ -86,7 +86,8 @@ def real(name: str, title: str, langs: tuple[str, ...], task: str, test: str, te
          instructions: bool = False, prompt: Callable[[Record], str] = question_alone,
          **more) -> Benchmark:
     "One of the paper's benchmarks; `test` and `text` are sources of the registry."
-    def asked(p: Profile) -> list[dict]: return real_items(name, settled(test_source(test))[0])
+    def asked(p: Profile) -> list[dict]:
+        return real_items(name, pinned_source(test_source(test))[0])
     def unseen() -> Sequence[tuple[str, str]]: return real_instructions(name, test_source(test))
     def where() -> list[str]:
         return [place(test_source(test)), place(find_source(text) if text else test_source(test))]

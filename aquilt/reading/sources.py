@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LETTERS', 'MARK', 'FORMS', 'PAIR_TASKS', 'Source', 'load_registry', 'registry', 'list_sources', 'as_test',
            'find_source', 'to_records', 'Item', 'to_items', 'source_files', 'read_source', 'pin', 'hub_rows',
-           'open_source', 'bare', 'sample', 'pairs']
+           'open_source', 'passage_alone', 'sample', 'pairs']
 
 # %% ../../nbs/reading/30b_sources.ipynb #876cf36d
 import heapq
@@ -353,7 +353,7 @@ def open_source(name: str, where: str | Path | Iterable[Row] | None = None) -> I
     return read_source(source, hub_rows(source) if where is None else where)
 
 # %% ../../nbs/reading/30b_sources.ipynb #821d5971
-def bare(record: Record) -> Record:
+def passage_alone(record: Record) -> Record:
     "A record's passage alone."
     return record.with_(task="", question="", answer="")
 

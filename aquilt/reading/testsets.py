@@ -14,7 +14,7 @@ from ..foundations.core import Record, UserError, package_file
 from .origins import native_folder, open_rows
 from ..foundations.prompt import evaluation_prompt
 from .readers import read_json
-from .sources import Item, Source, bare, to_items
+from .sources import Item, Source, passage_alone, to_items
 
 # %% ../../nbs/reading/30g_testsets.ipynb #40b00006
 SUBJECTS = {"middle_school_geography": "初中地理", "high_school_geography": "高中地理",
@@ -113,7 +113,7 @@ def real_documents(source: Source) -> list[Record]:
     holds none."""
     distinct: dict[str, Record] = {}
     for r in open_rows(source):
-        if r.text.strip(): distinct.setdefault(r.text, bare(r))
+        if r.text.strip(): distinct.setdefault(r.text, passage_alone(r))
     if not distinct:
         raise UserError(f"{source.name} holds no text: get all of its files ({source.get}).")
     return list(distinct.values())
