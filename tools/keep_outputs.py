@@ -26,9 +26,10 @@ def kept(output):
         return nbformat.v4.new_output("stream", name="stdout", text=output.text)
     if output.output_type not in ("execute_result", "display_data"): return None
     data = output.data
+    if any("widget" in kind for kind in data): return None  # it needs a running kernel
     if "image/png" in data: return nbformat.v4.new_output("display_data", data={"image/png": small(data["image/png"])})
     if "text/markdown" in data: return nbformat.v4.new_output("display_data", data={"text/markdown": data["text/markdown"]})
-    if "text/html" in data and "jupyter.widget-view" not in str(data.keys()):
+    if "text/html" in data:
         return nbformat.v4.new_output("display_data", data={"text/html": re.sub(r"<style.*?</style>\n?", "", data["text/html"], flags=re.DOTALL)})
     text = data.get("text/plain") if output.output_type == "execute_result" else None
     return nbformat.v4.new_output("execute_result", data={"text/plain": text}) if text else None
