@@ -22,7 +22,7 @@ suppress_warnings = ["myst.xref_missing", "mystnb.unknown_mime_type", "myst.head
 def mathml(text, display):
     "A formula as MathML, which browsers show without a script; its number stands beside it."
     number = re.search(r"\\tag\{(.*?)\}", text)
-    text = (text.replace(number[0], "") if number else text).replace("'", r"\text{\u2032}")  # a raised prime is raised once
+    text = (text.replace(number[0], "") if number else text).replace("'", "\\text{\u2032}")  # a raised prime is raised once
     formula = convert(text, display="block" if display else "inline")
     return f'<div class="formula">{formula}<span>({number[1]})</span></div>' if number else formula
 
