@@ -172,6 +172,9 @@ def test_writing_with_the_small_model_makes_its_run_from_what_is_recorded(monkey
     monkeypatch.setattr(domain_of_own, "do_all", lambda run, stages: done.extend(stage.name for stage in stages))
     monkeypatch.setattr(released, "models_in", lambda run: "models")
     monkeypatch.setenv("AQUILT_RUN_DIR", str(tmp_path))
+    monkeypatch.setenv("AQUILT_MODELS", str(tmp_path / "models"))  # the stages name the model, and none of them runs
+    (tmp_path / "models" / "smollm2-135m-instruct").mkdir(parents=True)
+    (tmp_path / "models" / "smollm2-135m-instruct" / "config.json").write_text("{}")
     p, writers = released.choose_writers(None, ("", "", "", "ours"), "small")
     assert (p.name, writers) == ("small", "models") and done == ["corpus", "labeled", "distillation", "filtering", "synthesiser", "inspection_data", "inspector"]
     done.clear()
