@@ -52,6 +52,21 @@ class Price(Rates):
         return (self.off_peak if moment and self.off_peak
                 and self.off_peak.covers(moment.astimezone(timezone.utc).time()) else self)
 
+# %% ../../nbs/models/01b_prices.ipynb #1ce51403
+def _row(row: Any, path: Path, number: int) -> Price:
+    try: price = Price.model_validate(row)
+    except ValidationError as e:
+        raise UserError(f"{path}, price {number}, field {first_error(e, 'the row')}. "
+                        "Correct that row.") from e
+    if price.since.tzinfo is None:
+        raise UserError(f"{path}, price {number}, field since: it has no time zone. "
+                        "Write it like 2025-09-05T16:00:00Z.")
+    night = price.off_peak
+    if night and (night.start.tzinfo or night.end.tzinfo):
+        raise UserError(f"{path}, price {number}, field off_peak: its times are UTC. "
+                        "Write them without a zone, like 16:30.")
+    return price
+
 # %% ../../nbs/models/01b_prices.ipynb #5fed5e5e
 def load_prices(path: str | Path) -> list[Price]:
     "The rows of a price sheet. Raises UserError that names the file, the row and the field."
@@ -67,21 +82,6 @@ def load_prices(path: str | Path) -> list[Price]:
     rows = sheet.get("price", [])
     return [_row(row, path, number)
             for number, row in enumerate(rows if isinstance(rows, list) else [rows], 1)]
-
-# %% ../../nbs/models/01b_prices.ipynb #1ce51403
-def _row(row: Any, path: Path, number: int) -> Price:
-    try: price = Price.model_validate(row)
-    except ValidationError as e:
-        raise UserError(f"{path}, price {number}, field {first_error(e, 'the row')}. "
-                        "Correct that row.") from e
-    if price.since.tzinfo is None:
-        raise UserError(f"{path}, price {number}, field since: it has no time zone. "
-                        "Write it like 2025-09-05T16:00:00Z.")
-    night = price.off_peak
-    if night and (night.start.tzinfo or night.end.tzinfo):
-        raise UserError(f"{path}, price {number}, field off_peak: its times are UTC. "
-                        "Write them without a zone, like 16:30.")
-    return price
 
 # %% ../../nbs/models/01b_prices.ipynb #84c0a0c3
 def shipped_prices() -> tuple[Price, ...]:

@@ -26,7 +26,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from ..foundations.core import UserError, first_error, json_line, text_hash, whole_file
 from .engines import Completion, Prompt, Sampling, Usage, derive_seed
-from .prices import Price, cost, price_of, cost_text
+from .prices import Price, cost, cost_text, price_of
 
 if TYPE_CHECKING:
     import pandas
@@ -321,6 +321,14 @@ def list_replies(path: str | Path, sheet: tuple[Price, ...] = ()) -> "pandas.Dat
          "cost": cost_text(spent[key], u.prompt_tokens + u.completion_tokens, key[1], sheet)}
         for key, u in sorted(used.items())])
 
+# %% ../../nbs/models/02b_replies.ipynb #80bc7c9d
+def _write_lines(path: Path, lines: Iterable[bytes]) -> int:
+    "Write the lines of a file, whole or not at all; returns how many."
+    number = 0
+    with whole_file(path) as file:
+        for number, line in enumerate(lines, 1): file.write(line)
+    return number
+
 # %% ../../nbs/models/02b_replies.ipynb #a48b3d3c
 def export_replies(path: str | Path, out: str | Path) -> int:
     """Write the replies of all stores as JSON Lines: model, messages, text, finish_reason. Returns
@@ -334,14 +342,6 @@ def export_replies(path: str | Path, out: str | Path) -> int:
                 "finish_reason": said.finish_reason}
     return _write_lines(Path(out), (_line(plain(row)).encode() for file in stores(path)
                                     for row in stored(file)))
-
-# %% ../../nbs/models/02b_replies.ipynb #80bc7c9d
-def _write_lines(path: Path, lines: Iterable[bytes]) -> int:
-    "Write the lines of a file, whole or not at all; returns how many."
-    number = 0
-    with whole_file(path) as file:
-        for number, line in enumerate(lines, 1): file.write(line)
-    return number
 
 # %% ../../nbs/models/02b_replies.ipynb #0debc2dd
 def prune_replies(path: str | Path, model: str = "", cut_off: bool = False,
