@@ -36,7 +36,6 @@ def students_copy(lesson: str | Path, out: str | Path) -> Path:
     lesson, out = Path(lesson), Path(out)
     if out.exists():
         raise UserError(f"{out} is there already: move it away, or name another --out.")
-    check_output(out, [lesson], (".ipynb",))
     try: notebook = nbformat.read(lesson, as_version=4)
     except (ValueError, OSError, nbformat.ValidationError) as e:
         raise UserError(f"{lesson} is not a notebook: {e}") from e
@@ -44,6 +43,7 @@ def students_copy(lesson: str | Path, out: str | Path) -> Path:
     if not any(SOLUTION.search(cell.source) for cell in code):
         raise UserError(f"{lesson} holds no solution: enclose each in a line ### BEGIN SOLUTION "
                         "and a line ### END SOLUTION.")
+    check_output(out, [lesson], (".ipynb",))
     for cell in code: cell.source, cell.outputs = emptied(cell.source), []
     write_text(out, nbformat.writes(notebook) + "\n")
     return out
