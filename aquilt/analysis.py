@@ -68,8 +68,13 @@ def equal_volumes(results: dict[Cell, dict]) -> dict[str, int]:
     return {name: counts.pop() for name, counts in seen.items()}
 
 # %% ../nbs/50_analysis.ipynb #fa74410c
-def score_row(run: Run, table: int, source: DataSource, found: dict[Cell, dict],
-              average: str) -> dict:
+def score_row(
+    run: Run,
+    table: int,  # the number of the paper's table
+    source: DataSource,
+    found: dict[Cell, dict],  # the results by cell
+    average: str,  # the paper's column of the mean
+) -> dict:
     """A source's score on each benchmark of this section and on average (corrected metric, mean and
     spread over seeds) beside the paper's; `average` is the column of `table` that has the mean."""
     row, means = {}, []

@@ -31,7 +31,11 @@ if TYPE_CHECKING:
 LARGER, LARGER_SIZE = "Qwen2.5-72B", 72.7e9  # the paper's row, and its weights
 
 @cache
-def general(teacher: str, name: str, seeds: int = 0) -> DataSource:
+def general(
+    teacher: str,  # MODEL@URL
+    name: str,  # in the tables
+    seeds: int = 0,  # how many; 0: all of the run's
+) -> DataSource:
     "The source of a general model's data; `teacher` is MODEL@URL."
     return baseline(name, of_model(teacher), refuses=unprompted, seeds=seeds)
 

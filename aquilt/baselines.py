@@ -146,8 +146,12 @@ def plain_reply(record: Record) -> str:
 # %% ../nbs/41a_baselines.ipynb #d7b02ad0
 REFUSAL = re.compile(r"\s*(?:I cannot|I can['’]t|I['’]m sorry|I am sorry|Sorry|抱歉|对不起|很抱歉|我无法)")
 
-def usable(records: Sequence[Record], text: Callable[[Record], str], stage: str,
-           seen: set[str] | None = None) -> tuple[list[Record], list[Drop]]:
+def usable(
+    records: Sequence[Record],
+    text: Callable[[Record], str],  # what of a record must be usable
+    stage: str,  # whose ledger it is
+    seen: set[str] | None = None,  # texts that came before; None: they may come again
+) -> tuple[list[Record], list[Drop]]:
     """Records whose text is no refusal and, where texts are to be `seen` once, did not come before;
     ledger rows for the others."""
     kept, drops = [], []
@@ -227,7 +231,12 @@ def bonito(run: Run, seed: int = 0) -> Stage:
                     models=(base,))
 
 # %% ../nbs/41a_baselines.ipynb #5888cba3
-def read_bonito(record: Record, completion: Completion, stage: str, mark: str) -> Record | Drop:
+def read_bonito(
+    record: Record,
+    completion: Completion,  # what the model wrote
+    stage: str,  # whose ledger it is
+    mark: str,  # what parts input and output
+) -> Record | Drop:
     "The record with what stands before and after the mark, or a ledger row."
     question, found, answer = completion.text.partition(mark)
     question = question.replace("{{context}}", record.text).strip()

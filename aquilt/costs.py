@@ -69,7 +69,11 @@ class Work:
         return Work(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
 # %% ../nbs/42b_costs.ipynb #cf8ef1e0
-def gpu_seconds(work: Work, prices: Prices, size: float = SIZE) -> float:
+def gpu_seconds(
+    work: Work,  # in tokens
+    prices: Prices,
+    size: float = SIZE,  # weights of the model
+) -> float:
     "How long the local part of the work takes with a model of so many weights."
     fast, slow = prices.flops * prices.training, prices.flops * prices.writing
     return size * ((2 * work.read + 6 * work.trained) / fast + 2 * work.written / slow)
@@ -106,7 +110,12 @@ def once(run: Run) -> Work:
     return sum((work_of_stage(run, stage) for stage in stages), Work())
 
 # %% ../nbs/42b_costs.ipynb #1c49c340
-def cost_row(run: Run, cell: Cell, result: dict, prices: Prices) -> dict:
+def cost_row(
+    run: Run,
+    cell: Cell,
+    result: dict,  # of the cell
+    prices: Prices,
+) -> dict:
     "A cell's costs in dollars, and the paper's."
     made = dollars(synthesis_work(run, cell.source, cell.benchmark), prices)
     taught = dollars(Work(trained=result.get("tokens", 0)), prices)
@@ -192,14 +201,25 @@ def made(run: Run, source: DataSource) -> Made:
     return Made(work, run.profile.samples * len(served))
 
 # %% ../nbs/42b_costs.ipynb #1230448d
-def ratio(ours: Made, other: Made, prices: Prices, teacher: float, gpu: float) -> float:
+def ratio(
+    ours: Made,
+    other: Made,
+    prices: Prices,
+    teacher: float,  # a factor on its prices
+    gpu: float,  # a factor on its price
+) -> float:
     "The cost of a sample as a share of another source's, with prices times these factors."
     now = replace(prices, read=prices.read * teacher, written=prices.written * teacher,
                   gpu=prices.gpu * gpu)
     return ours.cost(now) / other.cost(now)
 
 # %% ../nbs/42b_costs.ipynb #9f7c5631
-def break_even(first: Work, ours: Made, other: Made, prices: Prices) -> float | None:
+def break_even(
+    first: Work,  # what ours took before the first sample
+    ours: Made,
+    other: Made,
+    prices: Prices,
+) -> float | None:
     """After how many samples ours, which took the work `first` to begin with, are cheaper than
     another source's; None for never."""
     saved = other.cost(prices) - ours.cost(prices)
@@ -254,7 +274,12 @@ def points(run: Run, table: "pandas.DataFrame") -> "pandas.DataFrame":
     return pandas.DataFrame(rows)
 
 # %% ../nbs/42b_costs.ipynb #539c3484
-def scatter(axis, table: "pandas.DataFrame", score: str, cost: str) -> None:
+def scatter(
+    axis,  # of matplotlib
+    table: "pandas.DataFrame",
+    score: str,  # the column of the heights
+    cost: str,  # the column of the places
+) -> None:
     "The sources of each base in one panel; those of the first base are named."
     for base, marker, fill in zip(dict.fromkeys(table["base"]), "os^v", ("black", "none") * 2):
         own = table[(table["base"] == base) & table[score].notna()]

@@ -69,7 +69,11 @@ def generated(run: Run, source: DataSource, benchmark: Benchmark) -> list[Record
     return [r for stage in source.inputs(benchmark) for r in judged(run, stage)]
 
 # %% ../nbs/41b_data_sources.ipynb #3b4f18d5
-def drawn(records: Sequence[Record], n: int, seed: int = 0) -> list[Record]:
+def drawn(
+    records: Sequence[Record],
+    n: int,  # how many at most
+    seed: int = 0,  # of the draw
+) -> list[Record]:
     "A random sample of `n` records, or all where there are fewer; their order plays no part."
     return sorted(records, key=lambda r: text_hash("draw", seed, r.text, r.question, r.answer))[:n]
 
@@ -134,8 +138,12 @@ BOTH = baseline("DeepSeek-V3 w/ SI+UD", "self_instruct_with_text", examples=as_i
 SOURCES = (NONE, TAPT, BONITO, SELF_INSTRUCT, UNLABELED, BOTH, AQUILT)  # the rows of Table 2
 
 # %% ../nbs/41b_data_sources.ipynb #8c3ed77d
-def too_long(run: Run, source: DataSource, benchmark: Benchmark,
-             records: Sequence[Record]) -> list[bool]:
+def too_long(
+    run: Run,
+    source: DataSource,
+    benchmark: Benchmark,
+    records: Sequence[Record],  # those that would become examples
+) -> list[bool]:
     "Which records make an example that is too long for a base."
     from transformers import AutoTokenizer
     examples, longest = source.examples(benchmark, records), run.profile.max_length

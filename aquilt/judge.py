@@ -85,8 +85,14 @@ def judged_pairs(run: Run, kind: str) -> list[tuple[DataSource, Benchmark]]:
             if not s.refuses(b) and not lacking(run, s, b)]
 
 # %% ../nbs/52b_judge.ipynb #1bdd348d
-def judgement(run: Run, kind: str, source: DataSource, benchmark: Benchmark, again: bool = False,
-              seed: int = 0) -> Stage:
+def judgement(
+    run: Run,
+    kind: str,  # independence or quality
+    source: DataSource,
+    benchmark: Benchmark,
+    again: bool = False,  # whether it is the second time, in other words
+    seed: int = 0,  # of the sample
+) -> Stage:
     """Stage `<kind>/<source>/<benchmark>`, or `<kind>_again/...`: the judge's verdicts on a sample.
     `kind` is independence or quality."""
     p, question = run.profile, KINDS[kind]
@@ -103,8 +109,13 @@ def judgement(run: Run, kind: str, source: DataSource, benchmark: Benchmark, aga
                  teacher_settings(p, p.judge) | {question.samples: n, "seed": seed})
 
 # %% ../nbs/52b_judge.ipynb #fdc58d45
-def replies(run: Run, folder: Path, asked: Sequence[list[dict]], keys: Sequence[str],
-            name: str) -> tuple[list[Completion], list[dict]]:
+def replies(
+    run: Run,
+    folder: Path,  # where the replies are stored
+    asked: Sequence[list[dict]],  # the messages of each request
+    keys: Sequence[str],  # of the JSON object in a reply
+    name: str,  # on the progress bar
+) -> tuple[list[Completion], list[dict]]:
     "The judge's replies, and the rows of a bill."
     p = run.profile
     sampling = Sampling(0.7, 0.95, p.teacher_max_tokens)  # 5.5

@@ -31,7 +31,11 @@ if TYPE_CHECKING:
 ROOM = 2**26  # bytes of a batch's last hidden states in float32: 64 MiB; a layer takes some more
 ROWS = 64  # the most texts of a batch
 
-def text_batches(lengths: Sequence[int], most: int, rows: int = ROWS) -> list[list[int]]:
+def text_batches(
+    lengths: Sequence[int],  # of the texts, in tokens
+    most: int,  # tokens in a batch, padding included
+    rows: int = ROWS,  # texts in a batch at most
+) -> list[list[int]]:
     """The positions of texts in batches of similar lengths (in tokens), the longest first. A batch
     has at most `rows` texts, and these times its longest length are at most `most`; a longer text
     is a batch of its own."""
@@ -93,7 +97,11 @@ def embedders(run: Run) -> dict[str, tuple[str, bool]]:
     return {p.embedder: (model_path(p.embedder), False), p.sentence_embedder: (second, True)}
 
 # %% ../nbs/52_relevance.ipynb #600cece7
-def silhouettes(vectors: "numpy.ndarray", labels: Sequence[str], seed: int) -> dict[str, Any]:
+def silhouettes(
+    vectors: "numpy.ndarray",  # of shape (texts, size)
+    labels: Sequence[str],  # the domain of each text
+    seed: int,  # of the interval's draws
+) -> dict[str, Any]:
     "The Silhouette Score with a 95 % interval by bootstrap, and the mean of each domain."
     import numpy
     from sklearn.metrics import silhouette_samples

@@ -69,7 +69,12 @@ def recipe(run: Run, cell: Cell) -> Recipe:
                   p.specialist_rank, p.max_length, p.dtype, cell.seed)
 
 # %% ../nbs/42_specialists.ipynb #4929046b
-def evaluate(model: str, benchmark: Benchmark, p: Profile, ours: bool) -> dict:
+def evaluate(
+    model: str,  # its folder
+    benchmark: Benchmark,
+    p: Profile,
+    ours: bool,  # whether the release would read the answer part alone
+) -> dict:
     """Ask a model the test items, greedily; per-item scores under the official and the corrected
     metric, and the outputs."""
     items, engine = test_items(benchmark, p), engine_for(p, model)
@@ -116,7 +121,11 @@ def specialist(run: Run, cell: Cell) -> Stage:
     return Stage(cell.name, work, inputs, settings, (model_path(cell.base),))
 
 # %% ../nbs/42_specialists.ipynb #91a285be
-def volume(run: Run, benchmark: Benchmark, sources: Sequence[DataSource]) -> int:
+def volume(
+    run: Run,
+    benchmark: Benchmark,
+    sources: Sequence[DataSource],  # all of which must give so many
+) -> int:
     """How many distinct records each of these sources can give for a benchmark, at most the
     profile's cap; 0 where the data of one are not there."""
     stages = [data(run, source, benchmark).name for source in sources]
@@ -157,14 +166,23 @@ def counterparts(p: Profile) -> list[tuple[str, str]]:
     return list(zip(p.specialist_bases, [*p.counterparts, *[""] * len(p.specialist_bases)]))
 
 # %% ../nbs/42_specialists.ipynb #73b3f660
-def printed(number: int, row: Callable, column: str):
+def printed(
+    number: int,  # of the paper's table
+    row: Callable,  # its name in the table
+    column: str,  # its name in the table
+):
     "A value of one of the paper's tables; empty where the paper has no such row or column."
     table = paper_table(number)
     return table.loc[row, column] if row in table.index and column in table.columns else ""
 
 # %% ../nbs/42_specialists.ipynb #f8b86648
-def table_row(run: Run, base: str, source: DataSource, benchmark: Benchmark,
-              own: Sequence[dict]) -> dict:
+def table_row(
+    run: Run,
+    base: str,
+    source: DataSource,
+    benchmark: Benchmark,
+    own: Sequence[dict],  # the results of its finished cells
+) -> dict:
     "One row of Table 2 from a source's results for a benchmark; NA where it refuses."
     na = source.refuses(benchmark)
     why = na or lacking(run, source, benchmark)
@@ -178,7 +196,11 @@ def table_row(run: Run, base: str, source: DataSource, benchmark: Benchmark,
     return row | {"note": why}
 
 # %% ../nbs/42_specialists.ipynb #db5ab14a
-def average(rows: Sequence[dict], base: str, source: DataSource) -> dict:
+def average(
+    rows: Sequence[dict],  # one for each benchmark
+    base: str,
+    source: DataSource,
+) -> dict:
     "The row of a source's averages over benchmarks; NA or missing where one is."
     row = {"base": base, "source": source.name, "benchmark": "Avg.", "n": sum(r["n"] for r in rows),
            "records": "", "seeds": min(r["seeds"] for r in rows)}
