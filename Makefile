@@ -27,10 +27,10 @@ smoke: install
 small: install-small
 	$(BIN)/aquilt reproduce --profile small
 
-# one worker: the notebooks hand over files, so they run in their order
+# one worker: the notebooks hand over files, so they run in their order; the files of tests/ do not, so two run side by side
 test: install
 	$(BIN)/nbdev_test --n_workers 1 --do_print
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lab: install
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/nbs/index.ipynb

@@ -693,6 +693,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                      'aquilt/foundations/runs.py'),
                                          'aquilt.foundations.runs.unanswered': ( 'foundations/runs.html#unanswered',
                                                                                  'aquilt/foundations/runs.py'),
+                                         'aquilt.foundations.runs.whole': ('foundations/runs.html#whole', 'aquilt/foundations/runs.py'),
                                          'aquilt.foundations.runs.why_again': ( 'foundations/runs.html#why_again',
                                                                                 'aquilt/foundations/runs.py')},
             'aquilt.foundations.scenes': { 'aquilt.foundations.scenes.Benchmark': ( 'foundations/scenes.html#benchmark',

@@ -204,7 +204,7 @@ BONITO_TYPES = {"extractive_qa": "extractive question answering",
 def bonito_refuses(benchmark: Benchmark) -> str:
     "Why Bonito has no data for a benchmark; empty where it has."
     served = benchmark.langs == ("en",) and benchmark.task in BONITO_TYPES
-    return "" if served else "only English tasks on a passage (4.3)"
+    return benchmark.no_bonito or ("" if served else "only English tasks on a passage (4.3)")
 
 # %% ../nbs/41a_baselines.ipynb #216921e3
 def bonito_prompt(record: Record) -> str:

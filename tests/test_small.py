@@ -1,5 +1,6 @@
 """The almanac with its recorded teacher, and the model that a package carries."""
 import json
+import re
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -215,3 +216,24 @@ def test_scored_records_are_of_all_levels_and_nobody_says_more_than_it_must():
     assert sum(row["writer"] == "synthesiser" for row in rows) >= 500 and {row["score"] for row in rows} == {1, 2, 3, 4, 5}
     assert all(row["passage"] in texts("general") and 6 <= len(row["analysis"].split()) <= 36 for row in rows)
     assert len({(row["passage"], row["question"], row["logic"], row["answer"]) for row in rows}) == len(rows) == len(scored_before())
+
+
+def rows_of_words(text, n=8):
+    "Every n words of a text that stand in a row, in lower case."
+    words = re.findall(r"\w+", text.lower())
+    return {tuple(words[i:i + n]) for i in range(len(words) - n + 1)}
+
+
+def test_no_eight_words_of_a_test_or_a_domain_stand_in_what_the_models_learn_from():
+    fields = "text", "question", "logic", "answer", "analysis"
+    learnt = set().union(*(rows_of_words(str(row.get(field, ""))) for name in ("general", "labeled", "replies", "inspected") for row in almanac_rows(name) for field in fields))
+    for name in ("domain", "domain_test", "medical", "medical_test"):
+        for row in almanac_rows(name):
+            said = " ".join(row[field] for field in ("text", "context", "question") if field in row)
+            assert not rows_of_words(said) & learnt, row
+
+
+def test_the_chinese_replies_belong_to_the_chinese_passages():
+    known, replies = texts("chinese"), almanac_rows("replies_zh")
+    assert {row["passage"] for row in replies} <= known.keys() and len(known) == 24
+    assert set(Counter(row["task"] for row in replies).values()) == {8}

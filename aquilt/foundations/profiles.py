@@ -225,7 +225,7 @@ SMALL = replace(
     max_tokens=256, specialist_learning_rate=1e-3, gentle_learning_rate=1e-6,
     specialist_batch_size=8, specialist_rank=8, answer_tokens=160, seeds=(0,),
     ablation_benchmarks=("kelvarrin", "island_medicine"),
-    ablations=("w/o Self-Inspection", "w/ Low-Quality"),
+    ablations=("w/o Self-Inspection",),
     relevance_samples=150)
 
 # %% ../../nbs/foundations/00b_profiles.ipynb #8552d0f1

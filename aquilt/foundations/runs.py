@@ -6,7 +6,7 @@
 __all__ = ['MERGED', 'DECIDES', 'PHRASES', 'FORMULA', 'project_root', 'packages', 'commit', 'environment', 'Stage', 'model_hash',
            'damaged', 'read_json', 'read_result', 'Run', 'decides', 'differences', 'unanswered', 'left_over',
            'why_again', 'locked', 'room_on_disk', 'something_kept', 'perform', 'do_all', 'open_run', 'figures_dir',
-           'hand_over', 'save_figure', 'picture', 'sheet_cell', 'save_table', 'ledger_table']
+           'hand_over', 'save_figure', 'picture', 'whole', 'sheet_cell', 'save_table', 'ledger_table']
 
 # %% ../../nbs/foundations/00f_runs.ipynb #1a802a2e
 import errno
@@ -390,6 +390,14 @@ def picture(path: Path):
     "A saved figure, to stand in a page: the last expression of its cell."
     from IPython.display import Image
     return Image(filename=str(path), width=800)
+
+# %% ../../nbs/foundations/00f_runs.ipynb #4e3eab70
+def whole(table):  # a DataFrame
+    "A table to stand in a page, with all its rows, columns and texts, and without an index."
+    import pandas
+    from IPython.display import HTML
+    with pandas.option_context("display.max_colwidth", None):
+        return HTML(table.to_html(index=False, border=0, na_rep=""))
 
 # %% ../../nbs/foundations/00f_runs.ipynb #51239c7f
 FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@＝＋－＠]")  # as OWASP lists them, "CSV Injection"

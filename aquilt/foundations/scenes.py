@@ -70,6 +70,7 @@ class Benchmark:
     # the settings and values for which the scene has it in this form; empty: always
     when: tuple[tuple[str, Any], ...] = ()
     asked_as: str = ""  # the benchmark whose prompts of Appendix D serve; empty: this one
+    no_bonito: str = ""  # why its scene makes no data in Bonito's manner; empty: it does
 
     @property
     def prompts(self) -> str: return self.asked_as or self.name

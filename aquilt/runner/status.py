@@ -36,8 +36,9 @@ def baselines(run: Run) -> list[Stage]:
     stages = [teacher_data(run, b) for b in benchmarks if not unprompted(b)]
     stages += [self_instruct(run, b, with_text) for with_text in (False, True) for b in benchmarks
                if not uninstructed(b, with_text)]
-    if not run.profile.bonito: stages.append(bonito(run))
-    return stages + [bonito_data(run, b) for b in benchmarks if not bonito_refuses(b)]
+    served = [b for b in benchmarks if not bonito_refuses(b)]
+    if served and not run.profile.bonito: stages.append(bonito(run))
+    return stages + [bonito_data(run, b) for b in served]
 
 # %% ../../nbs/runner/97_status.ipynb #1ce3b03e
 def analyses(run: Run) -> list[Stage]:

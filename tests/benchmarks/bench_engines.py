@@ -1,12 +1,14 @@
-"""Records per second of one engine and model: in one call, one prompt per call, and by the library alone on the same tokens.
+"""Records per second and per minute of one engine and model: in one call, one prompt per call, and by the library alone on the same tokens; and the memory.
 
 usage: python tests/benchmarks/bench_engines.py [--engine transformers] [--model smollm2-135m-instruct] [--records 64] [--tokens 64] [--rounds 3]
 
 A record is a greedy completion of up to TOKENS tokens. The engine and the bare library take turns; the median round counts, in wall time and in CPU time, which a busy machine disturbs less. One prompt per call is
-measured on one record in eight. vLLM forgets its prefixes before each measurement. Bounds: batched at least 7 times one by one with transformers on two cores, and at least 0.95 of the bare library.
+measured on one record in eight. vLLM forgets its prefixes before each measurement. Bounds: batched at least 7 times one by one with transformers on two cores, and at least 0.95 of the bare library; 6 GB for
+SmolLM2.
 """
 import argparse
 import os
+import resource
 import time
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -74,7 +76,9 @@ def main():
     middle = {name: [median(column) for column in zip(*found)] for name, found in rates.items()}
     for name, (wall, cpu) in middle.items(): print(f"{name:22}{wall:12.2f}{cpu:15.2f}")
     single, batched, alone = middle.values()
-    print(f"\nall in one call / one prompt per call: {batched[0] / single[0]:.1f} (CPU {batched[1] / single[1]:.1f})")
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"\n{60 * batched[0]:.0f} records a minute in one call; the process held at most {held:.1f} GB")
+    print(f"all in one call / one prompt per call: {batched[0] / single[0]:.1f} (CPU {batched[1] / single[1]:.1f})")
     print(f"all in one call / the library alone:   {batched[0] / alone[0]:.3f} (CPU {batched[1] / alone[1]:.3f}); by round "
           + ", ".join(f"{a[0] / b[0]:.3f} ({a[1] / b[1]:.3f})" for a, b in zip(rates["all in one call"], rates["the library alone"])))
 
