@@ -226,7 +226,7 @@ SMALL = replace(
     specialist_batch_size=8, specialist_rank=8, answer_tokens=160, seeds=(0,),
     ablation_benchmarks=("kelvarrin", "island_medicine"),
     ablations=("w/o Self-Inspection",),
-    relevance_samples=150)
+    relevance_samples=150, threads=1)
 
 # %% ../../nbs/foundations/00b_profiles.ipynb #8552d0f1
 SMOKE = replace(
