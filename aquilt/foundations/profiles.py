@@ -162,8 +162,8 @@ class Profile:
     ablations: tuple[str, ...] = setting(("w/o Logic", "w/o Self-Inspection", "w/ Low-Quality"),
                                          "5.1: the rows of Table 3 beside AQuilt's own")
     threads: int = setting(0,
-                           "threads of a worker process; 0: all cores. The miniature has one, "
-                           "so that its results do not depend on --jobs")
+                           "threads of a worker process; 0: all cores. With one, results do "
+                           "not depend on --jobs")
     ablation_base: int = setting(1, "5: Llama3-8B-Instruct, as a position in specialist_bases")
     relevance_samples: int = setting(2_000, "5.2")
     judge: str = setting("gpt-4o@https://api.openai.com/v1|JUDGE_API_KEY",
