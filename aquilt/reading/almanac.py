@@ -58,6 +58,9 @@ def almanac_pairs(p: Profile, passages: Sequence[Record], folder: Path,
              for row in almanac_rows("labeled") if row["passage"] in of]
     return found[:p.labeled_pairs], [], {"missing": {}}
 
+# %% ../../nbs/reading/30hb_almanac.ipynb #cc4ff7a0
+def _reply(fields: dict[str, Any]) -> str: return json.dumps(fields, ensure_ascii=False)
+
 # %% ../../nbs/reading/30hb_almanac.ipynb #87c6cb8a
 def distilled() -> dict[str, str]:
     "The teacher's replies to Eq. 1 and 2 by the hash of the messages that ask for them."
@@ -85,8 +88,6 @@ def scored_before() -> dict[str, str]:
     return {text_hash(inspection_messages(r.text, r.question, r.logic, r.answer)):
             _reply({"analysis_steps": row["analysis"], "score": row["score"]})
             for r, row in zip(inspected_before(), almanac_rows("inspected"))}
-
-def _reply(fields: dict[str, Any]) -> str: return json.dumps(fields, ensure_ascii=False)
 
 # %% ../../nbs/reading/30hb_almanac.ipynb #c51645e1
 def domain_of(name: str, task: str, p: Profile, stage: str) -> tuple[list[Record], list[Drop], str]:

@@ -22,6 +22,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
+from fastcore.basics import patch
+
 from ..foundations.core import (LANGS, Drop, Record, UserError, beside, check_output,
                                      commonest, model_line, parquet_schema, read_lines,
                                      reconcile, whole_file)
@@ -303,20 +305,24 @@ class Writer:
         self.reasons[drop.reason] += 1
         self.files[1].write(model_line(drop).encode())
 
-    def _flush(self) -> None:
-        import pyarrow
-        import pyarrow.parquet
-        schema = parquet_schema()
-        self.parquet = self.parquet or pyarrow.parquet.ParquetWriter(self.files[0], schema)
-        self.parquet.write_table(pyarrow.Table.from_pylist(
-            [row | {"span": row["span"] and list(row["span"])} for row in self.rows], schema))
-        self.rows = []
+# %% ../../nbs/reading/30e_cleaning.ipynb #eb52c920
+@patch
+def _flush(self: Writer) -> None:
+    import pyarrow
+    import pyarrow.parquet
+    schema = parquet_schema()
+    self.parquet = self.parquet or pyarrow.parquet.ParquetWriter(self.files[0], schema)
+    self.parquet.write_table(pyarrow.Table.from_pylist(
+        [row | {"span": row["span"] and list(row["span"])} for row in self.rows], schema))
+    self.rows = []
 
-    def counts(self, stage: str) -> dict:
-        "The reconciled counts of what came in."
-        return reconcile(stage, self.entered, range(self.kept),
-                         [drop for reason, n in self.reasons.items()
-                          for drop in [Drop(stage=stage, reason=reason)] * n])
+# %% ../../nbs/reading/30e_cleaning.ipynb #9042d691
+@patch
+def counts(self: Writer, stage: str) -> dict:
+    "The reconciled counts of what came in."
+    return reconcile(stage, self.entered, range(self.kept),
+                     [drop for reason, n in self.reasons.items()
+                      for drop in [Drop(stage=stage, reason=reason)] * n])
 
 # %% ../../nbs/reading/30e_cleaning.ipynb #d6ac48cc
 @contextmanager
@@ -416,28 +422,32 @@ class Overlap:
                 self.items.append((name, f" {' '.join(words)} "))
         self.shared, self.whole, self.passages = set(), set(), Counter()
 
-    def of(self, text: str) -> list[str]:
-        "The benchmarks whose items a passage overlaps with; the table counts it."
-        words = tokens(text)
-        hit = set().union(*(self.grams.get(hash(tuple(words[i:i + n])), ())
-                            for n in self.lengths for i in range(len(words) - n + 1)))
-        if not hit: return []
-        joined, names = f" {' '.join(words)} ", {self.items[i][0] for i in hit}
-        self.shared |= hit
-        self.whole |= {i for i in hit if self.items[i][1] in joined}
-        self.passages.update(names)
-        return sorted(names)
+# %% ../../nbs/reading/30e_cleaning.ipynb #5294d727
+@patch
+def of(self: Overlap, text: str) -> list[str]:
+    "The benchmarks whose items a passage overlaps with; the table counts it."
+    words = tokens(text)
+    hit = set().union(*(self.grams.get(hash(tuple(words[i:i + n])), ())
+                        for n in self.lengths for i in range(len(words) - n + 1)))
+    if not hit: return []
+    joined, names = f" {' '.join(words)} ", {self.items[i][0] for i in hit}
+    self.shared |= hit
+    self.whole |= {i for i in hit if self.items[i][1] in joined}
+    self.passages.update(names)
+    return sorted(names)
 
-    def table(self) -> "pandas.DataFrame":
-        """One row per benchmark: its items, those too short to tell, those that share tokens in a
-        row with a passage, those that stand in one whole, the passages, and an explanation."""
-        import pandas
-        by_name = [Counter(self.items[i][0] for i in chosen)
-                   for chosen in (range(len(self.items)), self.shared, self.whole)]
-        return pandas.DataFrame([
-            {"benchmark": n, "items": by_name[0][n] + self.unread[n], "too short": self.unread[n],
-             f"{GRAM}-gram": by_name[1][n], "exact": by_name[2][n], "passages": self.passages[n],
-             "note": DELIBERATE.get(n, "") if self.passages[n] else ""} for n in self.names])
+# %% ../../nbs/reading/30e_cleaning.ipynb #4c330d41
+@patch
+def table(self: Overlap) -> "pandas.DataFrame":
+    """One row per benchmark: its items, those too short to tell, those that share tokens in a
+    row with a passage, those that stand in one whole, the passages, and an explanation."""
+    import pandas
+    by_name = [Counter(self.items[i][0] for i in chosen)
+               for chosen in (range(len(self.items)), self.shared, self.whole)]
+    return pandas.DataFrame([
+        {"benchmark": n, "items": by_name[0][n] + self.unread[n], "too short": self.unread[n],
+         f"{GRAM}-gram": by_name[1][n], "exact": by_name[2][n], "passages": self.passages[n],
+         "note": DELIBERATE.get(n, "") if self.passages[n] else ""} for n in self.names])
 
 # %% ../../nbs/reading/30e_cleaning.ipynb #c4c58c04
 def read_tests(path: str | Path) -> dict[str, list[str]]:
@@ -452,55 +462,63 @@ def read_tests(path: str | Path) -> dict[str, list[str]]:
         tests.setdefault(row["benchmark"], []).append(row["text"])
     return tests
 
-# %% ../../nbs/reading/30e_cleaning.ipynb #a632647b
-def make_corpus(paths: Sequence[str | Path], out: str | Path, model: str | Path, budget: int = 256,
-                overlap: int = 0, rules: Rules = Rules(),
-                tests: dict[str, Sequence[str]] | None = None, remove: bool = False,
-                column: str = "text", encoding: str = "", subset: str = "", split: str = "train",
-                workers: int = 0, progress: bool = True) -> dict:
-    """Text of one's own, in files, folders or hub datasets, as passages in `out` (.jsonl or
-    .parquet) with a ledger `out.dropped.jsonl`. Returns counts, a table of overlap with `tests`
-    (None without), and a sentence for each file that could not be read. Raises UserError where
-    nothing is left."""
-    from tqdm import tqdm
-    check_output(out, paths)
-    out, count, found = Path(out), token_counter(model), Overlap(tests) if tests else None
-    problems: list[str] = []
-    # refuses numbers that do not go together before anything is read
-    cut(Document("", "", ""), budget, count, overlap)
-    with (writing(out) as writer,
-          tqdm(unit=" passages", desc="corpus", disable=None if progress else True) as bar):
-        def passages() -> Iterator[Record]:
-            for d in read_documents(paths, column, encoding, subset, split,
-                                    skip=(writer.out, writer.ledger)):
-                if isinstance(d, Drop):
-                    if d.stage == "files": problems.append(d.reason)
-                    writer.entered += 1
-                    writer.drop(d)
-                elif records := cut(d, budget, count, overlap, headings=True):
-                    writer.entered += len(records)
-                    yield from records
-                else:
-                    writer.entered += 1
-                    writer.drop(Drop(stage="documents", reason="empty",
-                                     raw=f"{d.source}, {d.name}"))
-        for record, v in clean_records(passages(), rules, workers):
-            names = found.of(v.text) if found and not v.reason else []
-            # any language stays, and is not taken for English
-            if not rules.langs: record = record.with_(lang=language(v.text))
-            reason = v.reason or (f"overlaps with the test items of {', '.join(names)}"
-                                  if names and remove else "")
-            if reason:
-                writer.drop(Drop(stage="cleaning", reason=reason,
-                                 raw=f"like {v.like}" if v.like else "", record=record))
-            else: writer.keep(record)
-            bar.update()
-        if not writer.kept: raise UserError(problems[0] if problems else _nothing(paths, writer))
-        counts = writer.counts("corpus")
-    return {"counts": counts, "overlap": found.table() if found else None, "problems": problems}
+# %% ../../nbs/reading/30e_cleaning.ipynb #c8d9b8a3
+def _passages(documents: Iterable[Document | Drop], writer: Writer, problems: list[str],
+              cut_up: Callable[[Document], list[Record]]) -> Iterator[Record]:
+    for d in documents:
+        if isinstance(d, Drop):
+            if d.stage == "files": problems.append(d.reason)
+            writer.entered += 1
+            writer.drop(d)
+        elif records := cut_up(d):
+            writer.entered += len(records)
+            yield from records
+        else:
+            writer.entered += 1
+            writer.drop(Drop(stage="documents", reason="empty", raw=f"{d.source}, {d.name}"))
+
+# %% ../../nbs/reading/30e_cleaning.ipynb #da92ee3c
+def _write_judged(record: Record, v: Verdict, writer: Writer, rules: Rules, found: Overlap | None,
+                  remove: bool) -> None:
+    names = found.of(v.text) if found and not v.reason else []
+    # any language stays, and is not taken for English
+    if not rules.langs: record = record.with_(lang=language(v.text))
+    reason = v.reason or (f"overlaps with the test items of {', '.join(names)}"
+                          if names and remove else "")
+    if not reason: writer.keep(record)
+    else:
+        writer.drop(Drop(stage="cleaning", reason=reason, raw=f"like {v.like}" if v.like else "",
+                         record=record))
 
 # %% ../../nbs/reading/30e_cleaning.ipynb #dbbf32a2
 def _nothing(paths: Sequence[str | Path], writer: Writer) -> str:
     why = commonest(writer.reasons) or "no file in it"
     return (f"{', '.join(map(str, paths))}: no passage is left ({why}). Give other text, or milder "
             "rules.")
+
+# %% ../../nbs/reading/30e_cleaning.ipynb #a632647b
+def make_corpus(paths: Sequence[str | Path], out: str | Path,  # text; a .jsonl or .parquet file
+                model: str | Path, budget: int = 256, overlap: int = 0,  # tokens of a passage
+                rules: Rules = Rules(), tests: dict[str, Sequence[str]] | None = None,
+                remove: bool = False,  # whether what overlaps with `tests` goes
+                column: str = "text", encoding: str = "", subset: str = "", split: str = "train",
+                workers: int = 0, progress: bool = True) -> dict:
+    """Text of one's own, in files, folders or hub datasets, as passages in `out` with a ledger
+    `out.dropped.jsonl`. Returns counts, a table of overlap with `tests` (None without), and a
+    sentence for each file that could not be read. Raises UserError where nothing is left."""
+    from tqdm import tqdm
+    check_output(out, paths)
+    out, found, problems = Path(out), Overlap(tests) if tests else None, []
+    cut_up = partial(cut, budget=budget, count=token_counter(model), overlap=overlap, headings=True)
+    cut_up(Document("", "", ""))  # refuses numbers that do not go together before anything is read
+    with (writing(out) as writer,
+          tqdm(unit=" passages", desc="corpus", disable=None if progress else True) as bar):
+        documents = read_documents(paths, column, encoding, subset, split,
+                                   skip=(writer.out, writer.ledger))
+        cut_ones = _passages(documents, writer, problems, cut_up)
+        for record, verdict in clean_records(cut_ones, rules, workers):
+            _write_judged(record, verdict, writer, rules, found, remove)
+            bar.update()
+        if not writer.kept: raise UserError(problems[0] if problems else _nothing(paths, writer))
+        counts = writer.counts("corpus")
+    return {"counts": counts, "overlap": found.table() if found else None, "problems": problems}

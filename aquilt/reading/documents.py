@@ -425,6 +425,24 @@ def read_file(path: str | Path, column: str = "text",
         for _ in read(path, column, encoding): pass
     yield from read(path, column, encoding)
 
+# %% ../../nbs/reading/30c_documents.ipynb #8c9e74a0
+def _hub_sentence(name: str, error: BaseException) -> str:
+    kinds, words = causes(error)
+    if "GatedRepoError" in kinds or "gated" in words:
+        return (f"hub:{name} is gated: accept its terms on its page, and set HF_TOKEN to a token "
+                "of yours.")
+    if "RevisionNotFoundError" in kinds:
+        return f"hub:{name} has no such revision: look its commits up on its page."
+    if kinds & {"OfflineModeIsEnabled", "ConnectionError", "ConnectTimeout", "ConnectError",
+                "TimeoutException", "NetworkError", "LocalEntryNotFoundError"}:
+        return (f"hub:{name} cannot be fetched, because the hub cannot be reached: check the "
+                "network and HF_HUB_OFFLINE, or give a downloaded file.")
+    if kinds & {"RepositoryNotFoundError", "DatasetNotFoundError"}:
+        return (f"hub:{name} is not found: check its name and revision, and set HF_TOKEN if it is "
+                "private.")
+    return (f"hub:{name} cannot be read ({words[:150]}): check its name, --subset and --split, or "
+            "give a downloaded file.")
+
 # %% ../../nbs/reading/30c_documents.ipynb #7cfd8db7
 def read_hub(name: str, column: str = "text", subset: str = "",
              split: str = "train") -> Iterator[Document | Drop]:
@@ -446,24 +464,6 @@ def read_hub(name: str, column: str = "text", subset: str = "",
             yield _row(Path(f"hub:{name}"), f"row {number}", row[column], column)
     except UserError: raise
     except Exception as e: raise UserError(_hub_sentence(name, e)) from e
-
-# %% ../../nbs/reading/30c_documents.ipynb #8c9e74a0
-def _hub_sentence(name: str, error: BaseException) -> str:
-    kinds, words = causes(error)
-    if "GatedRepoError" in kinds or "gated" in words:
-        return (f"hub:{name} is gated: accept its terms on its page, and set HF_TOKEN to a token "
-                "of yours.")
-    if "RevisionNotFoundError" in kinds:
-        return f"hub:{name} has no such revision: look its commits up on its page."
-    if kinds & {"OfflineModeIsEnabled", "ConnectionError", "ConnectTimeout", "ConnectError",
-                "TimeoutException", "NetworkError", "LocalEntryNotFoundError"}:
-        return (f"hub:{name} cannot be fetched, because the hub cannot be reached: check the "
-                "network and HF_HUB_OFFLINE, or give a downloaded file.")
-    if kinds & {"RepositoryNotFoundError", "DatasetNotFoundError"}:
-        return (f"hub:{name} is not found: check its name and revision, and set HF_TOKEN if it is "
-                "private.")
-    return (f"hub:{name} cannot be read ({words[:150]}): check its name, --subset and --split, or "
-            "give a downloaded file.")
 
 # %% ../../nbs/reading/30c_documents.ipynb #63a5e48d
 def files_of(path: str | Path, skip: Sequence[Path] = ()) -> Iterator[Path]:

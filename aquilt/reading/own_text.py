@@ -34,6 +34,11 @@ def passages_of_own(p: Profile, folder: Path) -> dict:
     return {"counts": made["counts"], "per_source": dict(per_source), "missing": {},
             "problems": made["problems"]}
 
+# %% ../../nbs/reading/30hc_own_text.ipynb #f6361b67
+def _content(file: Path) -> str:
+    if not file.is_file(): return ""  # a pipe would be waited for
+    with file.open("rb") as stream: return file_digest(stream, "sha256").hexdigest()
+
 # %% ../../nbs/reading/30hc_own_text.ipynb #c06b272b
 def own_places(role: str, p: Profile) -> dict:
     """What identifies the text: a hash of all files' names and contents, hub datasets by their
@@ -42,11 +47,6 @@ def own_places(role: str, p: Profile) -> dict:
     parts = [[given, [] if given.startswith("hub:")
               else [[file.name, _content(file)] for file in files_of(given)]] for given in p.text]
     return {"text": text_hash(parts), "languages": list(p.languages)}
-
-# %% ../../nbs/reading/30hc_own_text.ipynb #f6361b67
-def _content(file: Path) -> str:
-    if not file.is_file(): return ""  # a pipe would be waited for
-    with file.open("rb") as stream: return file_digest(stream, "sha256").hexdigest()
 
 # %% ../../nbs/reading/30hc_own_text.ipynb #9540d810
 def no_pairs(p: Profile, passages: Sequence[Record], folder: Path,

@@ -288,6 +288,34 @@ def _commit(hub: str, revision: str) -> str:
     from huggingface_hub import HfApi
     return HfApi().dataset_info(hub, revision=revision).sha
 
+# %% ../../nbs/reading/30b_sources.ipynb #c2ed0c3b
+def _on_hub(source: Source) -> None:
+    if not source.hub:
+        raise UserError(f"{source.name} is not on the hub: get its files ({source.get}) and give "
+                        "their folder.")
+
+# %% ../../nbs/reading/30b_sources.ipynb #41cfe95a
+def _hub_problem(source: Source, error: Exception, part: str = "") -> str:
+    page, files = (f"huggingface.co/datasets/{source.hub}",
+                   f"or get its files ({source.get}) and give their folder")
+    named, said = causes(error)
+    if "GatedRepoError" in named or "is a gated dataset" in said:
+        return (f"{source.name} asks for agreement to its conditions: accept them at {page}, set "
+                f"HF_TOKEN to your token, {files}.")
+    if named & {"RepositoryNotFoundError", "RevisionNotFoundError"}:
+        return (f"{source.name} is not at {page}, revision {source.revision}, or not open to you: "
+                f"correct its table in sources.toml, set HF_TOKEN, {files}.")
+    if "scripts are no longer supported" in said:
+        return (f"{page} at revision {source.revision} holds a loading script, which is not run: "
+                f"write revision = \"refs/convert/parquet\" in sources.toml, {files}.")
+    if named & {"ConnectionError", "OfflineModeIsEnabled", "TransportError",
+                "LocalEntryNotFoundError", "TimeoutError", "HfHubHTTPError"}:
+        return (f"The hub cannot be reached for {source.name} ({said[:200]}): connect, unset "
+                f"HF_HUB_OFFLINE, name a mirror in HF_ENDPOINT, {files}.")
+    wanted = part.strip() or "what was asked for"
+    return (f"{page} at revision {source.revision} does not give {wanted} ({said[:300]}): correct "
+            f"configs and splits of {source.name} in sources.toml, {files}.")
+
 # %% ../../nbs/reading/30b_sources.ipynb #4132bdc0
 def pin(source: Source) -> Source:
     """The source with its revision resolved to a commit of the hub. Raises UserError as `hub_rows`
@@ -317,34 +345,6 @@ def hub_rows(source: Source, splits: Iterable[str] = (),
                 raise UserError(_hub_problem(source, e, f"{config or ''} {split}")) from e
             yield from rows
 
-# %% ../../nbs/reading/30b_sources.ipynb #c2ed0c3b
-def _on_hub(source: Source) -> None:
-    if not source.hub:
-        raise UserError(f"{source.name} is not on the hub: get its files ({source.get}) and give "
-                        "their folder.")
-
-# %% ../../nbs/reading/30b_sources.ipynb #41cfe95a
-def _hub_problem(source: Source, error: Exception, part: str = "") -> str:
-    page, files = (f"huggingface.co/datasets/{source.hub}",
-                   f"or get its files ({source.get}) and give their folder")
-    named, said = causes(error)
-    if "GatedRepoError" in named or "is a gated dataset" in said:
-        return (f"{source.name} asks for agreement to its conditions: accept them at {page}, set "
-                f"HF_TOKEN to your token, {files}.")
-    if named & {"RepositoryNotFoundError", "RevisionNotFoundError"}:
-        return (f"{source.name} is not at {page}, revision {source.revision}, or not open to you: "
-                f"correct its table in sources.toml, set HF_TOKEN, {files}.")
-    if "scripts are no longer supported" in said:
-        return (f"{page} at revision {source.revision} holds a loading script, which is not run: "
-                f"write revision = \"refs/convert/parquet\" in sources.toml, {files}.")
-    if named & {"ConnectionError", "OfflineModeIsEnabled", "TransportError",
-                "LocalEntryNotFoundError", "TimeoutError", "HfHubHTTPError"}:
-        return (f"The hub cannot be reached for {source.name} ({said[:200]}): connect, unset "
-                f"HF_HUB_OFFLINE, name a mirror in HF_ENDPOINT, {files}.")
-    wanted = part.strip() or "what was asked for"
-    return (f"{page} at revision {source.revision} does not give {wanted} ({said[:300]}): correct "
-            f"configs and splits of {source.name} in sources.toml, {files}.")
-
 # %% ../../nbs/reading/30b_sources.ipynb #19021e89
 def open_source(name: str, where: str | Path | Iterable[Row] | None = None) -> Iterator[Record]:
     """The records of a source: from its files or rows where these are given, else from the hub.
@@ -371,6 +371,20 @@ def sample(records: Iterable[Record], n: int, seed: int) -> list[Record]:
         held[key] = r
     return [held[key] for key in sorted(held)]
 
+# %% ../../nbs/reading/30b_sources.ipynb #a99e06b8
+def _flaw(r: Record, source: Source) -> str:
+    if not r.text.strip(): return "no passage"
+    if not r.question.strip(): return "no question"
+    if not r.answer.strip(): return "no answer"
+    if r.task == "natural_language_inference" and r.answer not in source.labels.values():
+        return "unknown label"
+    if r.task == "single_choice" and not re.search(rf"^{re.escape(r.answer)}\. ", r.question,
+                                                   re.MULTILINE):
+        return "answer is no option"
+    parts = re.split(", |、", r.answer) if source.all_answers else [r.answer]
+    return ("answer not in passage"
+            if source.spans and not all(part in r.text for part in parts) else "")
+
 # %% ../../nbs/reading/30b_sources.ipynb #c1552c89
 PAIR_TASKS = ("extractive_qa", "natural_language_inference", "single_choice", "text_summarization")
 
@@ -390,17 +404,3 @@ def pairs(source: Source, records: Iterable[Record],
         else: kept.append(r); seen.add(key)
     reconcile(stage, entered, kept, drops)
     return kept, drops
-
-# %% ../../nbs/reading/30b_sources.ipynb #a99e06b8
-def _flaw(r: Record, source: Source) -> str:
-    if not r.text.strip(): return "no passage"
-    if not r.question.strip(): return "no question"
-    if not r.answer.strip(): return "no answer"
-    if r.task == "natural_language_inference" and r.answer not in source.labels.values():
-        return "unknown label"
-    if r.task == "single_choice" and not re.search(rf"^{re.escape(r.answer)}\. ", r.question,
-                                                   re.MULTILINE):
-        return "answer is no option"
-    parts = re.split(", |、", r.answer) if source.all_answers else [r.answer]
-    return ("answer not in passage"
-            if source.spans and not all(part in r.text for part in parts) else "")
