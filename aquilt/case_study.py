@@ -13,6 +13,8 @@ from html import escape
 from textwrap import fill
 from typing import TYPE_CHECKING
 
+from fastcore.basics import patch
+
 from .filtering import words
 from .foundations.core import Drop, Record
 
@@ -55,19 +57,23 @@ class Quilt:
                  "i, inspection": (r.analysis + score).strip(), "dropped for": self.dropped}
         return {name: text for name, text in found.items() if text}
 
-    def __str__(self) -> str:
-        form = {PLAIN: "{}", ASKED: "_{}_", ANSWERED: "[{}]"}
-        text = "".join(form[kind].format(piece) for piece, kind in lit(self.record))
-        rows = {"u, unlabeled text": text} | self.patches()
-        return "\n".join(f"{name:<18} {told}" for name, told in rows.items())
+# %% ../nbs/56_case_study.ipynb #671122dc
+@patch
+def __str__(self: Quilt) -> str:
+    form = {PLAIN: "{}", ASKED: "_{}_", ANSWERED: "[{}]"}
+    text = "".join(form[kind].format(piece) for piece, kind in lit(self.record))
+    rows = {"u, unlabeled text": text} | self.patches()
+    return "\n".join(f"{name:<18} {said}" for name, said in rows.items())
 
-    def _repr_html_(self) -> str:
-        form = {PLAIN: "{}", ASKED: "<u>{}</u>", ANSWERED: "<mark><b>{}</b></mark>"}
-        text = "".join(form[kind].format(escape(piece)) for piece, kind in lit(self.record))
-        rows = [("u, unlabeled text", text), *((n, escape(t)) for n, t in self.patches().items())]
-        cell = "style='text-align:left;vertical-align:top;white-space:pre-wrap'"
-        return "<table>" + "".join(f"<tr><th {cell}>{name}</th><td {cell}>{told}</td></tr>"
-                                   for name, told in rows) + "</table>"
+# %% ../nbs/56_case_study.ipynb #ab28d766
+@patch
+def _repr_html_(self: Quilt) -> str:
+    form = {PLAIN: "{}", ASKED: "<u>{}</u>", ANSWERED: "<mark><b>{}</b></mark>"}
+    text = "".join(form[kind].format(escape(piece)) for piece, kind in lit(self.record))
+    rows = [("u, unlabeled text", text), *((n, escape(t)) for n, t in self.patches().items())]
+    cell = "style='text-align:left;vertical-align:top;white-space:pre-wrap'"
+    return "<table>" + "".join(f"<tr><th {cell}>{name}</th><td {cell}>{said}</td></tr>"
+                               for name, said in rows) + "</table>"
 
 # %% ../nbs/56_case_study.ipynb #a514035b
 def show(what: Record | Drop) -> Quilt:

@@ -26,6 +26,7 @@ from .specialists import Cell, counterparts, finished, main_cells, printed, tabl
 
 if TYPE_CHECKING:
     import pandas
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # %% ../nbs/42b_costs.ipynb #66b6910b
@@ -225,31 +226,39 @@ def break_even(
     saved = other.cost(prices) - ours.cost(prices)
     return dollars(first, prices) / saved if saved > 0 else None
 
+# %% ../nbs/42b_costs.ipynb #e50178c2
+def _price_map(axis: "Axes", run: Run, prices: Prices) -> None:
+    import numpy
+    factors, ours, both = numpy.logspace(-2, 1, 25), made(run, AQUILT), made(run, BOTH)
+    shares = [[ratio(ours, both, prices, teacher, gpu) for teacher in factors] for gpu in factors]
+    lines = axis.contour(factors * prices.written, factors * prices.gpu, shares,
+                         levels=[0.03, 0.1, 0.3, 1, 3], colors="0.3")
+    axis.clabel(lines, fmt=lambda share: f"{share:.0%}", fontsize=8, inline=False)
+    axis.plot(prices.written, prices.gpu, "o", color="black")
+    axis.set(xscale="log", yscale="log", xlabel="teacher, dollars per million tokens written",
+             ylabel="GPU, dollars an hour",
+             title=f"AQuilt's data as a share of {BOTH.name.split()[-1]}'s")
+
+# %% ../nbs/42b_costs.ipynb #399553cf
+def _bills(axis: "Axes", run: Run, prices: Prices) -> None:
+    import numpy
+    samples, first = numpy.logspace(2, 6, 40), dollars(once(run), prices)
+    for source, style in ((BOTH, ":"), (UNLABELED, "--"), (AQUILT, "-")):
+        spent = samples * made(run, source).cost(prices) + first * (source is AQUILT)
+        axis.plot(samples, spent, style, color="black", label=source.name)
+    axis.set(xscale="log", yscale="log", xlabel="samples", ylabel="dollars",
+             title="with AQuilt's own making")
+    axis.legend(fontsize=8)
+
 # %% ../nbs/42b_costs.ipynb #e078b614
 def figure_sensitivity(run: Run, prices: Prices) -> "Figure":
     """AQuilt's share of the cost of w/ SI+UD over the prices of teacher and GPU, and what all
     samples cost together with AQuilt's own making. Returns a matplotlib figure."""
-    import numpy
     from matplotlib.figure import Figure
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    factors, first = numpy.logspace(-2, 1, 25), dollars(once(run), prices)
-    ours, both = made(run, AQUILT), made(run, BOTH)
-    shares = [[ratio(ours, both, prices, teacher, gpu) for teacher in factors] for gpu in factors]
-    lines = left.contour(factors * prices.written, factors * prices.gpu, shares,
-                         levels=[0.03, 0.1, 0.3, 1, 3], colors="0.3")
-    left.clabel(lines, fmt=lambda share: f"{share:.0%}", fontsize=8, inline=False)
-    left.plot(prices.written, prices.gpu, "o", color="black")
-    left.set(xscale="log", yscale="log", xlabel="teacher, dollars per million tokens written",
-             ylabel="GPU, dollars an hour",
-             title=f"AQuilt's data as a share of {BOTH.name.split()[-1]}'s")
-    samples = numpy.logspace(2, 6, 40)
-    for source, style in ((BOTH, ":"), (UNLABELED, "--"), (AQUILT, "-")):
-        spent = samples * made(run, source).cost(prices) + first * (source is AQUILT)
-        right.plot(samples, spent, style, color="black", label=source.name)
-    right.set(xscale="log", yscale="log", xlabel="samples", ylabel="dollars",
-              title="with AQuilt's own making")
-    right.legend(fontsize=8)
+    _price_map(left, run, prices)
+    _bills(right, run, prices)
     return figure
 
 # %% ../nbs/42b_costs.ipynb #3e66f940

@@ -93,17 +93,16 @@ def judgement(
     again: bool = False,  # whether it is the second time, in other words
     seed: int = 0,  # of the sample
 ) -> Stage:
-    """Stage `<kind>/<source>/<benchmark>`, or `<kind>_again/...`: the judge's verdicts on a sample.
-    `kind` is independence or quality."""
+    "Stage `<kind>/<source>/<benchmark>`, or `<kind>_again/...`: the judge's verdicts on a sample."
     p, question = run.profile, KINDS[kind]
-    request, read, keys = question.request, question.read, question.keys
     name = f"{kind}{'_again' if again else ''}/{source.folder}/{benchmark.name}"
     samples = getattr(p, question.samples)
     n = min(AGAIN, samples) if again else samples
     def work(folder: Path) -> dict:
         chosen = drawn(generated(run, source, benchmark), n, seed)
-        said, bill = replies(run, folder, [request(r, again) for r in chosen], keys, name)
-        found = parted(read(r, c, name) for r, c in zip(chosen, said))
+        said, bill = replies(run, folder, [question.request(r, again) for r in chosen],
+                             question.keys, name)
+        found = parted(question.read(r, c, name) for r, c in zip(chosen, said))
         return hand_over(folder, name, len(chosen), *found) | {"bill": bill}
     return Stage(name, work, source.inputs(benchmark),
                  teacher_settings(p, p.judge) | {question.samples: n, "seed": seed})

@@ -93,14 +93,8 @@ PLACES = {
     "test items": (0.9, 0.55, "test items answered"),
 }
 
-# %% ../nbs/58_overview.ipynb #2c874dca
-def figure_2(run: Run) -> "Figure":
-    """Figure 2: the pipeline, training left and use right, with the run's counts. Returns a
-    matplotlib figure."""
-    from matplotlib.figure import Figure
-    figure = Figure(figsize=(11, 6), layout="constrained")
-    axis = figure.subplots()
-    axis.set(xlim=(-0.02, 1.02), ylim=(0, 1))
+# %% ../nbs/58_overview.ipynb #11aeaf81
+def _arrows(axis: "Axes", run: Run) -> None:
     for (start, end), n in flows(run).items():
         a, b = PLACES[start][:2], PLACES[end][:2]
         gap = 24 if a[0] == b[0] else 62  # boxes are wider than high
@@ -111,6 +105,16 @@ def figure_2(run: Run) -> "Figure":
         axis.annotate("", PLACES[use][:2], PLACES[model][:2],
                       arrowprops={"arrowstyle": "-|>", "linestyle": ":",
                                   "shrinkA": 40, "shrinkB": 40})
+
+# %% ../nbs/58_overview.ipynb #2c874dca
+def figure_2(run: Run) -> "Figure":
+    """Figure 2: the pipeline, training left and use right, with the run's counts. Returns a
+    matplotlib figure."""
+    from matplotlib.figure import Figure
+    figure = Figure(figsize=(11, 6), layout="constrained")
+    axis = figure.subplots()
+    axis.set(xlim=(-0.02, 1.02), ylim=(0, 1))
+    _arrows(axis, run)
     for x, y, text in PLACES.values(): box(axis, x, y, text)
     axis.axvline(0.5, color="0.7", linestyle="--")
     axis.axis("off")
