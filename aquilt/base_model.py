@@ -60,7 +60,8 @@ def local(work: Work) -> Work:
     return Work(read=work.teacher_read, written=work.teacher_written)
 
 # %% ../nbs/54_base_model.ipynb #48cc5abd
-def seconds_of(run: Run, source: DataSource, found: dict[Cell, dict],
+def seconds_of(run: Run, source: DataSource,
+               found: dict[Cell, dict],  # the results of finished cells
                prices: Prices) -> float | None:
     """GPU seconds of a source's data and of its specialists with the first seed; None where its
     data are missing."""
@@ -106,7 +107,9 @@ def prices_of(model: str) -> Prices | None:
     return rates and replace(paper_prices(), read=float(rates.input), written=float(rates.output))
 
 # %% ../nbs/54_base_model.ipynb #91040771
-def quality_row(run: Run, source: DataSource, prices: Prices | None) -> dict:
+def quality_row(run: Run, source: DataSource,
+                prices: Prices | None  # None: the sheet lacks one, so nothing is priced
+                ) -> dict:
     "What a source's data cost and are worth on the benchmarks of section 5."
     three = [b for b in compared(run) if not lacking(run, source, b)]
     made = sum((synthesis_work(run, source, b) for b in three), Work())

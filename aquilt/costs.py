@@ -176,7 +176,8 @@ def table_2_printed(run: Run, table: "pandas.DataFrame") -> "pandas.DataFrame":
     return found
 
 # %% ../nbs/42b_costs.ipynb #f2e3afed
-def cents(spent: "pandas.Series", row: tuple[str, str], benchmarks: Sequence[str]) -> str:
+def cents(spent: "pandas.Series",  # dollars by base, source and benchmark
+          row: tuple[str, str], benchmarks: Sequence[str]) -> str:
     "The mean cost of a row on these benchmarks in cents; empty where it has none on one of them."
     keys = [(*row, name) for name in benchmarks]
     there = all(key in spent.index for key in keys)

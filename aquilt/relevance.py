@@ -48,7 +48,8 @@ def text_batches(
     return batches
 
 # %% ../nbs/52_relevance.ipynb #36b091ab
-def token_limit(tokenizer: Any, net: Any, most: int) -> int:
+def token_limit(tokenizer: Any, net: Any,
+                most: int) -> int:  # tokens that the caller wants at most
     "The most tokens of a text: what tokenizer and network take, and no more than `most`."
     return min(tokenizer.model_max_length, getattr(net.config, "max_position_embeddings", most),
                most)
@@ -72,8 +73,9 @@ def open_embedder(model: str, device: str = "") -> tuple[Any, Any]:
     return tokenizer, net
 
 # %% ../nbs/52_relevance.ipynb #c65265f6
-def embed(texts: Sequence[str], model: str, unit: bool = False,
-          device: str = "") -> "numpy.ndarray":
+def embed(texts: Sequence[str], model: str,
+          unit: bool = False,  # whether vectors have length 1
+          device: str = "") -> "numpy.ndarray":  # empty: a GPU where there is one
     """Sentence vectors of a model (section 5.2): the mean of its last hidden states over each
     text's tokens, at length 1 where `unit`; array of shape (texts, hidden size)."""
     import numpy
@@ -115,7 +117,8 @@ def silhouettes(
 PERPLEXITIES, SEEDS = (10, 30, 50), (0, 1, 2)
 DRAWN = 30, 0  # the perplexity and the seed of the picture
 
-def plane(vectors: "numpy.ndarray", perplexity: int, seed: int) -> "numpy.ndarray":
+def plane(vectors: "numpy.ndarray",  # of shape (texts, hidden size)
+          perplexity: int, seed: int) -> "numpy.ndarray":
     "The t-SNE positions of vectors, of shape (texts, 2)."
     from sklearn.manifold import TSNE
     return TSNE(2, perplexity=min(perplexity, len(vectors) // 4), random_state=seed,
@@ -145,7 +148,8 @@ def questions(run: Run, name: str) -> list[tuple[str, Record]]:
             for r in drawn(generated(run, SHOWN[name], b), n)]
 
 # %% ../nbs/52_relevance.ipynb #34cb10f7
-def placed(run: Run, name: str, seed: int) -> dict[str, Any]:
+def placed(run: Run, name: str,  # of the source
+           seed: int) -> dict[str, Any]:  # of t-SNE
     "Labels, picture and scores of a source's questions; without scores where there are too few."
     asked = questions(run, name)
     labels, found = [label for label, _ in asked], {"n": len(asked), "scores": {}}

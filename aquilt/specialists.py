@@ -27,7 +27,8 @@ from .synthesis import synthesis
 from .training import FULL, Recipe, Variant, merge_adapter, train_lora
 
 # %% ../nbs/42_specialists.ipynb #be929c0e
-def synthesize_domain(run: Run, benchmark: Benchmark, variant: Variant = FULL) -> Stage:
+def synthesize_domain(run: Run, benchmark: Benchmark,
+                      variant: Variant = FULL) -> Stage:  # or an ablation of the pipeline
     "Stage `synthesis/<benchmark>`: the inspected data of a benchmark's domain."
     return synthesis(run, benchmark.name, lambda passages: draw_instructions(benchmark, passages),
                      variant, rules=benchmark.rules)
@@ -86,7 +87,8 @@ def evaluate(
             "outputs": outputs}
 
 # %% ../nbs/42_specialists.ipynb #8dc72b9c
-def trained(cell: Cell, run: Run, folder: Path) -> tuple[str, dict]:
+def trained(cell: Cell, run: Run,
+            folder: Path) -> tuple[str, dict]:  # where adapter and merged model go
     """The folder of the cell's model, and the metrics of its training. Raises UserError where there
     are too few records."""
     model = model_path(cell.base)
@@ -133,7 +135,9 @@ def volume(
     return min(counts + [run.profile.specialist_cap] * bool(run.profile.specialist_cap))
 
 # %% ../nbs/42_specialists.ipynb #56fcdfbd
-def cells_of(run: Run, source: DataSource, base: str, benchmark: Benchmark) -> list[Cell]:
+def cells_of(run: Run, source: DataSource,
+             base: str,  # the base model's name
+             benchmark: Benchmark) -> list[Cell]:
     "A source's cells on a base and a benchmark, one for each of its seeds; none without records."
     n = 0 if source.refuses(benchmark) else volume(run, benchmark, [source])
     seeds = run.profile.seeds[:source.seeds or None] if n else ()

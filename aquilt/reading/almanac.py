@@ -41,7 +41,8 @@ def texts(name: str) -> dict[str, str]:
     return {row["id"]: normal(row["text"]) for row in almanac_rows(name)}
 
 # %% ../../nbs/reading/30hb_almanac.ipynb #12dfcb2d
-def almanac_documents(p: Profile, folder: Path, seed: int) -> tuple[list[Record], dict]:
+def almanac_documents(p: Profile, folder: Path,  # the folder is for scenes that download
+                      seed: int) -> tuple[list[Record], dict]:
     "The general corpus, at most `passages_per_source` passages of it; none is missing."
     known = texts("general")
     chosen = random.Random(seed).sample(sorted(known), min(len(known), p.passages_per_source))
@@ -49,8 +50,8 @@ def almanac_documents(p: Profile, folder: Path, seed: int) -> tuple[list[Record]
             for i in sorted(chosen)], {"missing": {}}
 
 # %% ../../nbs/reading/30hb_almanac.ipynb #c6e88a97
-def almanac_pairs(p: Profile, passages: Sequence[Record], folder: Path,
-                  seed: int) -> tuple[list[Record], list[Drop], dict]:
+def almanac_pairs(p: Profile, passages: Sequence[Record],  # those of the corpus
+                  folder: Path, seed: int) -> tuple[list[Record], list[Drop], dict]:
     "The labeled pairs on the passages of the corpus, at most `labeled_pairs`."
     of = {r.document: r for r in passages}
     found = [of[row["passage"]].with_(**{name: row[name]
@@ -90,7 +91,8 @@ def scored_before() -> dict[str, str]:
             for r, row in zip(inspected_before(), almanac_rows("inspected"))}
 
 # %% ../../nbs/reading/30hb_almanac.ipynb #c51645e1
-def domain_of(name: str, task: str, p: Profile, stage: str) -> tuple[list[Record], list[Drop], str]:
+def domain_of(name: str, task: str,  # the file of texts; the task type to set
+              p: Profile, stage: str) -> tuple[list[Record], list[Drop], str]:
     "A domain's passages with their task, at most `domain_passages`."
     known = list(texts(name).items())[:p.domain_passages or None]
     return [Record(text=text, task=task, source=f"almanac/{name}", document=key,
@@ -148,7 +150,8 @@ def on_passages(name: str, known: dict[str, str]) -> dict[int, tuple[str, str, s
              else row["question"], row["answer"]) for row in almanac_rows(name)}
 
 # %% ../../nbs/reading/30hb_almanac.ipynb #cf4dc6ee
-def general_replies(benchmark: Benchmark, passages: dict[str, str], rows: str) -> dict[str, str]:
+def general_replies(benchmark: Benchmark, passages: dict[str, str],  # texts by id
+                    rows: str) -> dict[str, str]:  # the file of the replies
     "What the teacher wrote about a domain's text by the general prompt of a benchmark."
     return {turn_key(messages(f"general/{benchmark.prompts}", text=passages[row["passage"]]),
                      row["n"] - 1): _reply({k: row[k] for k in ("question", "answer")})

@@ -222,8 +222,9 @@ def examine(texts: Sequence[str], rules: Rules) -> tuple[list[str], list[str], l
                                    for reason in reasons]
 
 # %% ../../nbs/reading/30e_cleaning.ipynb #3291a54f
-def in_order(function: Callable[[Any], Any], items: Iterable[tuple[Any, Any]],
-             workers: int) -> Iterator[tuple[Any, Any]]:
+def in_order(function: Callable[[Any], Any],
+             items: Iterable[tuple[Any, Any]],  # argument and payload
+             workers: int) -> Iterator[tuple[Any, Any]]:  # processes; below 2: this one
     """For each item (argument, payload), in order: the payload and the function's value, by so many
     processes; few items are held at once."""
     if workers < 2:
@@ -269,7 +270,7 @@ def clean_batches(batches: Iterable[tuple[list[str], Any]], rules: Rules = Rules
 
 # %% ../../nbs/reading/30e_cleaning.ipynb #30e5c1ea
 def clean_records(records: Iterable[Record], rules: Rules = Rules(),
-                  workers: int = 0) -> Iterator[tuple[Record, Verdict]]:
+                  workers: int = 0) -> Iterator[tuple[Record, Verdict]]:  # processes
     "Each passage, in order, in the language that was found, and its verdict."
     stream = iter(records)
     batches = (([r.text for r in batch], batch)

@@ -183,8 +183,9 @@ def _wrong_encoding(path: Path, encoding: str) -> UserError:
 
 # %% ../../nbs/reading/30c_documents.ipynb #b61c3f55
 @contextmanager
-def open_text(path: Path, encoding: str = "",
-              newline: str | None = None) -> Iterator[io.TextIOWrapper]:
+def open_text(path: Path,
+              encoding: str = "",  # empty: found out
+              newline: str | None = None) -> Iterator[io.TextIOWrapper]:  # as Python's `open`
     """The file's text. Raises UserError where it is binary or in another encoding, also in the
     midst of reading."""
     name = encoding_of(path, encoding)
@@ -477,9 +478,10 @@ def files_of(path: str | Path, skip: Sequence[Path] = ()) -> Iterator[Path]:
                     and os.path.realpath(p := Path(folder, n)) not in left_out)
 
 # %% ../../nbs/reading/30c_documents.ipynb #a3f31102
-def read_documents(paths: Sequence[str | Path], column: str = "text", encoding: str = "",
-                   subset: str = "", split: str = "train",
-                   skip: Sequence[Path] = ()) -> Iterator[Document | Drop]:
+def read_documents(paths: Sequence[str | Path],  # files, folders, hub:OWNER/NAME@REVISION
+                   column: str = "text", encoding: str = "",  # of tables; of text files
+                   subset: str = "", split: str = "train",  # of hub datasets
+                   skip: Sequence[Path] = ()) -> Iterator[Document | Drop]:  # files left out
     """The documents of files, folders and hub datasets (`hub:OWNER/NAME@REVISION`). A file that
     cannot be read is a `Drop` whose reason is the sentence, and the others go on."""
     for given in paths:
@@ -491,8 +493,8 @@ def read_documents(paths: Sequence[str | Path], column: str = "text", encoding: 
             except UserError as e: yield Drop(stage="files", reason=str(e), raw=str(path))
 
 # %% ../../nbs/reading/30c_documents.ipynb #6a02be3a
-def passage_again(record: Record, column: str = "text", encoding: str = "", subset: str = "",
-                  split: str = "train") -> str:
+def passage_again(record: Record, column: str = "text", encoding: str = "",
+                  subset: str = "", split: str = "train") -> str:  # as it was read at first
     """The characters at a passage's span, read again from its file. Raises UserError where the file
     no longer has them."""
     start, end = record.span or (0, 0)

@@ -67,7 +67,8 @@ def open_rows(source: Source, form: Callable[[dict, Source],
                     desc=source.name, unit=" rows", leave=False)
 
 # %% ../../nbs/reading/30f_origins.ipynb #f9e46316
-def sampled(source: Source, n: int, seed: int, cache: Path,
+def sampled(source: Source, n: int, seed: int,
+            cache: Path,  # the folder that keeps what was read
             labeled: bool = False) -> tuple[list[Record], str]:
     """A uniform sample of `n` distinct passages of a source, or of its rows with question and
     answer, and where they are from: a folder, or a commit of the hub.
@@ -87,7 +88,8 @@ def sampled(source: Source, n: int, seed: int, cache: Path,
     return read_records(path), path.with_suffix(".origin").read_text(encoding="utf-8")
 
 # %% ../../nbs/reading/30f_origins.ipynb #d85d1500
-def from_each(chosen: Sequence[Source], n: int, seed: int, cache: Path,
+def from_each(chosen: Sequence[Source], n: int, seed: int,
+              cache: Path,  # the folder that keeps what was read
               labeled: bool = False) -> tuple[dict[str, list[Record]], dict]:
     """The sample of each source, and `origins` of these and `missing`, why the others have none,
     for the result.
@@ -123,7 +125,7 @@ def in_turn(of_sources: Sequence[tuple[Source, list[Record], list[Drop]]],
 
 # %% ../../nbs/reading/30f_origins.ipynb #c7599d47
 def cut_and_clean(documents: Sequence[Record], p: Profile, rules: Rules,
-                  stage: str) -> tuple[list[Record], list[Drop]]:
+                  stage: str) -> tuple[list[Record], list[Drop]]:  # whose ledger it is
     """Documents as clean passages of at most `passage_tokens` tokens of the student, in their
     language, and the ledger of what went."""
     count = token_counter(model_path(p.student))

@@ -49,13 +49,14 @@ def own_places(role: str, p: Profile) -> dict:
     return {"text": text_hash(parts), "languages": list(p.languages)}
 
 # %% ../../nbs/reading/30hc_own_text.ipynb #9540d810
-def no_pairs(p: Profile, passages: Sequence[Record], folder: Path,
+def no_pairs(p: Profile, passages: Sequence[Record], folder: Path,  # none of them is looked at
              seed: int) -> tuple[list[Record], list[Drop], dict]:
     "No labeled pairs: every record is written by Eq. 1, extractive questions too."
     return [], [], {"missing": {}}
 
 # %% ../../nbs/reading/30hc_own_text.ipynb #e3568a98
-def no_documents(p: Profile, folder: Path, seed: int) -> tuple[list[Record], dict]:
+def no_documents(p: Profile, folder: Path,  # none of them is looked at
+                 seed: int) -> tuple[list[Record], dict]:
     "Nothing beside the passages, which `passages_of_own` makes."
     return [], {}
 

@@ -27,13 +27,14 @@ from .sources import Source, as_test, find_source, list_sources, pairs
 from .testsets import essay_prompt, real_documents, real_instructions, real_items
 
 # %% ../../nbs/reading/30i_scenes.ipynb #b2ea9557
-def real_text(p: Profile, folder: Path, seed: int) -> tuple[list[Record], dict]:
+def real_text(p: Profile, folder: Path,  # which keeps what was read
+              seed: int) -> tuple[list[Record], dict]:
     "A sample of each unlabeled source, and where each is from, or why it is missing."
     drawn, told = from_each(list_sources("unlabeled"), p.passages_per_source, seed, folder)
     return list(chain.from_iterable(drawn.values())), told
 
 # %% ../../nbs/reading/30i_scenes.ipynb #b4d2bcba
-def real_pairs(p: Profile, passages: Sequence[Record], folder: Path,
+def real_pairs(p: Profile, passages: Sequence[Record], folder: Path,  # which keeps what was read
                seed: int) -> tuple[list[Record], list[Drop], dict]:
     "The labeled pairs of each source that can be read, its sources in turn."
     chosen = list_sources("labeled")
@@ -47,7 +48,8 @@ def test_source(name: str) -> Source:
     return as_test(find_source(name))
 
 # %% ../../nbs/reading/30i_scenes.ipynb #5bfa2e68
-def domain_passages(name: str, test: str, text: str, langs: Sequence[str], task: str, p: Profile,
+def domain_passages(name: str, test: str, text: str,  # the benchmark; its sources, or none
+                    langs: Sequence[str], task: str, p: Profile,
                     stage: str) -> tuple[list[Record], list[Drop], str]:
     "The passages of a benchmark's domain with their task. Raises UserError where none is left."
     source, origin = pinned_source(find_source(text) if text else test_source(test))
@@ -71,7 +73,8 @@ def lacking(*names: str) -> list[tuple[str, str]]:
     return [(s.name, s.get) for s in sources if not s.hub and not native_folder(s)]
 
 # %% ../../nbs/reading/30i_scenes.ipynb #8949e6b6
-def texts_of_test(test: str, p: Profile, asked: Callable[[], list[dict]]) -> list[str]:
+def texts_of_test(test: str, p: Profile,  # the source of the test
+                  asked: Callable[[], list[dict]]) -> list[str]:
     "Passages and questions of a test: what a corpus must not share with it."
     rows = open_rows(test_source(test))
     return list(dict.fromkeys(text for r in rows for text in (r.text, r.question) if text.strip()))

@@ -263,8 +263,10 @@ def source_files(source: Source, path: str | Path) -> list[Path]:
     return found
 
 # %% ../../nbs/reading/30b_sources.ipynb #77e46320
-def read_source(source: Source, where: str | Path | Iterable[Row],
-                form: Callable[[Row, Source], Iterator[Any]] = to_records) -> Iterator[Any]:
+def read_source(source: Source,
+                where: str | Path | Iterable[Row],  # a file, a folder, or rows
+                form: Callable[[Row, Source], Iterator[Any]] = to_records  # what a row becomes
+                ) -> Iterator[Any]:
     """The records of a source, or its rows in another form, from a native file, a folder of them,
     or rows as the hub has them. Raises UserError that names file, row and field."""
     if isinstance(where, str | Path):
@@ -326,8 +328,9 @@ def pin(source: Source) -> Source:
     except Exception as e: raise UserError(_hub_problem(source, e)) from e
 
 # %% ../../nbs/reading/30b_sources.ipynb #f7cdeef5
-def hub_rows(source: Source, splits: Iterable[str] = (),
-             clone: str | Path | None = None) -> Iterator[Row]:
+def hub_rows(source: Source,
+             splits: Iterable[str] = (),  # empty: the source's own
+             clone: str | Path | None = None) -> Iterator[Row]:  # a folder instead of the hub
     """The rows of a source's splits from the hub at a commit, or from a clone. Raises UserError for
     a hub out of reach, a dataset with conditions, an unknown split."""
     _on_hub(source)
@@ -358,7 +361,8 @@ def passage_alone(record: Record) -> Record:
     return record.with_(task="", question="", answer="")
 
 # %% ../../nbs/reading/30b_sources.ipynb #1f5b67e3
-def sample(records: Iterable[Record], n: int, seed: int) -> list[Record]:
+def sample(records: Iterable[Record], n: int,  # how many at most
+           seed: int) -> list[Record]:
     """The `n` records of smallest hash, by seed, text, question and answer: a uniform sample of the
     distinct ones, in the order of their hashes."""
     held: dict[int, Record] = {}
@@ -389,7 +393,7 @@ def _flaw(r: Record, source: Source) -> str:
 PAIR_TASKS = ("extractive_qa", "natural_language_inference", "single_choice", "text_summarization")
 
 def pairs(source: Source, records: Iterable[Record],
-          stage: str = "labeled") -> tuple[list[Record], list[Drop]]:
+          stage: str = "labeled") -> tuple[list[Record], list[Drop]]:  # whose ledger it is
     """The records that are whole question-answer pairs, and the ledger of the others. Raises
     UserError for a source that is not one of the labeled ones."""
     if "labeled" not in source.roles or source.task not in PAIR_TASKS:

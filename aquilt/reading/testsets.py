@@ -25,7 +25,8 @@ SUBJECTS = {"middle_school_geography": "初中地理", "high_school_geography": 
             "mao_zedong_thought": "毛泽东思想和中国特色社会主义理论体系概论"}
 
 # %% ../../nbs/reading/30g_testsets.ipynb #ffc8df4f
-def test_item(name: str, item: Item, subject: str = "") -> dict:
+def test_item(name: str, item: Item,  # the benchmark; a question of its source
+              subject: str = "") -> dict:  # of C-Eval
     """An item of a benchmark's test as `evaluate` wants it: prompt, references (none where the
     answer cannot be right) and, for C-Eval, options by letter. Raises UserError where these are not
     four."""
