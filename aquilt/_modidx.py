@@ -1502,6 +1502,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                               'aquilt/models/vllm_engine.py'),
                                            'aquilt.models.vllm_engine.VLLMEngine.probabilities': ( 'models/vllm.html#vllmengine.probabilities',
                                                                                                    'aquilt/models/vllm_engine.py'),
+                                           'aquilt.models.vllm_engine._vllm': ('models/vllm.html#_vllm', 'aquilt/models/vllm_engine.py'),
                                            'aquilt.models.vllm_engine.bare_shapes': ( 'models/vllm.html#bare_shapes',
                                                                                       'aquilt/models/vllm_engine.py'),
                                            'aquilt.models.vllm_engine.cache_bytes': ( 'models/vllm.html#cache_bytes',
