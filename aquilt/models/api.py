@@ -40,6 +40,7 @@ from .replies import (BROKEN_OFF, ReplyStore, forced_prefix, no_answer, read_rep
 # comments of an event stream, by which some servers keep a line open
 KEEP_ALIVE = re.compile(rb"\A(?:\s*:[^\n]*\n)+")
 
+# %% ../../nbs/models/02c_api.ipynb #c3a12fb4
 class NoCompletion(ValueError):
     """A reply that came with status 200 and answers nothing. `raw` is what came; `status_code` and
     `code` are those of the error in it; `paid` is the reply where it was one and broken off."""
@@ -57,6 +58,7 @@ FATAL = {401: "refuses the key: correct the environment variable that api_key_en
          403: "does not allow this key to use this model",
          404: "knows no such model or no such path: correct the model or base_url"}
 
+# %% ../../nbs/models/02c_api.ipynb #abb27e56
 def worth_retrying(error: Exception) -> bool:
     """Whether the same request may succeed a little later: connection and timeout errors, status
     429 and 5xx, a body without a completion; not where the balance is used up."""
@@ -340,6 +342,7 @@ SCHEMA = re.compile("response_format|json_schema")
 # so many failures without an answer between them end a call: more of them would tell nothing new
 IN_A_ROW = 100
 
+# %% ../../nbs/models/02c_api.ipynb #5a4c5632
 def refused_parameter(error: Exception, body: dict[str, Any]) -> str:
     """The parameter of a request that a server refuses and that can go or be renamed, or nothing: a
     schema, or one that OpenAI's API calls unsupported for the model."""

@@ -31,6 +31,7 @@ from .replies import (forced_prefix, no_answer, reply_cost, request_bodies,
 # requests and bytes in a file; OpenAI takes no more than 50,000 and 200 MB
 MOST, BYTES = 50_000, 100_000_000
 
+# %% ../../nbs/models/02d_batches.ipynb #10e7efa0
 def _parts(lines: Iterable[str]) -> Iterator[list[str]]:
     "The lines in parts of bounded size."
     part, size = [], 0
@@ -114,6 +115,7 @@ def complaint(row: dict[str, Any]) -> str:
     if isinstance(said, dict): said = said.get("message", said)
     return f"status {response.get('status_code', 'none')}: {' '.join(str(said).split())}"
 
+# %% ../../nbs/models/02d_batches.ipynb #d42905a5
 # how the complaints begin that the next batch may mend
 MAY_PASS = re.compile(r"the reply|status (429|5\d\d|none)")
 
@@ -213,6 +215,7 @@ def _ending(batch: Any) -> str:
     said = "; ".join(str(e.message) for e in (batch.errors and batch.errors.data) or ())
     return f"batch {batch.id} ended as {batch.status}{': ' if said else ''}{said}"
 
+# %% ../../nbs/models/02d_batches.ipynb #b5543559
 @patch
 async def _store_replies(self: BatchEngine, client: Any, path: Path,
                          batch: Any) -> tuple[dict[str, Completion], dict[str, Completion]]:
@@ -232,6 +235,7 @@ async def _store_replies(self: BatchEngine, client: Any, path: Path,
 # providers have many names for the states before
 ENDED = ("completed", "failed", "expired", "cancelled")
 
+# %% ../../nbs/models/02d_batches.ipynb #93afa3ef
 @patch
 async def _look(self: BatchEngine, client: Any, waiting: dict[Path, str], bar: Any,
                 found: tuple[dict[str, Completion], dict[str, Completion]]) -> None:
@@ -251,6 +255,7 @@ async def _look(self: BatchEngine, client: Any, waiting: dict[Path, str], bar: A
 # seconds for which such questions may fail
 EVERY, PATIENCE = 30.0, 3600.0
 
+# %% ../../nbs/models/02d_batches.ipynb #76a4c8cb
 @patch
 async def _collect(self: BatchEngine, client: Any, waiting: dict[Path, str],
                    bar: Any) -> tuple[dict[str, Completion], dict[str, Completion]]:

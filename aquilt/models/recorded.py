@@ -20,6 +20,7 @@ from .replies import request_bodies
 # %% ../../nbs/models/02da_recorded.ipynb #03af35a9
 Counter = Callable[[Sequence[str]], list[int]]  # the tokens of each text
 
+# %% ../../nbs/models/02da_recorded.ipynb #cdae1982
 def recorded_reply(body: dict[str, Any],  # the request
                    text: str,  # the recorded text
                    count: Counter) -> dict:  # counts the tokens of both
@@ -34,6 +35,7 @@ def recorded_reply(body: dict[str, Any],  # the request
 UNRECORDED = ("the recorded teacher has no reply to this request: ask a live one "
               "(--set teacher=MODEL --set teacher_url=URL)")
 
+# %% ../../nbs/models/02da_recorded.ipynb #e79934dd
 def turn_key(messages: Sequence[dict], seed: int) -> str:
     "The key of one of several replies to the same messages, which differ by their seed."
     return text_hash(list(messages), seed)

@@ -116,6 +116,7 @@ ENDS = {word: end for end, words in {
              "function_call"),
     "length": ("max_tokens", "model_length")}.items() for word in words}
 
+# %% ../../nbs/models/02b_replies.ipynb #e6224cca
 def part_text(part: Any) -> str:
     "The text of a part of a reply's content; a part that is thinking, or no text at all, has none."
     if isinstance(part, str): return part
@@ -141,6 +142,7 @@ def read_reply(reply: Any, prefix: str = "") -> Completion:
 # DeepSeek's, Zhipu's, Mistral's and OpenRouter's, vLLM's
 BROKEN_OFF = {"insufficient_system_resource", "network_error", "error", "abort"}
 
+# %% ../../nbs/models/02b_replies.ipynb #18168878
 def no_answer(reply: Any) -> str:
     """How a reply answers nothing though the next one may: it is empty, or was broken off by the
     server; nothing where it is an answer."""

@@ -62,6 +62,7 @@ rest ::= ([^\0-\x1f"\\] | "\\" ["\\/bfnrt] | "\\u" [0-9a-fA-F]{4})* "\""
 blank ::= [ \n\t]{0,8}
 '''
 
+# %% ../../nbs/models/02aa_vllm.ipynb #03fdd852
 def json_grammar(keys: Sequence[str], prefix: str = "") -> str:
     """The grammar, in the form that xgrammar reads, of a JSON object with these keys in their
     order, each with a string, bare or in a fence; or of what is left of it after a prefix.
@@ -111,6 +112,7 @@ REMEDIES = {
     "core initialization failed": "The lines of vLLM above say why; where memory is too little, "
                                   "lower `context` or gpu_memory_utilization"}
 
+# %% ../../nbs/models/02aa_vllm.ipynb #09ffbc48
 def load_fault(model: str, e: Exception) -> UserError:
     "The sentence for a model that vLLM cannot load: its own words, and the setting to change."
     why = " ".join(str(e).split())
