@@ -42,10 +42,12 @@ KEEP_ALIVE = re.compile(rb"\A(?:\s*:[^\n]*\n)+")
 
 # %% ../../nbs/models/02c_api.ipynb #c3a12fb4
 class NoCompletion(ValueError):
-    """A reply that came with status 200 and answers nothing. `raw` is what came; `status_code` and
-    `code` are those of the error in it; `paid` is the reply where it was one and broken off."""
+    "A reply with status 200 that answers nothing. It has the `status_code` of the error in it."
 
-    def __init__(self, why: str, raw: str, error: Any = None, paid: Any = None):
+    def __init__(self, why: str,  # the end of a sentence about the reply
+                 raw: str,  # what came
+                 error: Any = None,  # the error that it reports
+                 paid: Any = None):  # the reply, where it was one and broken off
         super().__init__(why)
         self.raw, self.paid, self.code = (raw, paid,
                                           error.get("code") if isinstance(error, dict) else None)

@@ -348,8 +348,9 @@ def generate(self: TransformersEngine, prompts: Sequence[Prompt], sampling: Samp
 
 # %% ../../nbs/models/02a_engines.ipynb #539fafe6
 @patch
-def probabilities(self: TransformersEngine, prompts: Sequence[Prompt], choices: Sequence[str],
-                  adapter: str | Path | None = None) -> list[list[float]]:
+def probabilities(self: TransformersEngine, prompts: Sequence[Prompt],
+                  choices: Sequence[str],  # each one token after every prompt
+                  adapter: str | Path | None = None) -> list[list[float]]:  # a LoRA folder
     """For each prompt the probability of each choice as the next token, among all tokens.
 
     Raises UserError for a choice of several tokens, and for a prompt too long or empty."""
