@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['KEEP_ALIVE', 'NO_BALANCE', 'FATAL', 'APART', 'SCHEMA', 'IN_A_ROW', 'NoCompletion', 'worth_retrying',
-           'backoff_seconds', 'error_in', 'words_of', 'check_completion', 'completion_in', 'Ended', 'Pace',
-           'retry_after', 'ask', 'explain', 'is_local', 'read_key', 'run_async', 'refused_parameter', 'raw_reply',
-           'without', 'APIEngine']
+           'backoff_seconds', 'error_in', 'words_of', 'check_completion', 'completion_in', 'run_async', 'Ended', 'Pace',
+           'retry_after', 'ask', 'explain', 'is_local', 'read_key', 'refused_parameter', 'raw_reply', 'without',
+           'APIEngine']
 
 # %% ../../nbs/models/02c_api.ipynb #f2906cd8
 import asyncio
@@ -15,10 +15,10 @@ import os
 import random
 import re
 import warnings
-from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
-from dataclasses import fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timezone
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
@@ -28,6 +28,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 # %% ../../nbs/models/02c_api.ipynb #d87adf22
+from fastcore.basics import patch
+
 from ..foundations.core import PASSING, UserError, causes
 from .engines import Completion, OnDemand, Prompt, Sampling, Usage
 from .prices import Price, price_of
@@ -38,11 +40,14 @@ from .replies import (BROKEN_OFF, ReplyStore, forced_prefix, no_answer, read_rep
 # comments of an event stream, by which some servers keep a line open
 KEEP_ALIVE = re.compile(rb"\A(?:\s*:[^\n]*\n)+")
 
+# %% ../../nbs/models/02c_api.ipynb #c3a12fb4
 class NoCompletion(ValueError):
-    """A reply that came with status 200 and answers nothing. `raw` is what came; `status_code` and
-    `code` are those of the error in it; `paid` is the reply where it was one and broken off."""
+    "A reply with status 200 that answers nothing. It has the `status_code` of the error in it."
 
-    def __init__(self, why: str, raw: str, error: Any = None, paid: Any = None):
+    def __init__(self, why: str,  # the end of a sentence about the reply
+                 raw: str,  # what came
+                 error: Any = None,  # the error that it reports
+                 paid: Any = None):  # the reply, where it was one and broken off
         super().__init__(why)
         self.raw, self.paid, self.code = (raw, paid,
                                           error.get("code") if isinstance(error, dict) else None)
@@ -55,6 +60,7 @@ FATAL = {401: "refuses the key: correct the environment variable that api_key_en
          403: "does not allow this key to use this model",
          404: "knows no such model or no such path: correct the model or base_url"}
 
+# %% ../../nbs/models/02c_api.ipynb #abb27e56
 def worth_retrying(error: Exception) -> bool:
     """Whether the same request may succeed a little later: connection and timeout errors, status
     429 and 5xx, a body without a completion; not where the balance is used up."""
@@ -75,10 +81,10 @@ def backoff_seconds(attempt: int) -> float:
 def error_in(reply: Any) -> Any:
     "The error that a reply reports, of its own or of its first choice; None where it reports none."
     choices = reply.get("choices") if isinstance(reply, dict) else None
-    told = [part.get("error")
+    reported = [part.get("error")
             for part in (reply, *(choices if isinstance(choices, list) else ())[:1])
             if isinstance(part, dict)]
-    return next(filter(None, told), None)
+    return next(filter(None, reported), None)
 
 # %% ../../nbs/models/02c_api.ipynb #d108e442
 def words_of(said: Any) -> str:
@@ -109,79 +115,119 @@ def completion_in(body: bytes) -> Any:
     check_completion(reply, raw)
     return reply
 
+# %% ../../nbs/models/02c_api.ipynb #77d05013
+def run_async(work: Coroutine) -> Any:
+    """Run a coroutine to its end in a thread of its own, whether or not an event loop is already
+    running here."""
+    started = []
+
+    async def main() -> Any:
+        started.append((asyncio.get_running_loop(), asyncio.current_task()))
+        return await work
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(asyncio.run, main())
+        try: return future.result()
+        except KeyboardInterrupt:
+            for loop, task in started: loop.call_soon_threadsafe(task.cancel)
+            raise
+
 # %% ../../nbs/models/02c_api.ipynb #2b0c0b02
 APART = 0.002  # seconds: the most that two requests are kept apart where no limit asks for more
 
+# %% ../../nbs/models/02c_api.ipynb #bf906c95
 class Ended(Exception):
     "The call is ending: no further request is sent."
 
-# %% ../../nbs/models/02c_api.ipynb #c375bf5a
+# %% ../../nbs/models/02c_api.ipynb #4b6273e4
 class Pace:
     """When the next request may start: at most `limit` under way, which a busy server halves and a
     round of answers raises by one up to `most`; some time after the one before; and, where given,
     so many requests and tokens a minute. After `stop`, none starts."""
 
-    def __init__(self, most: int, requests_per_minute: float = 0, tokens_per_minute: float = 0):
-        (self.most, self.limit, self.under_way, self.answers,
-         self.free) = most, most, 0, 0, asyncio.Condition()
-        self.gap, self.rate = (60 / requests_per_minute if requests_per_minute else 0.0,
-                               tokens_per_minute / 60)
-        # a second's tokens to begin with
-        self.next, self.until, self.tokens, self.filled = 0.0, 0.0, tokens_per_minute / 60, 0.0
+    def __init__(self, most: int,  # requests under way
+                 requests_per_minute: float = 0, tokens_per_minute: float = 0):  # 0: no limit
+        self.most, self.limit, self.under_way, self.answers = most, most, 0, 0
+        self.free = asyncio.Condition()
+        self.gap = 60 / requests_per_minute if requests_per_minute else 0.0
+        self.next, self.until = 0.0, 0.0  # the time of the next request, and of a pause's end
+        self.rate = tokens_per_minute / 60
+        self.tokens, self.filled = self.rate, 0.0  # a second's tokens to begin with
         # seconds from one answer to the next, in the mean of a round or so
         self.between, self.ended = APART, 0.0
         # whether the server ever answered; whether the call is ending
         self.heard, self.over = False, asyncio.Event()
 
-    async def start(self) -> None:
-        """Wait for a place, for the end of a pause, and for the limits of the minute. Raises Ended
-        where the call ends meanwhile."""
-        async with self.free:
-            await self.free.wait_for(lambda: self.under_way < self.limit or self.over.is_set())
-            self.under_way += 1
-        clock = asyncio.get_running_loop().time
-        while (wait := self._tokens_missing(clock())) > 0: await self.wait(wait)
-        while True:
-            begin = max(clock(), self.next, self.until)
-            self.next = begin + max(self.gap, min(APART, self.between / 2))
-            await self.wait(begin - clock())
-            if self.until <= begin: return  # else a pause began meanwhile
+# %% ../../nbs/models/02c_api.ipynb #0a3480c3
+@patch
+async def wait(self: Pace, seconds: float) -> None:
+    "Let so many seconds pass. Raises Ended where the call ends meanwhile."
+    if seconds > 1:
+        with suppress(TimeoutError): await asyncio.wait_for(self.over.wait(), seconds)
+    elif seconds > 0: await asyncio.sleep(seconds)
+    if self.over.is_set(): raise Ended
 
-    async def wait(self, seconds: float) -> None:
-        "Let so many seconds pass. Raises Ended where the call ends meanwhile."
-        if seconds > 1:
-            with suppress(TimeoutError): await asyncio.wait_for(self.over.wait(), seconds)
-        elif seconds > 0: await asyncio.sleep(seconds)
-        if self.over.is_set(): raise Ended
+# %% ../../nbs/models/02c_api.ipynb #e604a8b2
+@patch
+async def stop(self: Pace) -> None:
+    "Let no further request start; those under way go on."
+    self.over.set()
+    async with self.free: self.free.notify_all()
 
-    async def stop(self) -> None:
-        "Let no further request start; those under way go on."
-        self.over.set()
-        async with self.free: self.free.notify_all()
+# %% ../../nbs/models/02c_api.ipynb #c4f475fa
+@patch
+def _tokens_missing(self: Pace, now: float) -> float:
+    "How many seconds it takes until no tokens are owed."
+    if not self.rate: return 0.0
+    self.tokens, self.filled = min(60 * self.rate, self.tokens + (
+        now - (self.filled or now)) * self.rate), now
+    return -self.tokens / self.rate
 
-    def _tokens_missing(self, now: float) -> float:
-        if not self.rate: return 0.0
-        self.tokens, self.filled = min(60 * self.rate, self.tokens + (
-            now - (self.filled or now)) * self.rate), now
-        return -self.tokens / self.rate
+# %% ../../nbs/models/02c_api.ipynb #a3b68d76
+@patch
+async def start(self: Pace) -> None:
+    """Wait for a place, for the end of a pause, and for the limits of the minute. Raises Ended
+    where the call ends meanwhile."""
+    async with self.free:
+        await self.free.wait_for(lambda: self.under_way < self.limit or self.over.is_set())
+        self.under_way += 1
+    clock = asyncio.get_running_loop().time
+    while (wait := self._tokens_missing(clock())) > 0: await self.wait(wait)
+    while True:
+        begin = max(clock(), self.next, self.until)
+        self.next = begin + max(self.gap, min(APART, self.between / 2))
+        await self.wait(begin - clock())
+        if self.until <= begin: return  # else a pause began meanwhile
 
-    async def end(self, tokens: int = 0, busy: float | None = None) -> None:
-        """A request is over: it used so many tokens, or the server was busy and wants a pause of so
-        many seconds."""
-        now = asyncio.get_running_loop().time()
-        self.between += (now - (self.ended or now) - self.between) / self.most
-        self.tokens, self.ended = self.tokens - tokens, now
-        if busy is None:
-            self.answers += 1
-            if self.answers >= self.limit:
-                self.limit, self.answers = min(self.most, self.limit + 1), 0
-        else:
-            # once for all that were refused together
-            if now >= self.until: self.limit, self.answers = max(1, self.limit // 2), 0
-            self.until = max(self.until, now + busy)
-        async with self.free:
-            self.under_way -= 1
-            self.free.notify(max(1, self.limit - self.under_way))
+# %% ../../nbs/models/02c_api.ipynb #65177b20
+@patch
+def _speed_up(self: Pace) -> None:
+    "An answer came: after a round of answers, one request more."
+    self.answers += 1
+    if self.answers >= self.limit:
+        self.limit, self.answers = min(self.most, self.limit + 1), 0
+
+# %% ../../nbs/models/02c_api.ipynb #29019e20
+@patch
+def _slow_down(self: Pace, now: float, seconds: float) -> None:
+    "The server was busy: half as many requests, and a pause for all."
+    # once for all that were refused together
+    if now >= self.until: self.limit, self.answers = max(1, self.limit // 2), 0
+    self.until = max(self.until, now + seconds)
+
+# %% ../../nbs/models/02c_api.ipynb #8c3f1ffd
+@patch
+async def end(self: Pace, tokens: int = 0, busy: float | None = None) -> None:
+    """A request is over: it used so many tokens, or the server was busy and wants a pause of so
+    many seconds."""
+    now = asyncio.get_running_loop().time()
+    self.between += (now - (self.ended or now) - self.between) / self.most
+    self.tokens, self.ended = self.tokens - tokens, now
+    if busy is None: self._speed_up()
+    else: self._slow_down(now, busy)
+    async with self.free:
+        self.under_way -= 1
+        self.free.notify(max(1, self.limit - self.under_way))
 
 # %% ../../nbs/models/02c_api.ipynb #2b0c0b04
 def retry_after(error: Exception) -> float | None:
@@ -194,25 +240,16 @@ def retry_after(error: Exception) -> float | None:
     except (TypeError, ValueError): return None
     return min(600.0, max(0.0, seconds))
 
-# %% ../../nbs/models/02c_api.ipynb #f484c781
-async def ask(client: Any, body: dict[str, Any], retries: int, timeout: float, pace: Pace,
-              keep: Callable[[Any], None]) -> Any:
-    """Send a request until it is answered, at most `retries` times again, three where the server
-    was never heard of; the reply as JSON. What the server broke off is kept, since it may be paid
-    for.
+# %% ../../nbs/models/02c_api.ipynb #9f398aa0
+async def _post(client: Any, body: dict[str, Any], timeout: float) -> bytes:
+    "What the server answers to a request, within so many seconds for the whole of it."
+    # the package's own limit is for a pause, and a reply may drip for ever
+    async with asyncio.timeout(timeout):
+        # the address itself: `chat.completions.create` looks up the type of every field of
+        # every message, and a path would be joined to base_url each time
+        return await client.post(f"{client.base_url}chat/completions", cast_to=bytes, body=body)
 
-    Raises the last error: the openai package's, TimeoutError after `timeout` seconds, or
-    NoCompletion; Ended where the call ends while it waits."""
-    for attempt in range(retries + 1):
-        reply, error, wait = await _try(client, body, timeout, pace, backoff_seconds(attempt))
-        if error is None: return reply
-        if isinstance(error, NoCompletion) and error.paid: keep(error.paid)
-        if (attempt >= (retries if pace.heard else min(retries, 3))
-                or not worth_retrying(error)):
-            raise error
-        await pace.wait(wait)
-
-# %% ../../nbs/models/02c_api.ipynb #e397695e
+# %% ../../nbs/models/02c_api.ipynb #a5c0bfd0
 async def _try(client: Any, body: dict[str, Any], timeout: float, pace: Pace,
                wait: float) -> tuple[Any, Exception | None, float]:
     "One try at the pace's time: the reply, or the error and how long to wait."
@@ -220,11 +257,7 @@ async def _try(client: Any, body: dict[str, Any], timeout: float, pace: Pace,
     used, busy, error, reply = 0, None, None, None
     await pace.start()
     try:
-        # the package's own limit is for a pause, and a reply may drip for ever
-        async with asyncio.timeout(timeout):
-            # the address itself: `chat.completions.create` looks up the type of every field of
-            # every message, and a path would be joined to base_url each time
-            sent = await client.post(f"{client.base_url}chat/completions", cast_to=bytes, body=body)
+        sent = await _post(client, body, timeout)
         pace.heard = True
         reply = completion_in(sent)
         tokens = read_tokens(reply)
@@ -237,26 +270,48 @@ async def _try(client: Any, body: dict[str, Any], timeout: float, pace: Pace,
     finally: await pace.end(used, busy)
     return reply, error, 0.0 if busy else wait  # the pace makes everybody wait
 
-# %% ../../nbs/models/02c_api.ipynb #3a30afa7
+# %% ../../nbs/models/02c_api.ipynb #98fd1784
+async def ask(client: Any, body: dict[str, Any],
+              retries: int,  # after the first try; at most 3 where the server never answered
+              timeout: float,  # seconds, for each try
+              pace: Pace,
+              keep: Callable[[Any], None]) -> Any:  # stores what the server broke off: it is paid
+    """Send a request until it is answered; the reply as JSON.
+
+    Raises the last error: the openai package's, TimeoutError after `timeout` seconds, or
+    NoCompletion; Ended where the call ends while it waits."""
+    for attempt in range(retries + 1):
+        reply, error, wait = await _try(client, body, timeout, pace, backoff_seconds(attempt))
+        if error is None: return reply
+        if isinstance(error, NoCompletion) and error.paid: keep(error.paid)
+        if (attempt >= (retries if pace.heard else min(retries, 3))
+                or not worth_retrying(error)):
+            raise error
+        await pace.wait(wait)
+
+# %% ../../nbs/models/02c_api.ipynb #bc710f04
+def _unreachable(error: Exception, server: str) -> tuple[str, bool]:
+    "As `explain`, of a request that was not answered at all."
+    names, words = (set(), "") if isinstance(error, TimeoutError) else causes(error)
+    # an APITimeoutError can be a refused connection, too
+    if isinstance(error, TimeoutError) or "TimeoutError" in names:
+        return f"{server} did not answer in time: --timeout gives it more.", False
+    if names & {"SSLError", "SSLCertVerificationError"} or "CERTIFICATE_VERIFY_FAILED" in words:
+        return (f"{server} shows a certificate that is not trusted: correct base_url, or name "
+                "the file of its authority in SSL_CERT_FILE."), True
+    return f"{server} cannot be reached: start it, or correct base_url.", True
+
+# %% ../../nbs/models/02c_api.ipynb #cc84ff57
 def explain(error: Exception, server: str) -> tuple[str, bool]:
     """What went wrong with a request to `server`, in one sentence, and whether it ends the whole
     call."""
     import openai
     status, no_balance = (getattr(error, "status_code", None),
                           getattr(error, "code", None) == NO_BALANCE)
-    if isinstance(error, TimeoutError):
-        return f"{server} did not answer in time: --timeout gives it more.", False
     if status in FATAL or no_balance:
         return f"{server} {FATAL[402 if no_balance else status]} (status {status}).", True
-    if isinstance(error, openai.APIConnectionError):
-        names, words = causes(error)
-        if "TimeoutError" in names:  # an APITimeoutError can be a refused connection, too
-            return f"{server} did not answer in time: --timeout gives it more.", False
-        if (names & {"SSLError", "SSLCertVerificationError"}
-                or "CERTIFICATE_VERIFY_FAILED" in words):
-            return (f"{server} shows a certificate that is not trusted: correct base_url, or name "
-                    "the file of its authority in SSL_CERT_FILE."), True
-        return f"{server} cannot be reached: start it, or correct base_url.", True
+    if isinstance(error, (TimeoutError, openai.APIConnectionError)):
+        return _unreachable(error, server)
     if isinstance(error, NoCompletion):
         return f"The reply of {server} {str(error).rstrip('.')}.", False
     said = error.body.get("message", error.body) if isinstance(error.body, dict) else error.body
@@ -283,29 +338,13 @@ def read_key(api_key_env: str, base_url: str) -> str:
     raise UserError(f"The environment variable {api_key_env} is not set: put the key for "
                     f"{base_url} in it, or name another variable in api_key_env.")
 
-# %% ../../nbs/models/02c_api.ipynb #77d05013
-def run_async(work: Coroutine) -> Any:
-    """Run a coroutine to its end in a thread of its own, whether or not an event loop is already
-    running here."""
-    started = []
-
-    async def main() -> Any:
-        started.append((asyncio.get_running_loop(), asyncio.current_task()))
-        return await work
-
-    with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(asyncio.run, main())
-        try: return future.result()
-        except KeyboardInterrupt:
-            for loop, task in started: loop.call_soon_threadsafe(task.cancel)
-            raise
-
 # %% ../../nbs/models/02c_api.ipynb #dc5f4f5b
 # what a server complains of that takes no schema
 SCHEMA = re.compile("response_format|json_schema")
 # so many failures without an answer between them end a call: more of them would tell nothing new
 IN_A_ROW = 100
 
+# %% ../../nbs/models/02c_api.ipynb #5a4c5632
 def refused_parameter(error: Exception, body: dict[str, Any]) -> str:
     """The parameter of a request that a server refuses and that can go or be renamed, or nothing: a
     schema, or one that OpenAI's API calls unsupported for the model."""
@@ -328,182 +367,256 @@ def without(body: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
     return (kept | {"max_completion_tokens": body["max_tokens"]}
             if "max_tokens" in body and "max_tokens" in names else kept)
 
-# %% ../../nbs/models/02c_api.ipynb #ef6ba561
+# %% ../../nbs/models/02c_api.ipynb #894ba8b1
+def _check_settings(model: str, concurrency: int, replies: str | Path | None,
+                    prices: tuple[Price, ...], budget: Decimal | None) -> None:
+    "Raises UserError for no concurrency, and for a budget that cannot be kept."
+    if concurrency < 1:
+        raise UserError(f"concurrency is {concurrency}: give the number of requests under way "
+                        "at once, 1 or more.")
+    if budget is not None and not replies:
+        raise UserError("A budget needs a file of replies, by which what was spent is known.")
+    if budget is not None and not price_of(model, None, prices):
+        raise UserError(f"There is no price for {model}, so a budget cannot be kept: write one "
+                        "into a price sheet and name it with --prices.")
+
+# %% ../../nbs/models/02c_api.ipynb #0f3f4777
 class APIEngine:
     """A model behind an OpenAI-compatible server. With a file for `replies`, a request that was
-    answered once is never sent again.
-
-    With a `budget`, no request is sent once the replies in the file and what was `spent` elsewhere
-    have cost as much, by the price sheet `prices` and the package's own."""
+    answered once is never sent again; with a `budget`, none is sent once the replies in the file
+    and what was `spent` elsewhere have cost as much, by `prices` and the package's own."""
 
     def __init__(self, model: str, base_url: str, api_key_env: str = "OPENAI_API_KEY",
-                 concurrency: int = 64, timeout: float = 600, retries: int = 8,
-                 requests_per_minute: float = 0, tokens_per_minute: float = 0,
-                 replies: str | Path | None = None, prices: tuple[Price, ...] = (),
+                 concurrency: int = 64,  # requests under way at once
+                 timeout: float = 600, retries: int = 8,  # seconds of a try; tries after the first
+                 requests_per_minute: float = 0, tokens_per_minute: float = 0,  # 0: no limit
+                 replies: str | Path | None = None, prices: tuple[Price, ...] = (),  # store, sheet
                  budget: Decimal | None = None, spent: Decimal = Decimal(0)):
-        if concurrency < 1:
-            raise UserError(f"concurrency is {concurrency}: give the number of requests under way "
-                            "at once, 1 or more.")
+        _check_settings(model, concurrency, replies, prices, budget)
+        read_key(api_key_env, base_url)  # to hear of a missing key now, not at the first request
         self.model, self.base_url, self.api_key_env = model, base_url, api_key_env
         self.concurrency, self.timeout, self.retries = concurrency, timeout, retries
         self.requests_per_minute, self.tokens_per_minute = requests_per_minute, tokens_per_minute
-        # parameters that the server does not take; failures since its last answer;
-        # whether there was one
-        self.refused, self.failed, self.answered = set(), 0, False
         self.prices, self.budget, self.spent = prices, budget, spent
         self.store = ReplyStore(replies, prices) if replies else None
-        if budget is not None and not self.store:
-            raise UserError("A budget needs a file of replies, by which what was spent is known.")
-        if budget is not None and not price_of(model, None, prices):
-            raise UserError(f"There is no price for {model}, so a budget cannot be kept: write one "
-                            "into a price sheet and name it with --prices.")
-        read_key(api_key_env, base_url)  # to hear of a missing key now, not at the first request
+        # parameters that the server refuses; failures since its last answer; whether it answered
+        self.refused, self.failed, self.answered = set(), 0, False
 
     def __repr__(self) -> str: return f"APIEngine({self.model!r}, {self.base_url!r})"
 
-    def _client(self) -> Any:
-        import openai
-        # a proxy named in the environment cannot lead to a server on this machine
-        http = openai.DefaultAioHttpClient(trust_env=not is_local(self.base_url))
-        return openai.AsyncOpenAI(
-            base_url=self.base_url, api_key=read_key(self.api_key_env, self.base_url),
-            timeout=openai.Timeout(self.timeout, connect=min(10.0, self.timeout)),
-            max_retries=0, http_client=http)
+# %% ../../nbs/models/02c_api.ipynb #04a0b634
+@patch
+def _client(self: APIEngine) -> Any:
+    "The openai package's client, with the key, without retries."
+    import openai
+    # a proxy named in the environment cannot lead to a server on this machine
+    http = openai.DefaultAioHttpClient(trust_env=not is_local(self.base_url))
+    return openai.AsyncOpenAI(
+        base_url=self.base_url, api_key=read_key(self.api_key_env, self.base_url),
+        timeout=openai.Timeout(self.timeout, connect=min(10.0, self.timeout)),
+        max_retries=0, http_client=http)
 
-    def without_key(self, client: Any, words: str) -> str:
-        "A server's words, which some servers repeat the key in."
-        return words.replace(client.api_key, "***")
+# %% ../../nbs/models/02c_api.ipynb #463029c3
+@patch
+def without_key(self: APIEngine, client: Any, words: str) -> str:
+    "A server's words, which some servers repeat the key in."
+    return words.replace(client.api_key, "***")
 
-    def short(self, client: Any, words: str) -> str:
-        """A server's words as part of a sentence: without the key, and cut, since some servers
-        answer with a whole page."""
-        return self.without_key(client, words)[:500]
+# %% ../../nbs/models/02c_api.ipynb #eca1b050
+@patch
+def short(self: APIEngine, client: Any, words: str) -> str:
+    """A server's words as part of a sentence: without the key, and cut, since some servers
+    answer with a whole page."""
+    return self.without_key(client, words)[:500]
 
-    def over_budget(self, left: int, total: int) -> UserError:
-        "The error of a call whose budget is spent before `left` of its requests."
-        return UserError(f"The budget of {self.budget} is spent, or not enough for one more "
-                         f"request ({self.spent + self.store.spent:.4f} is spent): {total - left} "
-                         f"of {total} requests are answered and kept. To go on, repeat the command "
-                         "with a larger --budget.")
+# %% ../../nbs/models/02c_api.ipynb #d63c6fa1
+@patch
+def _used(self: APIEngine, model: str, replies: Iterable[Any]) -> Usage:
+    "What replies used and cost together."
+    return sum((replace(read_tokens(reply), cost=float(reply_cost(model, reply, self.prices)))
+                for reply in replies), Usage())
 
-    def _used(self, model: str, replies: Iterable[Any]) -> Usage:
-        "What replies used and cost together."
-        return sum((replace(read_tokens(reply), cost=float(reply_cost(model, reply, self.prices)))
-                    for reply in replies), Usage())
+# %% ../../nbs/models/02c_api.ipynb #e632ce2f
+@patch
+def _read(self: APIEngine, model: str, reply: Any, prefix: str,
+          before: Sequence[Any] = ()) -> Completion:
+    "The completion in a reply, with the usage of the empty ones `before` it."
+    said = read_reply(reply, prefix)
+    error = ("" if said.finish_reason in ("stop", "length")
+             else f"{self.base_url} (model {model}) ended its reply for a reason of its own: "
+                  f"{said.finish_reason}")
+    return Completion(said.text, "error" if error else said.finish_reason,
+                      self._used(model, (reply, *before)), error)
 
-    def _read(self, model: str, reply: Any, prefix: str, before: Sequence[Any] = ()) -> Completion:
-        "The completion in a reply, with the usage of the empty ones `before` it."
-        said = read_reply(reply, prefix)
-        error = ("" if said.finish_reason in ("stop", "length")
-                 else f"{self.base_url} (model {model}) ended its reply for a reason of its own: "
-                      f"{said.finish_reason}")
-        return Completion(said.text, "error" if error else said.finish_reason,
-                          self._used(model, (reply, *before)), error)
+# %% ../../nbs/models/02c_api.ipynb #cd817799
+@patch
+def _stored(self: APIEngine, key: str, model: str, prefix: str = "") -> Completion:
+    "The completion of a request that is answered in the store."
+    return self._read(model, self.store.get(key), prefix, self.store.in_vain.get(key, ()))
 
-    def _stored(self, key: str, model: str, prefix: str = "") -> Completion:
-        "The completion of a request that is answered in the store."
-        return self._read(model, self.store.get(key), prefix, self.store.in_vain.get(key, ()))
+# %% ../../nbs/models/02c_api.ipynb #3e00c86d
+@patch
+def over_budget(self: APIEngine, left: int, total: int) -> UserError:
+    "The error of a call whose budget is spent before `left` of its requests."
+    return UserError(f"The budget of {self.budget} is spent, or not enough for one more "
+                     f"request ({self.spent + self.store.spent:.4f} is spent): {total - left} "
+                     f"of {total} requests are answered and kept. To go on, repeat the command "
+                     "with a larger --budget.")
 
-    async def _answer(self, client: Any, forms: dict[str, dict[str, Any]], pace: Pace,
-                      before: tuple = ()) -> Completion | str | None:
-        """The completion of a request in its forms, or the key under which its reply is in the
-        store, or None where the budget is spent; `before` are the empty replies of this call."""
-        import openai
-        if self.store and (stored := next((key for key in forms if key in self.store.places), "")):
-            self.failed = 0
-            return stored
-        if self.budget is not None and self.spent + self.store.spent >= self.budget: return None
-        key, asked = next(iter(forms.items()))
-        body = without(asked, self.refused)
-        keep = partial(self._keep, key, body)
-        try: reply = await ask(client, body, self.retries, self.timeout, pace, keep)
-        except (openai.APIError, TimeoutError, NoCompletion) as e: error = e
-        else:
-            keep(reply)
-            if not no_answer(reply):
-                return (key if self.store
-                        else self._read(body["model"], reply, forced_prefix(asked), before))
-            if not before: return await self._answer(client, forms, pace, (reply,))
-            error, before = NoCompletion("is empty, also when it was asked for once more",
-                                         json.dumps(reply, ensure_ascii=False)), (*before, reply)
-        if isinstance(error, openai.BadRequestError) and (name := refused_parameter(error, body)):
-            if name not in self.refused:
-                warnings.warn(f"{self.base_url} (model {self.model}) does not take {name}: its "
-                              "requests go without it from now on"
-                              f"{', as max_completion_tokens' if name == 'max_tokens' else ''}.")
-            self.refused.add(name)
-            return await self._answer(client, forms, pace, before)
-        return self._failure(client, error, self._used(
-            body["model"], self.store.in_vain.get(key, ()) if self.store else before))
+# %% ../../nbs/models/02c_api.ipynb #2a0891af
+@patch
+def _is_spent(self: APIEngine) -> bool:
+    "Whether there is a budget, and nothing left of it."
+    return self.budget is not None and self.spent + self.store.spent >= self.budget
 
-    def _keep(self, key: str, body: dict[str, Any], reply: Any) -> None:
-        """Store a reply by the key of the request as it was asked for, whatever the server refused
-        of it."""
-        if self.store: self.store.put(key, body, reply)
-        if no_answer(reply): return
-        self.failed, self.answered, used = 0, True, read_tokens(reply)
-        if self.budget is not None and not used.prompt_tokens + used.completion_tokens:
-            raise UserError(f"{self.base_url} (model {self.model}) does not report what its "
-                            "replies used, so a budget cannot be kept: repeat the command "
-                            "without --budget.")
+# %% ../../nbs/models/02c_api.ipynb #7d3919b5
+@patch
+def _stored_key(self: APIEngine, forms: dict[str, dict[str, Any]]) -> str:
+    "The key under which one of a request's forms is answered in the store; nothing where none is."
+    if not self.store: return ""
+    return next((key for key in forms if key in self.store.places), "")
 
-    def _failure(self, client: Any, error: Exception, used: Usage) -> Completion:
-        """The completion of a request that failed. Raises UserError where the failure ends the
-        call."""
-        sentence, fatal = explain(error, f"{self.base_url} (model {self.model})")
-        sentence, self.failed = self.short(client, sentence), self.failed + 1
-        if fatal: raise UserError(sentence)
-        if self.failed >= IN_A_ROW and (worth_retrying(error) or not self.answered):
-            raise UserError(f"{self.failed} requests in a row failed, the last so: "
-                            f"{sentence.rstrip('. ')}. Correct that, or wait; what was answered is "
-                            "kept, and the same command goes on.")
-        return Completion(self.without_key(client, raw_reply(error)), "error", used,
-                          (PASSING if worth_retrying(error) else "") + sentence)
+# %% ../../nbs/models/02c_api.ipynb #6101b0ae
+@patch
+def _keep(self: APIEngine, key: str, body: dict[str, Any], reply: Any) -> None:
+    """Store a reply by the key of the request as it was asked for, whatever the server refused
+    of it."""
+    if self.store: self.store.put(key, body, reply)
+    if no_answer(reply): return
+    self.failed, self.answered, used = 0, True, read_tokens(reply)
+    if self.budget is not None and not used.prompt_tokens + used.completion_tokens:
+        raise UserError(f"{self.base_url} (model {self.model}) does not report what its "
+                        "replies used, so a budget cannot be kept: repeat the command "
+                        "without --budget.")
 
-    async def _answer_all(self, model: str, prompts: Sequence[Prompt], sampling: Sampling, bar: Any,
-                          keys: Sequence[str]) -> tuple[list[Completion | str], dict[int, str]]:
-        """For each prompt its completion or the key of its reply; and the prefixes of those that
-        have one."""
-        done, prefixes, errors, line = ([None] * len(prompts), {}, [],
-                                        enumerate(request_bodies(model, prompts, sampling)))
-        pace, self.failed, self.answered = (
-            Pace(self.concurrency, self.requests_per_minute, self.tokens_per_minute), 0,
-            bool(self.store and self.store.places))
+# %% ../../nbs/models/02c_api.ipynb #13f8abd5
+@patch
+async def _ask_and_keep(self: APIEngine, client: Any, key: str, body: dict[str, Any],
+                        pace: Pace) -> tuple[Any, Exception | None]:
+    "The reply to a request, which is stored, or the error of its last try."
+    import openai
+    keep = partial(self._keep, key, body)
+    try: reply = await ask(client, body, self.retries, self.timeout, pace, keep)
+    except (openai.APIError, TimeoutError, NoCompletion) as e: return None, e
+    keep(reply)
+    return reply, None
 
-        async def worker(client: Any) -> None:
-            for i, body in line:
-                if prefix := forced_prefix(body): prefixes[i] = prefix
-                done[i] = await self._answer(client, request_forms(body, keys), pace)
-                bar.update()
+# %% ../../nbs/models/02c_api.ipynb #f1c62a27
+@patch
+def _left_out(self: APIEngine, error: Exception, body: dict[str, Any]) -> bool:
+    "Whether an error was about one parameter, which later requests go without."
+    import openai
+    if not isinstance(error, openai.BadRequestError): return False
+    name = refused_parameter(error, body)
+    if name and name not in self.refused:
+        warnings.warn(f"{self.base_url} (model {self.model}) does not take {name}: its "
+                      "requests go without it from now on"
+                      f"{', as max_completion_tokens' if name == 'max_tokens' else ''}.")
+    if name: self.refused.add(name)
+    return bool(name)
 
-        async def careful(client: Any) -> None:
-            "A worker whose error lets the others end what they have begun: it is paid for."
-            try: await worker(client)
-            except UserError as e:
-                errors.append(e)
-                await pace.stop()
-            except Ended: return
+# %% ../../nbs/models/02c_api.ipynb #e0de2d89
+@patch
+def _failure(self: APIEngine, client: Any, error: Exception, used: Usage) -> Completion:
+    """The completion of a request that failed. Raises UserError where the failure ends the
+    call."""
+    sentence, fatal = explain(error, f"{self.base_url} (model {self.model})")
+    sentence, self.failed = self.short(client, sentence), self.failed + 1
+    if fatal: raise UserError(sentence)
+    if self.failed >= IN_A_ROW and (worth_retrying(error) or not self.answered):
+        raise UserError(f"{self.failed} requests in a row failed, the last so: "
+                        f"{sentence.rstrip('. ')}. Correct that, or wait; what was answered is "
+                        "kept, and the same command goes on.")
+    return Completion(self.without_key(client, raw_reply(error)), "error", used,
+                      (PASSING if worth_retrying(error) else "") + sentence)
 
-        async with self._client() as client:
-            await asyncio.gather(*(careful(client)
-                                   for _ in range(min(self.concurrency, len(prompts)))))
-        if errors: raise errors[0]
-        if left := done.count(None): raise self.over_budget(left, len(prompts))
-        return done, prefixes
+# %% ../../nbs/models/02c_api.ipynb #5fb45f44
+def _still_empty(reply: Any) -> NoCompletion:
+    "The error of a request whose second reply is empty, too."
+    return NoCompletion("is empty, also when it was asked for once more",
+                        json.dumps(reply, ensure_ascii=False))
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling,
-                 adapter: str | Path | None = None, desc: str = "",
-                 keys: Sequence[str] = ()) -> Sequence[Completion]:
-        """As `Engine.generate`; `adapter` is the server's name for the adapted model. With `keys`,
-        the server is held to a JSON object of these, if it can be. A completion whose reply is in
-        the store is read from there when it is asked for.
+# %% ../../nbs/models/02c_api.ipynb #30a8c4aa
+@patch
+async def _answer(self: APIEngine, client: Any, forms: dict[str, dict[str, Any]], pace: Pace,
+                  before: tuple = ()) -> Completion | str | None:
+    """The completion of a request in its forms, or the key under which its reply is in the
+    store, or None where the budget is spent; `before` are the empty replies of this call."""
+    if stored := self._stored_key(forms):
+        self.failed = 0
+        return stored
+    if self._is_spent(): return None
+    key, asked = next(iter(forms.items()))
+    body = without(asked, self.refused)
+    reply, error = await self._ask_and_keep(client, key, body, pace)
+    if not error and not no_answer(reply):
+        prefix = forced_prefix(asked)
+        return key if self.store else self._read(body["model"], reply, prefix, before)
+    if not error and not before: return await self._answer(client, forms, pace, (reply,))
+    if not error: error, before = _still_empty(reply), (*before, reply)
+    if self._left_out(error, body): return await self._answer(client, forms, pace, before)
+    empty = self.store.in_vain.get(key, ()) if self.store else before
+    return self._failure(client, error, self._used(body["model"], empty))
 
-        Raises UserError where no request can succeed, where a hundred in a row failed, and where
-        the budget is spent; replies up to then are in the store."""
-        from tqdm.auto import tqdm
-        model = str(adapter or self.model)
-        with (self.store.writing() if self.store else nullcontext(),
-              tqdm(total=len(prompts), desc=desc, disable=not desc) as bar):
-            done, prefixes = run_async(self._answer_all(model, prompts, sampling, bar, keys))
-        return OnDemand(len(done), lambda i: self._stored(done[i], model, prefixes.get(i, ""))
-                        if isinstance(done[i], str) else done[i])
+# %% ../../nbs/models/02c_api.ipynb #a98dc436
+@dataclass
+class _Call:
+    "What the workers of one call share."
+    line: Iterator[tuple[int, dict[str, Any]]]  # the requests that nobody has taken yet
+    keys: Sequence[str]
+    pace: Pace
+    bar: Any
+    done: list[Completion | str | None]  # a place for each prompt
+    prefixes: dict[int, str] = field(default_factory=dict)
+    errors: list[UserError] = field(default_factory=list)
+
+# %% ../../nbs/models/02c_api.ipynb #379011fa
+@patch
+async def _work(self: APIEngine, client: Any, call: _Call) -> None:
+    "Answer one request after another, until the line is empty or the call ends."
+    try:
+        for i, body in call.line:
+            if prefix := forced_prefix(body): call.prefixes[i] = prefix
+            call.done[i] = await self._answer(client, request_forms(body, call.keys), call.pace)
+            call.bar.update()
+    except UserError as e:
+        call.errors.append(e)
+        await call.pace.stop()
+    except Ended: return
+
+# %% ../../nbs/models/02c_api.ipynb #f2674d68
+@patch
+async def _answer_all(self: APIEngine, model: str, prompts: Sequence[Prompt], sampling: Sampling,
+                      bar: Any, keys: Sequence[str],
+                      ) -> tuple[list[Completion | str], dict[int, str]]:
+    """For each prompt its completion or the key of its reply; and the prefixes of those that
+    have one."""
+    call = _Call(enumerate(request_bodies(model, prompts, sampling)), keys,
+                 Pace(self.concurrency, self.requests_per_minute, self.tokens_per_minute), bar,
+                 [None] * len(prompts))
+    self.failed, self.answered = 0, bool(self.store and self.store.places)
+    async with self._client() as client:
+        await asyncio.gather(*(self._work(client, call)
+                               for _ in range(min(self.concurrency, len(prompts)))))
+    if call.errors: raise call.errors[0]
+    if left := call.done.count(None): raise self.over_budget(left, len(prompts))
+    return call.done, call.prefixes
+
+# %% ../../nbs/models/02c_api.ipynb #8019b128
+@patch
+def generate(self: APIEngine, prompts: Sequence[Prompt], sampling: Sampling,
+             adapter: str | Path | None = None, desc: str = "",
+             keys: Sequence[str] = ()) -> Sequence[Completion]:
+    """As `Engine.generate`; `adapter` is the server's name for the adapted model. With `keys`,
+    the server is held to a JSON object of these, if it can be. A completion whose reply is in
+    the store is read from there when it is asked for.
+
+    Raises UserError where no request can succeed, where a hundred in a row failed, and where
+    the budget is spent; replies up to then are in the store."""
+    from tqdm.auto import tqdm
+    model = str(adapter or self.model)
+    with (self.store.writing() if self.store else nullcontext(),
+          tqdm(total=len(prompts), desc=desc, disable=not desc) as bar):
+        done, prefixes = run_async(self._answer_all(model, prompts, sampling, bar, keys))
+    return OnDemand(len(done), lambda i: self._stored(done[i], model, prefixes.get(i, ""))
+                    if isinstance(done[i], str) else done[i])

@@ -20,6 +20,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Protocol
 
+from fastcore.basics import patch
+
 from ..foundations.core import UserError, text_hash
 from .weights import load_adapter, load_model, weights_key
 
@@ -97,12 +99,11 @@ class Engine(Protocol):
     model: str
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling,
-                 adapter: str | Path | None = None, desc: str = "",
-                 keys: Sequence[str] = ()) -> Sequence[Completion]:
-        """Complete all prompts, with the LoRA `adapter` switched on if one is given.
-
-        A `desc` names a progress bar; without one there is none. The prompts ask for a JSON
-        object of `keys`, all of them text: a guided engine writes nothing else."""
+                 adapter: str | Path | None = None,  # a LoRA to switch on
+                 desc: str = "",  # names a progress bar; empty: no bar
+                 keys: Sequence[str] = (),  # of the JSON object asked for, all of them text
+                 ) -> Sequence[Completion]:
+        "Complete all prompts. With `keys`, a guided engine writes nothing but such an object."
         ...
 
 # %% ../../nbs/models/02a_engines.ipynb #4348ff59
@@ -111,9 +112,10 @@ def derive_seed(*parts: Any) -> int:
     return int(text_hash(*parts), 16) % 2**31
 
 # %% ../../nbs/models/02a_engines.ipynb #a74ef4bf
-def in_template(tokenizer: Any, messages: list[dict[str, str]], begun: bool) -> str:
-    """Messages as the model's chat template writes them; with `begun`, the beginning of the
-    assistant's turn as well. Raises UserError where the tokenizer has no template."""
+def in_template(tokenizer: Any, messages: list[dict[str, str]],  # each with role and content
+                begun: bool) -> str:  # whether the assistant's turn is begun as well
+    """Messages as the model's chat template writes them. Raises UserError where the tokenizer has
+    no template."""
     try:
         return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=begun)
     except ValueError as e:
@@ -190,10 +192,12 @@ def check_template(tokenizer: Any, stops: Sequence[int]) -> None:
         "mark, or give an instruct model.")
 
 # %% ../../nbs/models/02a_engines.ipynb #0ac8229d
-def prepared(tokenizer: Any, prompts: Sequence[Prompt], stops: Sequence[int],
-             context: int) -> tuple[list[list[int]], dict[int, Completion]]:
-    """The token ids of each prompt and, by place, the completions of those that cannot be answered
-    in a context of so many tokens. Raises UserError for a chat that could not end."""
+def prepared(tokenizer: Any, prompts: Sequence[Prompt],
+             stops: Sequence[int],  # the end tokens
+             context: int,  # tokens, prompt and completion together
+             ) -> tuple[list[list[int]], dict[int, Completion]]:
+    """The token ids of each prompt and, by place, the completions of those that cannot be answered.
+    Raises UserError for a chat that could not end."""
     if any(not isinstance(p.content, str) for p in prompts): check_template(tokenizer, stops)
     rows = encode(tokenizer, prompts)
     return rows, {i: bad for i, row in enumerate(rows) if (bad := refusal(row, context))}
@@ -220,10 +224,11 @@ def roomy_cache(net: Any, step: int = 128) -> Any:
     return Cache(layer_class_to_replicate=RoomyLayer) if kinds == {"full_attention"} else None
 
 # %% ../../nbs/models/02a_engines.ipynb #9373a209
-def generate_batch(net: Any, rows: Sequence[list[int]], room: Sequence[int], sampling: Sampling,
-                   stops: Sequence[int]) -> list[list[int]]:
-    """The new token ids of each row,
-    up to and including the first of `stops`, at most `room` of them."""
+def generate_batch(net: Any, rows: Sequence[list[int]],  # token ids of each prompt
+                   room: Sequence[int],  # the most new tokens of each
+                   sampling: Sampling,
+                   stops: Sequence[int]) -> list[list[int]]:  # end tokens; the first one pads
+    "The new token ids of each row, up to and including its first end token."
     import torch
     from transformers import GenerationConfig
     ids, mask = left_pad(rows, stops[0])
@@ -240,15 +245,17 @@ def generate_batch(net: Any, rows: Sequence[list[int]], room: Sequence[int], sam
             for row, limit in zip(out[:, ids.shape[1]:].tolist(), room)]
 
 # %% ../../nbs/models/02a_engines.ipynb #50b6f693
-def decode(tokenizer: Any, prompt: Prompt, row: list[int], new: list[int],
-           stops: Sequence[int]) -> Completion:
-    "The completion of a prompt that was encoded as `row` and answered with the tokens `new`."
+def decode(tokenizer: Any, prompt: Prompt, row: list[int],  # the prompt's token ids
+           new: list[int],  # the token ids that answer it
+           stops: Sequence[int]) -> Completion:  # the end tokens
+    "The completion of a prompt, its prefix included."
     text = prompt.prefix + tokenizer.decode(new, skip_special_tokens=True,
                                             clean_up_tokenization_spaces=False)
     return Completion(text, "stop" if new[-1] in stops else "length", Usage(len(row), len(new), 1))
 
 # %% ../../nbs/models/02a_engines.ipynb #a6367a7a
-def choice_tokens(tokenizer: Any, prompt: Prompt, choices: Sequence[str]) -> list[int]:
+def choice_tokens(tokenizer: Any, prompt: Prompt,
+                  choices: Sequence[str]) -> list[int]:  # texts that may follow the prompt
     "The token that each choice adds to the prompt. Raises UserError where it adds more than one."
     before = encode(tokenizer, [prompt])[0]
     after = encode(tokenizer, [replace(prompt, prefix=prompt.prefix + c) for c in choices])
@@ -258,7 +265,8 @@ def choice_tokens(tokenizer: Any, prompt: Prompt, choices: Sequence[str]) -> lis
     return [row[-1] for row in after]
 
 # %% ../../nbs/models/02a_engines.ipynb #11e628bd
-def fitting_rows(tokenizer: Any, prompts: Sequence[Prompt], context: int) -> list[list[int]]:
+def fitting_rows(tokenizer: Any, prompts: Sequence[Prompt],
+                 context: int) -> list[list[int]]:  # tokens, one new one included
     "The token ids of each prompt. Raises UserError for one that cannot be completed."
     rows = encode(tokenizer, prompts)
     for row in rows:
@@ -266,9 +274,10 @@ def fitting_rows(tokenizer: Any, prompts: Sequence[Prompt], context: int) -> lis
     return rows
 
 # %% ../../nbs/models/02a_engines.ipynb #c236667a
-def next_probabilities(net: Any, rows: Sequence[list[int]], tokens: Sequence[int],
-                       pad: int) -> list[list[float]]:
-    "The probability of each of `tokens` as the next one of each row, among all tokens."
+def next_probabilities(net: Any, rows: Sequence[list[int]],  # token ids of each prompt
+                       tokens: Sequence[int],  # the choices
+                       pad: int) -> list[list[float]]:  # a row for each prompt
+    "The probability of each choice as the next token of each row, among all tokens."
     import torch
     from transformers import GenerationConfig
     ids, mask = left_pad(rows, pad)
@@ -278,14 +287,16 @@ def next_probabilities(net: Any, rows: Sequence[list[int]], tokens: Sequence[int
                        generation_config=config)
     return torch.softmax(out.logits[0].float(), dim=-1)[:, list(tokens)].tolist()
 
-# %% ../../nbs/models/02a_engines.ipynb #2a78ca78
+# %% ../../nbs/models/02a_engines.ipynb #c14fb89a
 class TransformersEngine:
     """A local model in `transformers`, in batches sorted by length.
 
     Equal calls on one machine give equal completions; the base weights are never altered."""
 
-    def __init__(self, model: str | Path, batch_size: int = 64, device: str | None = None,
-                 dtype: Any = None):
+    def __init__(self, model: str | Path,  # a folder or hub id
+                 batch_size: int = 64,  # prompts
+                 device: str | None = None,  # by default a GPU where there is one
+                 dtype: Any = None):  # as `load_model`
         import torch
         self.model, self.batch_size = str(model), batch_size
         if not isinstance(batch_size, int) or batch_size < 1:
@@ -296,45 +307,60 @@ class TransformersEngine:
         self.context = self.net.config.max_position_embeddings
         self.chunk = 8 * batch_size  # prompts whose completions are kept together
 
-    @contextmanager
-    def _adapted(self, adapter: str | Path | None) -> Iterator[Any]:
-        if adapter is not None: self.net = load_adapter(self.net, adapter)
-        # an adapter of an earlier call is still there
-        bare = adapter is None and hasattr(self.net, "disable_adapter")
-        with self.net.disable_adapter() if bare else nullcontext(): yield self.net
+# %% ../../nbs/models/02a_engines.ipynb #da98929f
+@patch
+@contextmanager
+def _adapted(self: TransformersEngine, adapter: str | Path | None) -> Iterator[Any]:
+    "The network with this adapter switched on, or with none."
+    if adapter is not None: self.net = load_adapter(self.net, adapter)
+    # an adapter of an earlier call is still there
+    switched_off = adapter is None and hasattr(self.net, "disable_adapter")
+    with self.net.disable_adapter() if switched_off else nullcontext(): yield self.net
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling,
-                 adapter: str | Path | None = None, desc: str = "",
-                 keys: Sequence[str] = ()) -> list[Completion]:
-        "As `Engine.generate`; `adapter` is a PEFT LoRA folder, `keys` are left aside."
-        from tqdm.auto import tqdm
-        rows, done = prepared(self.tokenizer, prompts, self.stops, self.context)
-        batches = length_batches(
-            {i: len(row) for i, row in enumerate(rows) if i not in done}, self.batch_size)
-        with (self._adapted(adapter) as net,
-              tqdm(total=len(rows), initial=len(done), desc=desc, disable=not desc) as bar):
-            for number, batch in enumerate(batches):
-                room = [min(sampling.max_tokens, self.context - len(rows[i])) for i in batch]
-                new = generate_batch(
-                    net, [rows[i] for i in batch], room,
-                    replace(sampling, seed=derive_seed(sampling.seed, number)), self.stops)
-                done |= {i: decode(self.tokenizer, prompts[i], rows[i], ids, self.stops)
-                         for i, ids in zip(batch, new)}
-                bar.update(len(batch))
-        return [done[i] for i in range(len(rows))]
+# %% ../../nbs/models/02a_engines.ipynb #3ce75372
+@patch
+def _complete_batch(self: TransformersEngine, net: Any, prompts: Sequence[Prompt],
+                    rows: Sequence[list[int]], batch: Sequence[int],
+                    sampling: Sampling) -> dict[int, Completion]:
+    "The completions of one batch by their places; `sampling` has the batch's own seed."
+    room = [min(sampling.max_tokens, self.context - len(rows[i])) for i in batch]
+    new = generate_batch(net, [rows[i] for i in batch], room, sampling, self.stops)
+    return {i: decode(self.tokenizer, prompts[i], rows[i], ids, self.stops)
+            for i, ids in zip(batch, new)}
 
-    def probabilities(self, prompts: Sequence[Prompt], choices: Sequence[str],
-                      adapter: str | Path | None = None) -> list[list[float]]:
-        """For each prompt the probability of each choice as the next token, among all tokens.
+# %% ../../nbs/models/02a_engines.ipynb #4d3844b2
+@patch
+def generate(self: TransformersEngine, prompts: Sequence[Prompt], sampling: Sampling,
+             adapter: str | Path | None = None, desc: str = "",
+             keys: Sequence[str] = ()) -> list[Completion]:
+    "As `Engine.generate`; `adapter` is a PEFT LoRA folder, `keys` are left aside."
+    from tqdm.auto import tqdm
+    rows, done = prepared(self.tokenizer, prompts, self.stops, self.context)
+    batches = length_batches(
+        {i: len(row) for i, row in enumerate(rows) if i not in done}, self.batch_size)
+    with (self._adapted(adapter) as net,
+          tqdm(total=len(rows), initial=len(done), desc=desc, disable=not desc) as bar):
+        for number, batch in enumerate(batches):
+            own = replace(sampling, seed=derive_seed(sampling.seed, number))
+            done |= self._complete_batch(net, prompts, rows, batch, own)
+            bar.update(len(batch))
+    return [done[i] for i in range(len(rows))]
 
-        Raises UserError for a choice of several tokens, and for a prompt too long or empty."""
-        rows = fitting_rows(self.tokenizer, prompts, self.context)
-        tokens, found = choice_tokens(self.tokenizer, prompts[0], choices) if rows else [], {}
-        with self._adapted(adapter) as net:
-            for batch in length_batches(dict(enumerate(map(len, rows))), self.batch_size):
-                some = [rows[i] for i in batch]
-                found |= zip(batch, next_probabilities(net, some, tokens, self.stops[0]))
-        return [found[i] for i in range(len(rows))]
+# %% ../../nbs/models/02a_engines.ipynb #539fafe6
+@patch
+def probabilities(self: TransformersEngine, prompts: Sequence[Prompt],
+                  choices: Sequence[str],  # each one token after every prompt
+                  adapter: str | Path | None = None) -> list[list[float]]:  # a LoRA folder
+    """For each prompt the probability of each choice as the next token, among all tokens.
+
+    Raises UserError for a choice of several tokens, and for a prompt too long or empty."""
+    rows = fitting_rows(self.tokenizer, prompts, self.context)
+    tokens, found = choice_tokens(self.tokenizer, prompts[0], choices) if rows else [], {}
+    with self._adapted(adapter) as net:
+        for batch in length_batches(dict(enumerate(map(len, rows))), self.batch_size):
+            some = [rows[i] for i in batch]
+            found |= zip(batch, next_probabilities(net, some, tokens, self.stops[0]))
+    return [found[i] for i in range(len(rows))]
 
 # %% ../../nbs/models/02a_engines.ipynb #c5fa8dd3
 def models_folder() -> Path:
@@ -382,7 +408,8 @@ def read_chunks(path: Path) -> dict[str, list[Completion]]:
 
 # %% ../../nbs/models/02a_engines.ipynb #109f55ae
 def answers(engine: Engine, calls: Sequence[tuple[Sequence[Prompt], Sampling]],
-            adapter: str | Path | None, keys: Sequence[str],
+            adapter: str | Path | None,  # a LoRA folder
+            keys: Sequence[str],  # of the JSON objects asked for
             ) -> Iterator[tuple[int, Sequence[Completion]]]:
     """Each call's place and completions: one call after another, or as they come from an engine
     that gives its calls to several processes."""
@@ -391,36 +418,56 @@ def answers(engine: Engine, calls: Sequence[tuple[Sequence[Prompt], Sampling]],
         for i, (part, own) in enumerate(calls):
             yield i, engine.generate(part, own, adapter, keys=keys)
 
-# %% ../../nbs/models/02a_engines.ipynb #18c0f09e
-def generate_resumable(engine: Engine, prompts: Sequence[Prompt], sampling: Sampling,
-                       path: str | Path, adapter: str | Path | None = None,
-                       chunk: int = 0, desc: str = "",
-                       keys: Sequence[str] = ()) -> list[Completion]:
-    """As `engine.generate`, but every `chunk` prompts (0: as many as the engine says) are kept in
-    the file `path`: the same call after a kill goes on where it stopped, and returns the same
-    list."""
-    from tqdm.auto import tqdm
-    chunk = chunk or getattr(engine, "chunk", 512)
-    path, places = Path(path), range(0, len(prompts), chunk)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    finished, weights = read_chunks(path), [weights_key(name) for name in (engine.model, adapter)
-                                            if name is not None]
-    held = [list(keys)] if keys and getattr(engine, "guided", "") else []  # `keys` decide the text
-    def call(start: int) -> tuple[Sequence[Prompt], Sampling]:
-        return (prompts[start:start + chunk],
-                replace(sampling, seed=derive_seed(sampling.seed, "chunk", start)))
-    def key_of(part: Sequence[Prompt], own: Sampling) -> str:
-        return text_hash(weights, asdict(own), [asdict(p) for p in part], *held)
-    names = [key_of(*call(start)) for start in places]
-    todo = [i for i, name in enumerate(names) if name not in finished]
-    done = sum(len(finished[name]) for name in names if name in finished)
-    calls = OnDemand(len(todo), lambda i: call(places[todo[i]]))
-    with (path.open("a", encoding="utf-8") as f,
-          tqdm(total=len(prompts), initial=done, desc=desc, disable=not desc) as bar):
-        for i, found in answers(engine, calls, adapter, keys):
-            finished[names[todo[i]]] = found
-            f.write(json.dumps({"hash": names[todo[i]], "completions": [asdict(c) for c in found]},
+# %% ../../nbs/models/02a_engines.ipynb #45ae18cd
+def _chunk_calls(prompts: Sequence[Prompt], sampling: Sampling, chunk: int) -> OnDemand:
+    "The call of each chunk: its prompts, and the sampling with a seed of its own."
+    places = range(0, len(prompts), chunk)
+    return OnDemand(len(places), lambda i: (
+        prompts[places[i]:places[i] + chunk],
+        replace(sampling, seed=derive_seed(sampling.seed, "chunk", places[i]))))
+
+# %% ../../nbs/models/02a_engines.ipynb #fe5d31ab
+def _chunk_hashes(engine: Engine, calls: Sequence[tuple[Sequence[Prompt], Sampling]],
+                  adapter: str | Path | None, keys: Sequence[str]) -> list[str]:
+    "The hash of each call, by which its completions are found in the file."
+    weights = [weights_key(name) for name in (engine.model, adapter) if name is not None]
+    guided_by = [list(keys)] if keys and getattr(engine, "guided", "") else []
+    return [text_hash(weights, asdict(own), [asdict(p) for p in part], *guided_by)
+            for part, own in calls]
+
+# %% ../../nbs/models/02a_engines.ipynb #ccb7b770
+def _append_chunks(engine: Engine, path: Path, todo: dict[int, str], calls: Sequence[tuple],
+                   adapter: str | Path | None,
+                   keys: Sequence[str]) -> Iterator[tuple[str, Sequence[Completion]]]:
+    "Complete the calls in `todo` (place and hash), append each to the file, and give both."
+    places = list(todo)
+    left = OnDemand(len(places), lambda i: calls[places[i]])
+    with path.open("a", encoding="utf-8") as f:
+        for i, found in answers(engine, left, adapter, keys):
+            name = todo[places[i]]
+            f.write(json.dumps({"hash": name, "completions": [asdict(c) for c in found]},
                                ensure_ascii=False) + "\n")
             f.flush()
+            yield name, found
+
+# %% ../../nbs/models/02a_engines.ipynb #ba5b26b5
+def generate_resumable(engine: Engine, prompts: Sequence[Prompt], sampling: Sampling,
+                       path: str | Path,  # the file of finished chunks
+                       adapter: str | Path | None = None,  # a LoRA folder
+                       chunk: int = 0,  # prompts kept together; 0: as many as the engine says
+                       desc: str = "", keys: Sequence[str] = ()) -> list[Completion]:
+    """As `engine.generate`, but finished chunks are kept in a file: the same call after a kill goes
+    on where it stopped, and returns the same list."""
+    from tqdm.auto import tqdm
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    finished, calls = read_chunks(path), _chunk_calls(prompts, sampling,
+                                                      chunk or getattr(engine, "chunk", 512))
+    names = _chunk_hashes(engine, calls, adapter, keys)
+    todo = {i: name for i, name in enumerate(names) if name not in finished}
+    done = sum(len(finished[name]) for name in names if name in finished)
+    with tqdm(total=len(prompts), initial=done, desc=desc, disable=not desc) as bar:
+        for name, found in _append_chunks(engine, path, todo, calls, adapter, keys):
+            finished[name] = found
             bar.update(len(found))
     return [completion for name in names for completion in finished[name]]

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fastcore.basics import patch
+
 from ..foundations.core import UserError, text_hash
 from .api import APIEngine
 from .engines import Completion, OnDemand, Prompt, Sampling
@@ -18,8 +20,11 @@ from .replies import request_bodies
 # %% ../../nbs/models/02da_recorded.ipynb #03af35a9
 Counter = Callable[[Sequence[str]], list[int]]  # the tokens of each text
 
-def recorded_reply(body: dict[str, Any], text: str, count: Counter) -> dict:
-    "A chat completion with this text; its tokens are those that `count` finds."
+# %% ../../nbs/models/02da_recorded.ipynb #cdae1982
+def recorded_reply(body: dict[str, Any],  # the request
+                   text: str,  # the recorded text
+                   count: Counter) -> dict:  # counts the tokens of both
+    "A chat completion with this text, as a server would have sent it."
     read = sum(count([message["content"] for message in body["messages"]]))
     usage = {"prompt_tokens": read, "completion_tokens": count([text])[0]}
     message = {"role": "assistant", "content": text}
@@ -30,41 +35,48 @@ def recorded_reply(body: dict[str, Any], text: str, count: Counter) -> dict:
 UNRECORDED = ("the recorded teacher has no reply to this request: ask a live one "
               "(--set teacher=MODEL --set teacher_url=URL)")
 
+# %% ../../nbs/models/02da_recorded.ipynb #e79934dd
 def turn_key(messages: Sequence[dict], seed: int) -> str:
-    "Under which a reply is recorded that is one of several to the same messages, by their seed."
+    "The key of one of several replies to the same messages, which differ by their seed."
     return text_hash(list(messages), seed)
 
-# %% ../../nbs/models/02da_recorded.ipynb #126507c4
+# %% ../../nbs/models/02da_recorded.ipynb #d61138ec
 class RecordedEngine(APIEngine):
-    """A teacher of which only replies are left: `known` has them by the hash of the messages, or by
-    `turn_key` where one seed alone has this reply."""
+    "A teacher of which only replies are left."
 
-    def __init__(self, model: str, known: Mapping[str, str], count: Counter, replies: Path):
+    def __init__(self, model: str,
+                 known: Mapping[str, str],  # texts by the hash of messages, or by `turn_key`
+                 count: Counter,  # the tokens of texts
+                 replies: Path):  # the file of the store
         super().__init__(model, "http://localhost", replies=replies)
         self.known, self.count = known, count
 
-    def _store(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[bool]:
-        "Put what is recorded into the store; for each prompt, whether it is."
-        found = []
-        with self.store.writing() as store:
-            for body in request_bodies(self.model, prompts, sampling):
-                asked, key = body["messages"], text_hash(body)
-                text = self.known.get(turn_key(asked, body["seed"]),
-                                      self.known.get(text_hash(asked)))
-                found.append(text is not None)
-                if text is None or key in store.places: continue
-                store.put(key, body, recorded_reply(body, text, self.count))
-        return found
+# %% ../../nbs/models/02da_recorded.ipynb #db635108
+@patch
+def _store(self: RecordedEngine, prompts: Sequence[Prompt], sampling: Sampling) -> list[bool]:
+    "Put what is recorded into the store; for each prompt, whether it is."
+    found = []
+    with self.store.writing() as store:
+        for body in request_bodies(self.model, prompts, sampling):
+            asked, key = body["messages"], text_hash(body)
+            text = self.known.get(turn_key(asked, body["seed"]),
+                                  self.known.get(text_hash(asked)))
+            found.append(text is not None)
+            if text is None or key in store.places: continue
+            store.put(key, body, recorded_reply(body, text, self.count))
+    return found
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling,
-                 adapter: str | Path | None = None, desc: str = "",
-                 keys: Sequence[str] = ()) -> Sequence[Completion]:
-        "As `APIEngine.generate`. Raises UserError where nothing that was asked is recorded."
-        recorded = self._store(prompts, sampling)
-        if prompts and not any(recorded) and not self.store.places:
-            raise UserError(f"None of {len(prompts)} requests can be answered: {UNRECORDED}.")
-        places = [i for i, yes in enumerate(recorded) if yes]
-        told = super().generate([prompts[i] for i in places], sampling, adapter, desc, keys)
-        of = {i: j for j, i in enumerate(places)}
-        return OnDemand(len(prompts), lambda i: told[of[i]] if i in of
-                        else Completion("", "error", error=UNRECORDED))
+# %% ../../nbs/models/02da_recorded.ipynb #04d97982
+@patch
+def generate(self: RecordedEngine, prompts: Sequence[Prompt], sampling: Sampling,
+             adapter: str | Path | None = None, desc: str = "",
+             keys: Sequence[str] = ()) -> Sequence[Completion]:
+    "As `APIEngine.generate`. Raises UserError where nothing that was asked is recorded."
+    recorded = self._store(prompts, sampling)
+    if prompts and not any(recorded) and not self.store.places:
+        raise UserError(f"None of {len(prompts)} requests can be answered: {UNRECORDED}.")
+    places = [i for i, yes in enumerate(recorded) if yes]
+    found = APIEngine.generate(self, [prompts[i] for i in places], sampling, adapter, desc, keys)
+    place_in_found = {i: j for j, i in enumerate(places)}
+    return OnDemand(len(prompts), lambda i: found[place_in_found[i]] if i in place_in_found
+                    else Completion("", "error", error=UNRECORDED))

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
+from fastcore.basics import patch
 from pydantic import BaseModel, Field, ValidationError
 
 from ..foundations.core import UserError, first_error, json_line, text_hash, whole_file
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     import pandas
 
 # %% ../../nbs/models/02b_replies.ipynb #72345fb7
-def request_body(model: str, prompt: Prompt, sampling: Sampling) -> dict[str, Any]:
+def request_body(model: str,  # the server's name for it
+                 prompt: Prompt, sampling: Sampling) -> dict[str, Any]:
     """The body of a request for a chat completion: all that decides the reply, and nothing
     (address, key, time limits) that does not."""
     messages = ([{"role": "user", "content": prompt.content}] if isinstance(prompt.content, str)
@@ -43,7 +45,8 @@ def request_body(model: str, prompt: Prompt, sampling: Sampling) -> dict[str, An
                    "add_generation_prompt": False, "continue_final_message": True}
 
 # %% ../../nbs/models/02b_replies.ipynb #81dfd25a
-def request_bodies(model: str, prompts: Sequence[Prompt],
+def request_bodies(model: str,  # the server's name for it
+                   prompts: Sequence[Prompt],
                    sampling: Sampling) -> Iterator[dict[str, Any]]:
     """One request for each prompt, no two alike: equal prompts after the first get seeds derived
     from how many came before."""
@@ -113,6 +116,7 @@ ENDS = {word: end for end, words in {
              "function_call"),
     "length": ("max_tokens", "model_length")}.items() for word in words}
 
+# %% ../../nbs/models/02b_replies.ipynb #e6224cca
 def part_text(part: Any) -> str:
     "The text of a part of a reply's content; a part that is thinking, or no text at all, has none."
     if isinstance(part, str): return part
@@ -138,6 +142,7 @@ def read_reply(reply: Any, prefix: str = "") -> Completion:
 # DeepSeek's, Zhipu's, Mistral's and OpenRouter's, vLLM's
 BROKEN_OFF = {"insufficient_system_resource", "network_error", "error", "abort"}
 
+# %% ../../nbs/models/02b_replies.ipynb #18168878
 def no_answer(reply: Any) -> str:
     """How a reply answers nothing though the next one may: it is empty, or was broken off by the
     server; nothing where it is an answer."""
@@ -148,7 +153,8 @@ def no_answer(reply: Any) -> str:
     return "is empty" if said.finish_reason == "stop" and not said.text.strip() else ""
 
 # %% ../../nbs/models/02b_replies.ipynb #2b0c0a02
-def reply_cost(model: str, reply: Any, sheet: tuple[Price, ...] = ()) -> Decimal:
+def reply_cost(model: str, reply: Any,  # as it is stored
+               sheet: tuple[Price, ...] = ()) -> Decimal:  # prices before the package's own
     """What a stored reply of a model cost, by its own report of tokens and time, and by its `batch`
     where it came in one; 0 where there is no price or no report."""
     if not isinstance(reply, dict): return Decimal(0)
@@ -199,7 +205,7 @@ def private(path: str, flags: int) -> int:
     are paid for, and may quote a text that is nobody else's business."""
     return os.open(path, flags, 0o600)
 
-# %% ../../nbs/models/02b_replies.ipynb #fdd24637
+# %% ../../nbs/models/02b_replies.ipynb #abb9dd69
 class ReplyStore:
     """Replies by request hash in an append-only file of JSON lines; `put` works inside `writing`,
     `get` also after it. `spent` is what they cost together, by the price sheet.
@@ -207,60 +213,74 @@ class ReplyStore:
     `places` has the requests that are answered, and `in_vain` the replies that answered nothing."""
 
     def __init__(self, path: str | Path, sheet: tuple[Price, ...] = ()):
-        (self.path, self.sheet, self.places, self.in_vain, self.end, self.lines,
-         self.spent) = Path(path), sheet, {}, defaultdict(list), 0, 0, Decimal(0)
+        self.path, self.sheet, self.spent = Path(path), sheet, Decimal(0)
+        self.places, self.in_vain = {}, defaultdict(list)
+        self.end, self.lines = 0, 0  # bytes and lines of the file that are read
 
-    @contextmanager
-    def writing(self) -> Iterator["ReplyStore"]:
-        """Lock the file, index what is new in it and cut off a torn last line; raises UserError
-        where another process is writing or a line is damaged."""
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.file = open(self.path, "a+b", opener=private)
+# %% ../../nbs/models/02b_replies.ipynb #6c4f642a
+@patch
+def _note(self: ReplyStore, key: str, request: dict[str, Any], reply: Any, size: int) -> None:
+    "Take note of the line at the end of the file."
+    if no_answer(reply): self.in_vain[key].append(reply)
+    else: self.places[key] = self.end
+    self.spent += reply_cost(request.get("model", ""), reply, self.sheet)
+    self.end, self.lines = self.end + size, self.lines + 1
+
+# %% ../../nbs/models/02b_replies.ipynb #7d50a14b
+@patch
+def _index(self: ReplyStore) -> None:
+    "Read the lines that were added since the last time, up to a torn one."
+    self.file.seek(self.end)
+    for line in self.file:
+        if not line.endswith(b"\n"): return
+        self._note(**_stored_row(line, self.path, self.lines + 1), size=len(line))
+
+# %% ../../nbs/models/02b_replies.ipynb #63ed5316
+@patch
+@contextmanager
+def writing(self: ReplyStore) -> Iterator["ReplyStore"]:
+    """Lock the file, index what is new in it and cut off a torn last line; raises UserError
+    where another process is writing or a line is damaged."""
+    try:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.file = open(self.path, "a+b", opener=private)
+    except OSError as e:
+        raise UserError(f"Cannot write {self.path}: {e.strerror}. Choose a file that you may "
+                        "write to.") from e
+    with self.file:
+        try: fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as e:
-            raise UserError(f"Cannot write {self.path}: {e.strerror}. Choose a file that you may "
-                            "write to.") from e
-        with self.file:
-            try: fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as e:
-                raise UserError(f"{self.path} is being written by another process: wait for it, "
-                                "or choose another file.") from e
-            self._index()
-            self.file.truncate(self.end)
-            yield self
+            raise UserError(f"{self.path} is being written by another process: wait for it, "
+                            "or choose another file.") from e
+        self._index()
+        self.file.truncate(self.end)
+        yield self
 
-    def _index(self) -> None:
-        self.file.seek(self.end)
-        for line in self.file:
-            if not line.endswith(b"\n"): return
-            self._count(**_stored_row(line, self.path, self.lines + 1), size=len(line))
+# %% ../../nbs/models/02b_replies.ipynb #abb89cad
+@patch
+def put(self: ReplyStore, key: str,  # the hash of the request
+        request: dict[str, Any],  # as it was sent
+        reply: Any) -> None:  # as it came
+    "Append a reply; when this returns, the operating system has it."
+    line = _sealed(_line({"key": key, "request": request, "reply": reply}).encode())
+    try:
+        self.file.write(line)
+        self.file.flush()
+    except OSError as e:
+        raise UserError(f"Cannot write {self.path} any further: {e.strerror}. Make room; the "
+                        "replies up to here are kept, and the same command goes on.") from e
+    self._note(key, request, reply, len(line))
 
-    def _count(self, key: str, request: dict[str, Any], reply: Any, size: int) -> None:
-        "Take note of the line at the end of the file."
-        if no_answer(reply): self.in_vain[key].append(reply)
-        else: self.places[key] = self.end
-        self.spent += reply_cost(request.get("model", ""), reply, self.sheet)
-        self.end, self.lines = self.end + size, self.lines + 1
-
-    def get(self, key: str) -> Any | None:
-        "The reply to the request with this hash, as the server sent it, or None."
-        if key not in self.places: return None
-        with self.path.open("rb") as file:
-            file.seek(self.places[key])
-            row = _stored_row(file.readline(), self.path, "the line of a reply")
-        if row["key"] == key: return row["reply"]
-        raise UserError(f"{self.path} was changed by another process: repeat the command.")
-
-    def put(self, key: str, request: dict[str, Any], reply: Any) -> None:
-        "Append a reply; when this returns, the operating system has it."
-        line = _sealed(_line({"key": key, "request": request, "reply": reply}).encode())
-        try:
-            self.file.write(line)
-            self.file.flush()
-        except OSError as e:
-            raise UserError(f"Cannot write {self.path} any further: {e.strerror}. Make room; the "
-                            "replies up to here are kept, and the same command goes on.") from e
-        self._count(key, request, reply, len(line))
+# %% ../../nbs/models/02b_replies.ipynb #a24cf535
+@patch
+def get(self: ReplyStore, key: str) -> Any | None:
+    "The reply to the request with this hash, as the server sent it, or None."
+    if key not in self.places: return None
+    with self.path.open("rb") as file:
+        file.seek(self.places[key])
+        row = _stored_row(file.readline(), self.path, "the line of a reply")
+    if row["key"] == key: return row["reply"]
+    raise UserError(f"{self.path} was changed by another process: repeat the command.")
 
 # %% ../../nbs/models/02b_replies.ipynb #74331189
 def stores(path: str | Path) -> list[Path]:
@@ -344,19 +364,17 @@ def export_replies(path: str | Path, out: str | Path) -> int:
                                     for row in stored(file)))
 
 # %% ../../nbs/models/02b_replies.ipynb #0debc2dd
-def prune_replies(path: str | Path, model: str = "", cut_off: bool = False,
-                  passing: bool = False) -> int:
-    """Remove a model's replies, or of all models, or the model's, those that were `cut_off` and
-    those that answered nothing (`passing`); their requests are then sent again. Returns their
-    number.
-
-    Raises UserError where none is asked for."""
+def prune_replies(path: str | Path, model: str = "",  # empty: every model
+                  cut_off: bool = False,  # those cut off at the token limit
+                  passing: bool = False) -> int:  # those that answered nothing
+    """Remove replies, so that their requests are sent again; returns their number. With a model
+    alone, all of its replies go. Raises UserError where nothing is said."""
     if not (model or cut_off or passing):
         raise UserError("Say which replies go: those of a --model, those --cut-off at the token "
                         "limit, or the --passing ones, empty or broken off by the server.")
     def goes(row: dict[str, Any]) -> bool:
-        told = cut_off and not finished(row) or passing and bool(no_answer(row["reply"]))
-        return model in ("", row["request"].get("model")) and (told or not (cut_off or passing))
+        named = cut_off and not finished(row) or passing and bool(no_answer(row["reply"]))
+        return model in ("", row["request"].get("model")) and (named or not (cut_off or passing))
     removed = 0
     for file in stores(path):
         with ReplyStore(file).writing() as store:  # nobody else writes meanwhile

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STRING', 'SHORT', 'REMEDIES', 'read_config', 'model_context', 'cache_bytes', 'cpu_arguments', 'json_grammar',
-           'engine_arguments', 'check_arguments', 'load_fault', 'stored_weights', 'open_vllm', 'gpu', 'request',
+           'engine_arguments', 'check_arguments', 'load_fault', 'stored_weights', 'gpu', 'open_vllm', 'request',
            'bare_shapes', 'try_adapter', 'VLLMEngine', 'open_engine', 'engine_for']
 
 # %% ../../nbs/models/02aa_vllm.ipynb #b94e2c62
@@ -16,6 +16,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
+
+from fastcore.basics import patch
 
 from ..foundations.core import UserError
 from ..foundations.profiles import Profile, listed
@@ -39,8 +41,9 @@ def model_context(config: Any, wanted: int) -> int:
     return min(own, wanted or own)
 
 # %% ../../nbs/models/02aa_vllm.ipynb #33f3f6b2
-def cache_bytes(config: Any, context: int, texts: int = 8) -> int:
-    "Bytes for keys and values, in float32, of so many texts of full length; 1 GiB at least."
+def cache_bytes(config: Any, context: int,  # tokens of a text
+                texts: int = 8) -> int:  # texts of full length at once
+    "Bytes for keys and values in float32, 1 GiB at least."
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     token = 2 * config.num_hidden_layers * heads * size * 4
@@ -59,11 +62,12 @@ rest ::= ([^\0-\x1f"\\] | "\\" ["\\/bfnrt] | "\\u" [0-9a-fA-F]{4})* "\""
 blank ::= [ \n\t]{0,8}
 '''
 
+# %% ../../nbs/models/02aa_vllm.ipynb #03fdd852
 def json_grammar(keys: Sequence[str], prefix: str = "") -> str:
     """The grammar, in the form that xgrammar reads, of a JSON object with these keys in their
     order, each with a string, bare or in a fence; or of what is left of it after a prefix.
 
-    Empty for a prefix that is not its beginning up to the first string: then nothing holds."""
+    Empty for a prefix that is not its beginning up to the first string: then the text is free."""
     pairs = [f'"\\"{key}\\"" blank ":" blank "\\"" rest' for key in keys]
     later = "".join(f' "," blank {pair} blank' for pair in pairs[1:]) + ' "}"'
     whole = f'"{{" blank {pairs[0]} blank{later}'
@@ -89,7 +93,8 @@ def engine_arguments(given: Sequence[str]) -> dict[str, Any]:
     return found
 
 # %% ../../nbs/models/02aa_vllm.ipynb #7f6f8117
-def check_arguments(kind: str, given: dict[str, Any], known: Sequence[str]) -> None:
+def check_arguments(kind: str,  # the engine's name
+                    given: dict[str, Any], known: Sequence[str]) -> None:
     "Raises UserError for an argument that an engine does not know."
     if unknown := sorted(set(given) - set(known)):
         some = ", ".join(known) if len(known) < 10 else "those of `vllm.LLM`"
@@ -107,6 +112,7 @@ REMEDIES = {
     "core initialization failed": "The lines of vLLM above say why; where memory is too little, "
                                   "lower `context` or gpu_memory_utilization"}
 
+# %% ../../nbs/models/02aa_vllm.ipynb #09ffbc48
 def load_fault(model: str, e: Exception) -> UserError:
     "The sentence for a model that vLLM cannot load: its own words, and the setting to change."
     why = " ".join(str(e).split())
@@ -122,12 +128,15 @@ def stored_weights(model: str | Path) -> Iterator[tuple[str, Any]]:
         with safe_open(file, "pt") as weights:
             for name in weights.keys(): yield name, weights.get_tensor(name)
 
-# %% ../../nbs/models/02aa_vllm.ipynb #e967fa93
-def open_vllm(model: str, context: int, arguments: dict[str, Any]) -> Any:
-    """vLLM with these arguments, in this process, for texts of so many tokens.
+# %% ../../nbs/models/02aa_vllm.ipynb #0712af31
+def gpu() -> bool:
+    "Whether there is a GPU."
+    import torch
+    return torch.cuda.is_available()
 
-    Raises UserError without vLLM, for an unknown argument, and where the model cannot be loaded."""
-    if not gpu(): os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+# %% ../../nbs/models/02aa_vllm.ipynb #58c2795d
+def _vllm() -> tuple[Any, list[str]]:
+    "vLLM's class of a model, and the arguments that it knows. Raises UserError without vLLM."
     try:
         from vllm import LLM
         from vllm.engine.arg_utils import EngineArgs
@@ -135,26 +144,33 @@ def open_vllm(model: str, context: int, arguments: dict[str, Any]) -> Any:
         raise UserError("vLLM is not installed: run `make install-vllm`, "
                         "or choose the engine `transformers`.") from e
     own = {"model", "enable_lora", "trust_remote_code"}
-    check_arguments("vllm", arguments, [f.name for f in fields(EngineArgs) if f.name not in own])
+    return LLM, [f.name for f in fields(EngineArgs) if f.name not in own]
+
+# %% ../../nbs/models/02aa_vllm.ipynb #f33db3ef
+def open_vllm(model: str,  # a folder or hub id
+              context: int,  # tokens of a text; 0: what the model has
+              arguments: dict[str, Any]) -> Any:  # of `vllm.LLM`
+    """A model in vLLM, in this process.
+
+    Raises UserError without vLLM, for an unknown argument, and where the model cannot be loaded."""
+    if not gpu(): os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+    llm, known = _vllm()
+    check_arguments("vllm", arguments, known)
     config = read_config(model)
     load_tokenizer(model)
     arguments = {"max_model_len": model_context(config, context)} | arguments
     try:
         check_finite(f"The model {model}", stored_weights(model), "copy its folder again.")
         if not gpu(): arguments = cpu_arguments(config, arguments["max_model_len"]) | arguments
-        return LLM(model=model, enable_lora=True, trust_remote_code=False, **arguments)
+        return llm(model=model, enable_lora=True, trust_remote_code=False, **arguments)
     except UserError: raise
     except Exception as e: raise load_fault(model, e) from e  # a damaged file raises many kinds
 
-# %% ../../nbs/models/02aa_vllm.ipynb #0712af31
-def gpu() -> bool:
-    "Whether there is a GPU."
-    import torch
-    return torch.cuda.is_available()
-
 # %% ../../nbs/models/02aa_vllm.ipynb #a15cec75
-def request(sampling: Sampling, seed: int, stops: Sequence[int], grammar: str = "") -> Any:
-    "The sampling of one prompt in vLLM's own words; `stops` begin with the tokenizer's end token."
+def request(sampling: Sampling, seed: int,  # the prompt's own
+            stops: Sequence[int],  # end tokens, the tokenizer's own first
+            grammar: str = "") -> Any:  # empty: free text
+    "The sampling of one prompt in vLLM's own words."
     from vllm import SamplingParams
     from vllm.sampling_params import StructuredOutputsParams
     held = dict(structured_outputs=StructuredOutputsParams(grammar=grammar),
@@ -177,60 +193,68 @@ def try_adapter(adapter: str | Path, model: str | Path) -> None:
     adapter_name(adapter)
     check_adapter(adapter, bare_shapes(model), model=model)
 
-# %% ../../nbs/models/02aa_vllm.ipynb #4815c539
+# %% ../../nbs/models/02aa_vllm.ipynb #c1a5b0cc
 class VLLMEngine:
-    """A local model in vLLM, in this process; `arguments` go to `vllm.LLM`.
+    """A local model in vLLM, in this process.
 
     Each request has its seed, but vLLM forms its batches as rows finish and rounding follows them:
     equal calls nearly always agree, which is less than a promise. With `guided` "json" and `keys`,
     a completion is a JSON object of these, unless its prefix does not begin one; it may still be
     cut off at the token limit."""
 
-    def __init__(self, model: str | Path, context: int = 0, max_lora_rank: int = 64,
-                 guided: str = "", **arguments: Any):
+    def __init__(self, model: str | Path, context: int = 0,  # tokens of a text; 0: as the model
+                 max_lora_rank: int = 64, guided: str = "",  # json, or empty: free text
+                 **arguments: Any):  # of `vllm.LLM`
         if guided not in ("", "json"): raise UserError(f"guided={guided!r}: it is json, or empty.")
         self.model, self.guided, self.rank = str(model), guided, max_lora_rank
         self.llm = open_vllm(self.model, context, {"max_lora_rank": max_lora_rank} | arguments)
         self.tokenizer, self.context = self.llm.get_tokenizer(), self.llm.model_config.max_model_len
-        self.stops = end_tokens(
-            self.tokenizer, self.llm.model_config.try_get_generation_config().get("eos_token_id"))
+        own = self.llm.model_config.try_get_generation_config()
+        self.stops = end_tokens(self.tokenizer, own.get("eos_token_id"))
         self.shapes, self._adapters = bare_shapes(self.model), {}
 
-    def _adapter(self, adapter: str | Path | None) -> Any:
-        from vllm.lora.request import LoRARequest
-        if adapter is None: return None
-        name = adapter_name(adapter)
-        if name not in self._adapters:
-            check_adapter(adapter, self.shapes, self.rank, self.model)
-            self._adapters[name] = len(self._adapters) + 1
-        return LoRARequest(name, self._adapters[name], str(adapter))
+# %% ../../nbs/models/02aa_vllm.ipynb #3e9d277f
+@patch
+def _adapter(self: VLLMEngine, adapter: str | Path | None) -> Any:
+    "The adapter in vLLM's own words, checked when it is first used; None without one."
+    from vllm.lora.request import LoRARequest
+    if adapter is None: return None
+    name = adapter_name(adapter)
+    if name not in self._adapters:
+        check_adapter(adapter, self.shapes, self.rank, self.model)
+        self._adapters[name] = len(self._adapters) + 1
+    return LoRARequest(name, self._adapters[name], str(adapter))
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling,
-                 adapter: str | Path | None = None, desc: str = "",
-                 keys: Sequence[str] = ()) -> list[Completion]:
-        "As `Engine.generate`; `adapter` is a PEFT LoRA folder."
-        rows, done = prepared(self.tokenizer, prompts, self.stops, self.context)
-        todo = [i for i in range(len(rows)) if i not in done]
-        lora, keys = self._adapter(adapter), keys if self.guided else ()
-        how = [request(sampling, derive_seed(sampling.seed, i), self.stops,
-                       json_grammar(keys, prompts[i].prefix) if keys else "") for i in todo]
-        outputs = self.llm.generate([{"prompt_token_ids": rows[i]} for i in todo], how,
-                                    lora_request=lora, use_tqdm=bool(desc))
-        done |= {i: decode(self.tokenizer, prompts[i], rows[i], list(out.outputs[0].token_ids),
-                           self.stops) for i, out in zip(todo, outputs)}
-        return [done[i] for i in range(len(rows))]
+# %% ../../nbs/models/02aa_vllm.ipynb #fd3df228
+@patch
+def generate(self: VLLMEngine, prompts: Sequence[Prompt], sampling: Sampling,
+             adapter: str | Path | None = None, desc: str = "",
+             keys: Sequence[str] = ()) -> list[Completion]:
+    "As `Engine.generate`; `adapter` is a PEFT LoRA folder."
+    rows, done = prepared(self.tokenizer, prompts, self.stops, self.context)
+    todo = [i for i in range(len(rows)) if i not in done]
+    lora, keys = self._adapter(adapter), keys if self.guided else ()
+    how = [request(sampling, derive_seed(sampling.seed, i), self.stops,
+                   json_grammar(keys, prompts[i].prefix) if keys else "") for i in todo]
+    outputs = self.llm.generate([{"prompt_token_ids": rows[i]} for i in todo], how,
+                                lora_request=lora, use_tqdm=bool(desc))
+    done |= {i: decode(self.tokenizer, prompts[i], rows[i], list(out.outputs[0].token_ids),
+                       self.stops) for i, out in zip(todo, outputs)}
+    return [done[i] for i in range(len(rows))]
 
-    def probabilities(self, prompts: Sequence[Prompt], choices: Sequence[str],
-                      adapter: str | Path | None = None) -> list[list[float]]:
-        "As `TransformersEngine.probabilities`; a choice beyond the twenty likeliest counts 0."
-        from vllm import SamplingParams
-        rows = fitting_rows(self.tokenizer, prompts, self.context)
-        tokens = choice_tokens(self.tokenizer, prompts[0], choices) if rows else []
-        how = SamplingParams(temperature=0.0, max_tokens=1, logprobs=20, detokenize=False)
-        outputs = self.llm.generate([{"prompt_token_ids": row} for row in rows], how,
-                                    lora_request=self._adapter(adapter), use_tqdm=False)
-        likely = [out.outputs[0].logprobs[0] for out in outputs]
-        return [[math.exp(l[t].logprob) if t in l else 0.0 for t in tokens] for l in likely]
+# %% ../../nbs/models/02aa_vllm.ipynb #98788514
+@patch
+def probabilities(self: VLLMEngine, prompts: Sequence[Prompt], choices: Sequence[str],
+                  adapter: str | Path | None = None) -> list[list[float]]:
+    "As `TransformersEngine.probabilities`; a choice beyond the twenty likeliest counts 0."
+    from vllm import SamplingParams
+    rows = fitting_rows(self.tokenizer, prompts, self.context)
+    tokens = choice_tokens(self.tokenizer, prompts[0], choices) if rows else []
+    how = SamplingParams(temperature=0.0, max_tokens=1, logprobs=20, detokenize=False)
+    outputs = self.llm.generate([{"prompt_token_ids": row} for row in rows], how,
+                                lora_request=self._adapter(adapter), use_tqdm=False)
+    likely = [out.outputs[0].logprobs[0] for out in outputs]
+    return [[math.exp(l[t].logprob) if t in l else 0.0 for t in tokens] for l in likely]
 
 # %% ../../nbs/models/02aa_vllm.ipynb #080aa821
 def open_engine(kind: str, model: str | Path, **settings: Any) -> Engine:
