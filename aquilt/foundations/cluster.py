@@ -216,7 +216,7 @@ def take_back(ray: Any, tasks: Any, patience: float = 0.0) -> None:
     if tasks: ray.wait([*tasks], num_returns=len(tasks), timeout=patience)
 
 # %% ../../nbs/foundations/00da_cluster.ipynb #69584dae
-def _told(ray: Any, error: Exception, call: Call, pulse: "Pulse") -> Exception:
+def _in_words(ray: Any, error: Exception, call: Call, pulse: "Pulse") -> Exception:
     cause = getattr(error, "cause", None)
     if isinstance(cause, Exception) and not isinstance(error, ray.exceptions.RaySystemError):
         return cause
@@ -238,7 +238,7 @@ def gathered(ray: Any, calls: Sequence[Call], waiting: dict[Any, int]) -> list[A
                 place = waiting.pop(task)
                 try: results[place] = ray.get(task)
                 except ray.exceptions.RayError as e:
-                    errors.append(_told(ray, e, calls[place], pulse))
+                    errors.append(_in_words(ray, e, calls[place], pulse))
                 display.done += 1
             begun = {task for task, place in waiting.items() if calls[place].progress.exists()}
             if errors: take_back(ray, waiting.keys() - begun)
