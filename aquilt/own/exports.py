@@ -138,6 +138,14 @@ def made_rows(given: Sequence[Given], to: str, logic: bool,
             drops.append(Drop(stage="export", reason=f"not in {to}: {e}", record=one.record))
     return rows, drops
 
+# %% ../../nbs/own/62b_exports.ipynb #b779fdf0
+def _write_form(rows: list, to: str, out: Path, path: Path) -> None:
+    if to == "llamafactory": write_llamafactory(out, dataset_name(path), rows)
+    elif to == "parquet": write_records(out, rows)
+    elif ending(out) == ".json":
+        write_text(out, json.dumps(rows, ensure_ascii=False, indent=1) + "\n")
+    else: write_text(out, (json_line(json.dumps(row, ensure_ascii=False)) for row in rows))
+
 # %% ../../nbs/own/62b_exports.ipynb #032f5f35
 def export_file(path: str | Path, to: str, out: str | Path, fields: Iterable[str] = (),
                 logic: bool = True, passage: bool | None = None) -> dict:
@@ -153,11 +161,7 @@ def export_file(path: str | Path, to: str, out: str | Path, fields: Iterable[str
     if not rows:
         raise UserError(f"{path}: none of its records can be written as {to} "
                         f"({commonest(reasons)}): choose another form.")
-    if to == "llamafactory": write_llamafactory(out, dataset_name(path), rows)
-    elif to == "parquet": write_records(out, rows)
-    elif ending(out) == ".json":
-        write_text(out, json.dumps(rows, ensure_ascii=False, indent=1) + "\n")
-    else: write_text(out, (json_line(json.dumps(row, ensure_ascii=False)) for row in rows))
+    _write_form(rows, to, out, path)
     return {"entered": len(given) + len(unread), "kept": len(rows),
             "dropped": len(unread) + len(refused), "reasons": dict(sorted(reasons.items())),
             "ledger": str(ledger)}

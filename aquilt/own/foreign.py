@@ -145,6 +145,16 @@ def chat_turns(row: dict) -> list[Any] | None:
 class _Row(Record):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
+# %% ../../nbs/own/62_foreign.ipynb #92451478
+def _validated(row: dict, found: dict[str, str], before: list[Turn]) -> Given | str:
+    own = {name: value for name, value in row.items()
+           if name in Record.model_fields and value is not None and name not in NAMES}
+    for more in (own, {n: v for n, v in own.items() if n in ("task", "lang")}):
+        try: return Given(Record.model_validate(_Row.model_validate(more | found).model_dump(
+            exclude_unset=True)), tuple(before))
+        except ValidationError as e: fault = first_error(e, "the row")
+    return fault
+
 # %% ../../nbs/own/62_foreign.ipynb #415d0968
 def given_of(row: Any, paths: dict[str, tuple[str | int, ...]]) -> Given | str:
     "The record of a row of any known form, or why it is none; what it does not say is not set."
@@ -163,16 +173,6 @@ def given_of(row: Any, paths: dict[str, tuple[str | int, ...]]) -> Given | str:
             return f"its {field} is no text: name one part of it, as in answers[0]"
         found[field] = text
     return _validated(row, found, before)
-
-# %% ../../nbs/own/62_foreign.ipynb #92451478
-def _validated(row: dict, found: dict[str, str], before: list[Turn]) -> Given | str:
-    own = {name: value for name, value in row.items()
-           if name in Record.model_fields and value is not None and name not in NAMES}
-    for more in (own, {n: v for n, v in own.items() if n in ("task", "lang")}):
-        try: return Given(Record.model_validate(_Row.model_validate(more | found).model_dump(
-            exclude_unset=True)), tuple(before))
-        except ValidationError as e: fault = first_error(e, "the row")
-    return fault
 
 # %% ../../nbs/own/62_foreign.ipynb #39374e01
 TABLES = (".csv", ".tsv", ".parquet")

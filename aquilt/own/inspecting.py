@@ -9,8 +9,9 @@ __all__ = ['find_model', 'find_adapter', 'inspecting_models', 'inspect_file']
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from ..foundations.core import Drop, UserError, beside, check_output, writable
+from ..foundations.core import Drop, Record, UserError, beside, check_output, writable
 from ..foundations.runs import Run, open_run
 from ..inspection import inspect
 from ..models.engines import model_path
@@ -56,6 +57,17 @@ def inspecting_models(run: Run, model: str = "", inspector: str = "") -> tuple[s
     if Path(named[0]).is_dir(): try_adapter(Path(named[1]), Path(named[0]))
     return named
 
+# %% ../../nbs/own/64_inspecting.ipynb #097af82c
+def _write_scored(writer: Any, judged: list[Record], drops: list[Drop], least: int) -> dict:
+    "Keep the records with at least this score, and drop the others behind `drops`; the counts."
+    low = [Drop(stage="inspect", reason=f"score {r.score}", raw=r.raw, record=r)
+           for r in judged if r.score < least]
+    for r in judged:
+        if r.score >= least: writer.keep(r)
+    for drop in drops + low: writer.drop(drop)
+    return writer.counts("inspect") | {
+        "scores": dict(sorted(Counter(r.score for r in judged).items()))}
+
 # %% ../../nbs/own/64_inspecting.ipynb #a11056ba
 def inspect_file(path: str | Path, out: str | Path, profile: str = "mini",
                  fields: Iterable[str] = (), least: int = 0, model: str = "",
@@ -73,11 +85,5 @@ def inspect_file(path: str | Path, out: str | Path, profile: str = "mini",
         with writable(cache): cache.open("a").close()
         judged, unscored = inspect(engine_for(run.profile, base), records, adapter, cache,
                                    run.profile.max_tokens, "inspect")
-        low = [Drop(stage="inspect", reason=f"score {r.score}", raw=r.raw, record=r)
-               for r in judged if r.score < least]
         writer.entered = len(given) + len(unread)
-        for r in judged:
-            if r.score >= least: writer.keep(r)
-        for drop in unread + refused + unscored + low: writer.drop(drop)
-        return writer.counts("inspect") | {"scores": dict(sorted(Counter(
-            r.score for r in judged).items()))}
+        return _write_scored(writer, judged, unread + refused + unscored, least)

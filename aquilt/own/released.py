@@ -81,6 +81,21 @@ def _length(model: str, prompts: Sequence[str]) -> str:
     try: return f"{sum(token_counter(model)(prompts))} tokens"
     except UserError: return f"{sum(map(len, prompts))} characters (its tokenizer is not here)"
 
+# %% ../../nbs/own/61_released_weights.ipynb #7396baa8
+def _engine_lines(p: Profile, writers: Writers, memory: float | None) -> dict[str, str]:
+    return {"engine": f"{p.engine}, {p.dtype}, {p.context} tokens of context",
+            "model": writers.model, "inspector": writers.inspector,
+            "memory": f"at least {memory:.1f} GiB" if memory else "not known for this model"}
+
+# %% ../../nbs/own/61_released_weights.ipynb #3091ee79
+def _work_lines(p: Profile, writers: Writers, order: Order,
+                prompts: Sequence[str]) -> dict[str, str]:
+    again = "" if not order.keep else f"; further rounds until {order.keep} are kept"
+    return {"prompts": f"{len(prompts)} of the form {writers.form}{again}",
+            "reading": f"{_length(writers.model, prompts)}; at most "
+                       f"{len(prompts) * p.max_tokens} tokens to write; the inspector reads both, "
+                       "and writes as many"}
+
 # %% ../../nbs/own/61_released_weights.ipynb #b45b552a
 def dry_run(file: str | Path, order: Order, writers: Writers, p: Profile,
             memory: float | None) -> str:
@@ -90,16 +105,9 @@ def dry_run(file: str | Path, order: Order, writers: Writers, p: Profile,
     passages, unusable = own_passages(Path(file), order.lang, p)
     asked = order.round(passages, 0)
     prompts = [synthesis_prompt(r.text, r.task, r.lang, form=writers.form) for r in asked]
-    needs = f"at least {memory:.1f} GiB" if memory else "not known for this model"
-    again = "" if not order.keep else f"; further rounds until {order.keep} are kept"
-    shown = {"engine": f"{p.engine}, {p.dtype}, {p.context} tokens of context",
-             "model": writers.model, "inspector": writers.inspector, "memory": needs,
-             "passages": f"{len(passages)}, and {len(unusable)} that cannot be used",
-             "prompts": f"{len(prompts)} of the form {writers.form}{again}",
-             "reading": f"{_length(writers.model, prompts)}; at most "
-                        f"{len(prompts) * p.max_tokens} tokens to write; the inspector reads both, "
-                        "and writes as many",
-             "cost": "no price: the engine is yours"}
+    shown = _engine_lines(p, writers, memory) | {
+        "passages": f"{len(passages)}, and {len(unusable)} that cannot be used",
+        **_work_lines(p, writers, order, prompts), "cost": "no price: the engine is yours"}
     inspected = self_inspection_prompt("TEXT", "QUESTION", "LOGIC", "ANSWER", form=writers.form)
     return "\n".join([*(f"{name:<11}{value}" for name, value in shown.items()),
                       "", "The first prompt:", prompts[0],
