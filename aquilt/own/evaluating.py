@@ -279,6 +279,21 @@ def summed(rows: Sequence[dict]) -> dict:
             "unjudged": sum("unjudged" in row for row in rows),
             "scores": summary([*map(scores_in, rows)])}
 
+# %% ../../nbs/own/64c_evaluating.ipynb #0bd5b1b0
+def _answer_rows(items: Sequence[Item], path: str | Path, out: Path,
+                 model: tuple[str, str, str | None], tokens: int,
+                 judge: str) -> tuple[list[dict], Usage]:
+    "Write a row of `out` for each item; `model` is its place, its engine and its adapter."
+    where, engine, lora = model
+    cache, said, used = beside(out, ".completions.jsonl"), [{}] * len(items), Usage()
+    with whole_file(out) as file:  # another run with this name would write into the same cache
+        with writable(cache): cache.open("a").close()
+        answers = answered(items, path, open_model(where, engine), lora, tokens, cache)
+        if judge: said, used = judged(judge, out, items, answers)
+        rows = [*map(answer_row, items, answers, said)]
+        file.writelines(json_line(json.dumps(row, ensure_ascii=False)).encode() for row in rows)
+    return rows, used
+
 # %% ../../nbs/own/64c_evaluating.ipynb #4558f23b
 def evaluate_file(model: str, path: str | Path, out: str | Path, adapter: str | None = None,
                   fields: Iterable[str] = (), passage: bool | None = None, tokens: int = 1024,
@@ -292,13 +307,7 @@ def evaluate_file(model: str, path: str | Path, out: str | Path, adapter: str | 
     if judge:
         with open_judge(judge, out): pass  # refused now, and not after the model's work
     command = write_harness(harness, path, items, tokens, where, lora) if harness else ""
-    cache, said, used = beside(out, ".completions.jsonl"), [{}] * len(items), Usage()
-    with whole_file(out) as file:  # another run with this name would write into the same cache
-        with writable(cache): cache.open("a").close()
-        answers = answered(items, path, open_model(where, engine), lora, tokens, cache)
-        if judge: said, used = judged(judge, out, items, answers)
-        rows = [*map(answer_row, items, answers, said)]
-        file.writelines(json_line(json.dumps(row, ensure_ascii=False)).encode() for row in rows)
+    rows, used = _answer_rows(items, path, out, (where, engine, lora), tokens, judge)
     write_drops(beside(out), drops)
     told = {"model": model, "adapter": adapter or "", "weights": model_hash(where),
             "test": Path(path).name, "dropped": len(drops), "harness": command, **summed(rows)}

@@ -9,7 +9,6 @@ __all__ = ['find_model', 'find_adapter', 'inspecting_models', 'inspect_file']
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from ..foundations.core import Drop, Record, UserError, beside, check_output, writable
 from ..foundations.runs import Run, open_run
@@ -19,7 +18,7 @@ from ..models.vllm_engine import engine_for, try_adapter
 from ..models.weights import adapter_name
 from .foreign import all_given, records_alone
 from .released import models_in
-from ..reading.cleaning import writing
+from ..reading.cleaning import Writer, writing
 
 # %% ../../nbs/own/64_inspecting.ipynb #37273f9f
 def find_model(name: str) -> str:
@@ -58,7 +57,7 @@ def inspecting_models(run: Run, model: str = "", inspector: str = "") -> tuple[s
     return named
 
 # %% ../../nbs/own/64_inspecting.ipynb #097af82c
-def _write_scored(writer: Any, judged: list[Record], drops: list[Drop], least: int) -> dict:
+def _write_scored(writer: Writer, judged: list[Record], drops: list[Drop], least: int) -> dict:
     "Keep the records with at least this score, and drop the others behind `drops`; the counts."
     low = [Drop(stage="inspect", reason=f"score {r.score}", raw=r.raw, record=r)
            for r in judged if r.score < least]

@@ -58,9 +58,19 @@ def fitted(base: str, given: Sequence[Given], recipe: Recipe, logic: bool,
         Drop(stage="train", reason=f"longer than {recipe.max_length} tokens", record=r)
         for (r, _), ok in zip(pairs, fits) if not ok]
 
-# %% ../../nbs/own/64b_specialist.ipynb #358ad923
+# %% ../../nbs/own/64b_specialist.ipynb #930b4c8b
 ABOUT = "about.json"  # what a card of the adapter tells
 
+def _counts(examples: list[Example], drops: list[Drop]) -> dict:
+    return {"entered": len(examples) + len(drops), "kept": len(examples), "dropped": len(drops),
+            "reasons": dict(sorted(Counter(drop.reason for drop in drops).items()))}
+
+# %% ../../nbs/own/64b_specialist.ipynb #c576b463
+def _nothing_left(path: str | Path, counts: dict) -> UserError:
+    return UserError(f"{path}: nothing to train on ({commonest(counts['reasons'])}): give shorter "
+                     "records, or a longer --max-length.")
+
+# %% ../../nbs/own/64b_specialist.ipynb #358ad923
 def train_file(path: str | Path, base: str, out: str | Path, fields: Iterable[str] = (),
                logic: bool = True, passage: bool | None = None, merge: bool = False,
                launch: str = "", **recipe: float) -> dict:
@@ -72,17 +82,14 @@ def train_file(path: str | Path, base: str, out: str | Path, fields: Iterable[st
     how = own_recipe(model, **recipe)
     examples, long = fitted(model, given, how, logic, passage)
     drops += long
-    reasons = dict(sorted(Counter(drop.reason for drop in drops).items()))
+    counts = _counts(examples, drops)
     with locked(out):
         write_drops(out / "dropped.jsonl", drops)
-        if not examples:
-            raise UserError(f"{path}: nothing to train on ({commonest(reasons)}): give shorter "
-                            f"records, or a longer --max-length.")
+        if not examples: raise _nothing_left(path, counts)
         metrics = train_lora(model, examples, out, how, launch, PAPER.device_tokens)
         if merge: merge_adapter(model, out / "adapter", out / "merged")
         told = {"base": base, "data": Path(path).name, "recipe": asdict(how), "logic": logic,
-                "counts": {"entered": len(examples) + len(drops), "kept": len(examples),
-                           "dropped": len(drops), "reasons": reasons}, **metrics}
+                "counts": counts, **metrics}
         write_json(out / ABOUT, told | {"environment": environment()})
     return told
 
