@@ -33,7 +33,11 @@ class Difference:
     seeds: int
 
 # %% ../../nbs/evaluation/43_claims.ipynb #82dbe47a
-def differences_of(first: Scores, second: Scores, benchmark: str) -> list[list[float]]:
+def differences_of(
+    first: Scores,  # scores of a row by benchmark and seed
+    second: Scores,  # of the row that it is compared with
+    benchmark: str,
+) -> list[list[float]]:  # one list for each seed
     """For each seed the differences of all items. A row with one seed is compared with every seed
     of the other. Raises UserError where items or seeds do not match."""
     if benchmark not in second: raise UserError(f"{benchmark}: one of the rows has no scores.")
@@ -122,8 +126,11 @@ TABLE_3 = (Claim(LOGIC, "AQuilt", "w/o Logic"), Claim(INSPECTION, "AQuilt", "w/o
            Claim(QUALITY, "AQuilt", "w/ Low-Quality"))
 
 # %% ../../nbs/evaluation/43_claims.ipynb #08f6ce3a
-def compared_rows(rows: Mapping[str, Scores], claim: Claim,
-                  benchmarks: Sequence[str]) -> Difference | None:
+def compared_rows(
+    rows: Mapping[str, Scores],  # the scores of each row
+    claim: Claim,  # names the two rows
+    benchmarks: Sequence[str],  # taken together
+) -> Difference | None:
     "The paired difference of a claim's rows on these benchmarks; None where a cell is missing."
     better, worse = ({name: rows.get(row, {}).get(name) for name in benchmarks}
                      for row in (claim.better, claim.worse))

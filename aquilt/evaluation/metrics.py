@@ -327,7 +327,12 @@ def rouge_l(prediction: str, reference: str) -> float:
     return f1(LCSseq.similarity(predicted, expected), len(predicted), len(expected))
 
 # %% ../../nbs/evaluation/06_metrics.ipynb #cc0d1b54
-def official_span(output: str, item: dict, ours: bool, rng: random.Random) -> float:
+def official_span(
+    output: str,  # all that the model wrote
+    item: dict,  # with `references`
+    ours: bool,  # trained on AQuilt's data: the answer part alone is scored
+    rng: random.Random,  # of a random letter; not used here
+) -> float:
     """SquadQA as the release scores it: SQuAD F1, of the answer part for AQuilt's own models, of
     the whole output for all others."""
     return squad_f1(last_answer(output) if ours else output, item["references"])
@@ -338,7 +343,12 @@ def official_verdict(output: str, item: dict, ours: bool, rng: random.Random) ->
     return 100.0 * (first_verdict(output) in item["references"])
 
 # %% ../../nbs/evaluation/06_metrics.ipynb #c4d19670
-def official_letter(output: str, item: dict, ours: bool, rng: random.Random) -> float:
+def official_letter(
+    output: str,  # all that the model wrote
+    item: dict,  # with `references` and `options`
+    ours: bool,
+    rng: random.Random,  # draws the letter where none is found
+) -> float:
     """C-Eval as the release scores it: its cascade, at the end a random letter."""
     return 100.0 * (official_choice(output, item["options"], rng) in item["references"])
 
@@ -358,7 +368,11 @@ def corrected_verdict(output: str, item: dict, ours: bool, rng: random.Random) -
     return 100.0 * (verdict(answer_text(output)) in item["references"])
 
 # %% ../../nbs/evaluation/06_metrics.ipynb #db67fc28
-def corrected_letter(output: str, item: dict, ours: bool, rng: random.Random) -> float:
+def corrected_letter(
+    output: str,  # all that the model wrote
+    item: dict,  # with `references` and `options`
+    ours: bool, rng: random.Random,
+) -> float:
     """The letter that the answer part gives; none is wrong."""
     return 100.0 * (choice(output, item["options"]) in item["references"])
 
@@ -409,8 +423,13 @@ def scores_of(
             "corrected": [scorers.corrected(output, item, ours, rng) for output, item in pairs]}
 
 # %% ../../nbs/evaluation/06_metrics.ipynb #90180585
-def score(benchmark: str, outputs: Sequence[str], items: Sequence[dict], ours: bool = True,
-          seed: int = 0) -> dict[str, list[float]]:
+def score(
+    benchmark: str,  # a name in SCORERS
+    outputs: Sequence[str],
+    items: Sequence[dict],  # one for each output
+    ours: bool = True,  # as in `scores_of`
+    seed: int = 0,  # as in `scores_of`
+) -> dict[str, list[float]]:
     """As `scores_of`, for one of the paper's five benchmarks by its name. `UserError`: any other
     name."""
     if benchmark not in SCORERS:

@@ -93,8 +93,12 @@ def mark_beside(calls: Sequence[Call]) -> Iterator[str]:
     finally: mark.unlink(missing_ok=True)
 
 # %% ../../nbs/foundations/00da_cluster.ipynb #2d167483
-def sees(mark: str, folder: str, patience: float = 10.0) -> bool:
-    "Whether this node sees a file and a folder, at the latest after so many seconds."
+def sees(
+    mark: str,  # the file
+    folder: str,  # in which the command was started
+    patience: float = 10.0,  # seconds; a shared file system may be late
+) -> bool:
+    "Whether this node sees a file and a folder."
     began = time.time()
     while not (found := Path(mark).exists() and Path(folder).is_dir()):
         if time.time() - began > patience: break
@@ -102,7 +106,11 @@ def sees(mark: str, folder: str, patience: float = 10.0) -> bool:
     return found
 
 # %% ../../nbs/foundations/00da_cluster.ipynb #526c4a70
-def blind(node: str, mark: str, folder: str) -> UserError:
+def blind(
+    node: str,  # its name
+    mark: str,  # the file that it should see
+    folder: str,  # the folder that it should see
+) -> UserError:
     "The sentence for a node that does not see what it should."
     return UserError(f"The node {node} of the Ray cluster does not see {Path(mark).parent}, or not "
                      f"{folder}: a run over nodes needs its folder (--run-dir), and the folder "
@@ -182,8 +190,12 @@ def cpus_of(nodes: Sequence[dict], threads: int) -> int:
     return max(1, min(threads or 1, int(max(found.get("CPU", 0) for found in fit))))
 
 # %% ../../nbs/foundations/00da_cluster.ipynb #884966d2
-def resources(ray: Any, call: Call, threads: int) -> dict[str, Any]:
-    "What the task of a call asks of Ray, for a worker of so many threads."
+def resources(
+    ray: Any,  # the module
+    call: Call,
+    threads: int,  # of the worker; 0: not said
+) -> dict[str, Any]:
+    "What the task of a call asks of Ray."
     gpus = 1 if ray.cluster_resources().get("GPU", 0) >= 1 else 0
     share = {"num_cpus": cpus_of(ray.nodes(), threads), "num_gpus": gpus}
     if call.spread: share = {"num_cpus": 0, "num_gpus": 0}
@@ -210,8 +222,12 @@ class Pulse:
                             "without --ray.")
 
 # %% ../../nbs/foundations/00da_cluster.ipynb #ec7b2cab
-def take_back(ray: Any, tasks: Any, patience: float = 0.0) -> None:
-    "Stop tasks, those at work too, and wait at most so many seconds until they have ended."
+def take_back(
+    ray: Any,  # the module
+    tasks: Any,  # those at work, too
+    patience: float = 0.0,  # seconds to wait until they have ended
+) -> None:
+    "Stop tasks."
     for task in tasks: ray.cancel(task, force=True)
     if tasks: ray.wait([*tasks], num_returns=len(tasks), timeout=patience)
 

@@ -43,7 +43,11 @@ def launch_command(config: Path, arguments: list[str]) -> list[str]:
 # %% ../../nbs/foundations/00db_launch.ipynb #dcb4faf5
 STEP = "aquilt-step "  # how a line of progress begins: the step, of how many, and what is done
 
-def tell_step(done: int, total: int, what: str) -> None:
+def tell_step(
+    done: int,  # steps
+    total: int,  # steps
+    what: str,  # on the bar
+) -> None:
     "Say on standard output how far this process is."
     print(f"{STEP}{json.dumps([what, done, total])}", flush=True)
 
@@ -65,7 +69,12 @@ def launched_environment() -> dict[str, str]:
     return os.environ | own | share_of(0)
 
 # %% ../../nbs/foundations/00db_launch.ipynb #9838704e
-def launch_result(result: Path, code: int, log: Path, last: str) -> dict:
+def launch_result(
+    result: Path,  # the file that the job writes
+    code: int,  # with which the processes ended
+    log: Path,  # their words
+    last: str,  # the last line of the log
+) -> dict:
     "The result of a launched job. Raises UserError where it failed."
     found = json.loads(result.read_text(encoding="utf-8")) if result.exists() else {}
     if "failed" in found: raise UserError(found["failed"])
@@ -76,9 +85,12 @@ def launch_result(result: Path, code: int, log: Path, last: str) -> dict:
     return found
 
 # %% ../../nbs/foundations/00db_launch.ipynb #3e234252
-def launch(job: dict[str, Any], folder: Path, config: str) -> dict:
-    """Do a training job, described as JSON, in the processes of a configuration; returns what it
-    wrote into `result` of the job. Raises UserError where it fails."""
+def launch(
+    job: dict[str, Any],  # as JSON; `result` names the file that it writes
+    folder: Path,  # for the job and its log
+    config: str,  # of accelerate's: a name or a file
+) -> dict:  # what the job wrote into `result`
+    "Do a training job in the processes of a configuration. Raises UserError where it fails."
     write_json(folder / "job.json", job)
     command = launch_command(configuration(config), ["train-job", str(folder / "job.json")])
     path, last = folder / "training.log", deque(maxlen=1)

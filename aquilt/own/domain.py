@@ -167,9 +167,12 @@ def asked_for(run: Run) -> str:
     return f"{n} requests: passages {text}; {len(p.tasks)} tasks.{limit}"
 
 # %% ../../nbs/own/60_own_domain.ipynb #472e2613
-def preview(run: Run, n: int = 5, seed: int = 0) -> list[Record | Drop]:
-    """`n` of the records that distillation will write, drawn at random, from the teacher now: a
-    ledger row with the reason where a reply cannot be read."""
+def preview(
+    run: Run,
+    n: int = 5,  # how many
+    seed: int = 0,  # of the draw
+) -> list[Record | Drop]:  # a ledger row where a reply cannot be read
+    "Some of the records that distillation will write, drawn at random, from the teacher now."
     passages_of(run)
     _, records, messages, keys = requests(run)[0]
     chosen = random.Random(seed).sample(range(len(records)), min(n, len(records)))

@@ -103,7 +103,11 @@ def dataset_name(path: Path) -> str:
     return plain or "records"
 
 # %% ../../nbs/own/62b_exports.ipynb #d208f2a8
-def write_llamafactory(folder: Path, name: str, rows: Sequence[dict]) -> None:
+def write_llamafactory(
+    folder: Path,
+    name: str,  # of the dataset
+    rows: Sequence[dict],
+) -> None:
     "Write the rows and their entry into a folder, beside the entries of other datasets."
     listing = folder / "dataset_info.json"
     known = read_json(listing) if listing.exists() else {}
@@ -111,7 +115,11 @@ def write_llamafactory(folder: Path, name: str, rows: Sequence[dict]) -> None:
     write_json(listing, known | {name: llamafactory_entry(f"{name}.json")})
 
 # %% ../../nbs/own/62b_exports.ipynb #563b5934
-def place(out: Path, to: str, source: Path) -> Path:
+def place(
+    out: Path,  # the file or folder to write
+    to: str,  # the form
+    source: Path,  # must stay as it is
+) -> Path:
     """The ledger of an export. Raises UserError, before any work, for an unknown form, and where
     `out` is not what this form needs or cannot be written."""
     if to not in FORMS: raise UserError(f"Unknown form {to!r}: choose one of {', '.join(FORMS)}.")
@@ -127,8 +135,12 @@ def place(out: Path, to: str, source: Path) -> Path:
     return beside(out)
 
 # %% ../../nbs/own/62b_exports.ipynb #4f769d77
-def made_rows(given: Sequence[Given], to: str, logic: bool,
-              passage: bool | None) -> tuple[list, list[Drop]]:
+def made_rows(
+    given: Sequence[Given],
+    to: str,  # the form
+    logic: bool,  # whether answers have their steps
+    passage: bool | None,  # put before the question; None: as the task says
+) -> tuple[list, list[Drop]]:
     "The rows of a form, and ledger rows for the records that it cannot hold."
     if to == "parquet": return records_alone(given, "export")
     rows, drops = [], []

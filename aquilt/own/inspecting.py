@@ -43,7 +43,11 @@ def find_adapter(name: str | None) -> str | None:
     return folder
 
 # %% ../../nbs/own/64_inspecting.ipynb #59ae0558
-def inspecting_models(run: Run, model: str = "", inspector: str = "") -> tuple[str, str]:
+def inspecting_models(
+    run: Run,
+    model: str = "",  # its name or folder; empty: the run's
+    inspector: str = "",  # its adapter; empty: the run's
+) -> tuple[str, str]:
     """The model that inspects and its adapter: the run's, or those that are named. Raises UserError
     where one alone is named, or a run has not trained its own."""
     if bool(model) != bool(inspector):

@@ -179,7 +179,11 @@ def parcel(path: str | Path, to: str, licence: str = "", base: str = "") -> Iter
         yield Parcel(made.kind, made.folder, lacks + made.problems)
 
 # %% ../../nbs/own/65_push.ipynb #db757774
-def send(made: Parcel, to: str, public: bool = False) -> str:
+def send(
+    made: Parcel,
+    to: str,  # OWNER/NAME on the hub
+    public: bool = False,  # else only its owner sees it
+) -> str:  # its address
     "Push a parcel with the token in HF_TOKEN; its address. Raises UserError where it cannot go."
     from huggingface_hub import HfApi
     if made.problems: raise UserError(f"Nothing was pushed: {'; '.join(made.problems)}.")
@@ -197,8 +201,14 @@ def send(made: Parcel, to: str, public: bool = False) -> str:
     return str(url)
 
 # %% ../../nbs/own/65_push.ipynb #36add763
-def push(path: str | Path, to: str, licence: str = "", base: str = "", public: bool = False,
-         yes: bool = False) -> str:
+def push(
+    path: str | Path,
+    to: str,  # OWNER/NAME on the hub
+    licence: str = "",  # an identifier of the hub
+    base: str = "",  # the hub id of the model that an adapter changes
+    public: bool = False,  # else only its owner sees it
+    yes: bool = False,  # push it; else only show it
+) -> str:
     """Show what would be pushed, the card included; with `yes`, push it. Raises UserError as
     `parcel` and `send` do."""
     with parcel(path, to, licence, base) as made:

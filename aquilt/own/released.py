@@ -45,9 +45,13 @@ def check_lora(adapter: str, base: str) -> None:
     try_adapter(adapter, base)
 
 # %% ../../nbs/own/61_released_weights.ipynb #64b581db
-def released(base: str, adapter: str, inspector: str, form: str) -> Writers:
-    """The writers made of a base model, the LoRA that is merged into it (or none), and the
-    inspector's LoRA on the merged model. Raises UserError where one does not fit."""
+def released(
+    base: str,  # the base model
+    adapter: str,  # the LoRA that is merged into it; empty: none
+    inspector: str,  # the inspector's LoRA, on the merged model
+    form: str,  # of the prompts
+) -> Writers:
+    "The writers made of released weights. Raises UserError where one does not fit."
     check_lora(inspector, model_path(base))
     return Writers(merged(base, adapter), inspector, form)
 
@@ -58,11 +62,14 @@ def models_in(run: Run) -> Writers:
     return writers_of(run)
 
 # %% ../../nbs/own/61_released_weights.ipynb #b0682ef6
-def choose_writers(own: Run | None, weights: tuple[str, str, str, str], profile: str | None,
-                   dry: bool = False) -> tuple[Profile, Writers]:
-    """The settings and the models of a synthesis: of `weights` (base, adapter, inspector, form of
-    the prompts) where a base is named, else of one's own project, else of the profile's run. A dry
-    run merges nothing. Raises UserError where they cannot be had."""
+def choose_writers(
+    own: Run | None,  # the run of one's own project, if there is one
+    weights: tuple[str, str, str, str],  # base, adapter, inspector, form of the prompts
+    profile: str | None,
+    dry: bool = False,  # merge nothing
+) -> tuple[Profile, Writers]:
+    """The settings and the models of a synthesis: of `weights` where a base is named, else of one's
+    own project, else of the profile's run. Raises UserError where they cannot be had."""
     base, adapter, inspector, form = weights
     if base:
         if not inspector: raise UserError("--model asks for --inspector, the LoRA that scores.")
@@ -97,10 +104,14 @@ def _work_lines(p: Profile, writers: Writers, order: Order,
                        "and writes as many"}
 
 # %% ../../nbs/own/61_released_weights.ipynb #b45b552a
-def dry_run(file: str | Path, order: Order, writers: Writers, p: Profile,
-            memory: float | None) -> str:
-    """What `synthesize_file` would do, as text; `memory` is the least of the engine, in GiB, where
-    it is known. Raises UserError for what cannot be read; nothing is loaded or written."""
+def dry_run(
+    file: str | Path,  # of text
+    order: Order,  # what shall be written
+    writers: Writers, p: Profile,
+    memory: float | None,  # the least that the engine needs, in GiB; None: not known
+) -> str:
+    """What `synthesize_file` would do, as text. Raises UserError for what cannot be read; nothing is
+    loaded or written."""
     order.check()
     passages, unusable = own_passages(Path(file), order.lang, p)
     asked = order.round(passages, 0)

@@ -24,7 +24,11 @@ from .inspecting import find_model
 from ..training import Example, Recipe, fitting, merge_adapter, train_lora
 
 # %% ../../nbs/own/64b_specialist.ipynb #4ab9de7a
-def examples_of(given: Given, logic: bool = True, passage: bool | None = None) -> list[Example]:
+def examples_of(
+    given: Given,
+    logic: bool = True,  # whether answers have their steps
+    passage: bool | None = None,  # put before the question; None: as the task says
+) -> list[Example]:
     "The training examples of a record or conversation: one for each answer to a user's turn."
     prompt, completion = example(given, logic, passage)
     turns = [*prompt, *completion]
@@ -49,8 +53,12 @@ def chat_tokenizer(base: str):
     return tokenizer
 
 # %% ../../nbs/own/64b_specialist.ipynb #c4b2cc4f
-def fitted(base: str, given: Sequence[Given], recipe: Recipe, logic: bool,
-           passage: bool | None) -> tuple[list[Example], list[Drop]]:
+def fitted(
+    base: str,  # the model
+    given: Sequence[Given], recipe: Recipe,
+    logic: bool,  # whether answers have their steps
+    passage: bool | None,  # put before the question; None: as the task says
+) -> tuple[list[Example], list[Drop]]:
     "The examples that fit into the recipe's length, and ledger rows for the others."
     pairs = [(one.record, e) for one in given for e in examples_of(one, logic, passage)]
     fits = fitting(chat_tokenizer(base), [e for _, e in pairs], recipe.max_length)
@@ -74,9 +82,9 @@ def _nothing_left(path: str | Path, counts: dict) -> UserError:
 def train_file(path: str | Path, base: str, out: str | Path, fields: Iterable[str] = (),
                logic: bool = True, passage: bool | None = None, merge: bool = False,
                launch: str = "", **recipe: float) -> dict:
-    """Train a LoRA on a file's records or chats into `out/adapter` (with `merge` the whole model
-    into `out/merged`), the ledger in `out/dropped.jsonl`. The same command goes on where it was
-    stopped. Returns the counts and what `train_lora` does; `recipe` is as in `own_recipe`."""
+    """Train a LoRA on a file's records or chats into `out/adapter` (`merge`: the whole model into
+    `out/merged`), the ledger in `out/dropped.jsonl`. A stopped command goes on where it was.
+    Returns the counts and what `train_lora` returns; `recipe` is as in `own_recipe`."""
     out, model = Path(out), find_model(base)
     given, drops = all_given(path, fields)
     how = own_recipe(model, **recipe)
@@ -102,8 +110,12 @@ def open_model(model: str, engine: str = "") -> Engine:
     return engine_for(replace(PAPER, engine=name, engine_args=given), find_model(model))
 
 # %% ../../nbs/own/64b_specialist.ipynb #d6a9fac4
-def converse(engine: Engine, ask: Callable[[], str], tell: Callable[[str], None],
-             adapter: str | None = None, sampling: Sampling = Sampling(0.0, 1.0, 512)) -> int:
+def converse(
+    engine: Engine,
+    ask: Callable[[], str],  # returns the user's next words; empty: the end
+    tell: Callable[[str], None],  # shows an answer
+    adapter: str | None = None, sampling: Sampling = Sampling(0.0, 1.0, 512),
+) -> int:
     "Answer what `ask` returns until it is empty; the number of answers."
     turns, n = [], 0
     while said := ask().strip():

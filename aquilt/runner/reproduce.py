@@ -117,7 +117,11 @@ def for_kernels(run: Run, figures: Path) -> dict[str, str]:
             "IN_TEST": "1"}
 
 # %% ../../nbs/runner/99_reproduce.ipynb #e179da5a
-def failure(notebook: Path, copy: Path, error: Any) -> str:
+def failure(
+    notebook: Path,
+    copy: Path,  # the executed notebook
+    error: Any,  # papermill's
+) -> str:
     "What papermill's error means, as one sentence."
     import papermill
     # the line of the cell that IPython points to
@@ -171,7 +175,10 @@ def inputs_hash() -> str:
     return text_hash(code_hash(), environment_settings())
 
 # %% ../../nbs/runner/99_reproduce.ipynb #f9a1175e
-def record(notebook: Path, run: Run, figures: Path, inputs: str) -> dict:
+def record(
+    notebook: Path, run: Run, figures: Path,
+    inputs: str,  # as `inputs_hash` had it
+) -> dict:
     """What the state of a finished notebook rests on: a hash of all that went in, and the files
     that are there now."""
     paths = [run.root / "notebooks" / notebook.name, *run.root.rglob("result.json"),
@@ -193,8 +200,11 @@ def read_done(path: Path) -> dict:
     return done
 
 # %% ../../nbs/runner/99_reproduce.ipynb #5942422a
-def pending(notebooks: Sequence[Path], run: Run, figures: Path, done: dict,
-            inputs: str) -> list[Path]:
+def pending(
+    notebooks: Sequence[Path], run: Run, figures: Path,
+    done: dict,  # the records of finished notebooks
+    inputs: str,  # as `inputs_hash` has it
+) -> list[Path]:
     "From the first notebook that is not done on, all."
     lacking = {f"{result['stage']}/result.json" for result in read_results(run.root)
                if result.get("passing")}
