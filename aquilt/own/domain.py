@@ -77,12 +77,12 @@ def read_project(folder: str | Path = ".", **flags: Any) -> Project:
     if not file.is_file() and "text" not in flags:
         raise UserError(f"{file} does not exist: `aquilt init {given}` writes one, or name "
                         "your text with --text.")
-    try: told = tomllib.loads(file.read_text(encoding="utf-8-sig"), parse_float=Decimal
+    try: found = tomllib.loads(file.read_text(encoding="utf-8-sig"), parse_float=Decimal
                               ) if file.is_file() else {}
     except (OSError, ValueError, RecursionError) as e:
         raise UserError(f"{file} cannot be read as TOML ({e}). Correct that line.") from e
-    if "folder" in told: raise UserError(f"{file}, field folder: unknown. Take it out.")
-    fields = placed(told, folder) | placed(flags, Path.cwd()) | {"folder": folder}
+    if "folder" in found: raise UserError(f"{file}, field folder: unknown. Take it out.")
+    fields = placed(found, folder) | placed(flags, Path.cwd()) | {"folder": folder}
     try: return Project.model_validate(fields)
     except ValidationError as e:
         raise UserError(f"{file if file.is_file() else 'The flags'}, field "

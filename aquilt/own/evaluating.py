@@ -292,8 +292,8 @@ def answer_row(
     said: dict,  # what a judge said, or nothing
 ) -> dict:
     "An item with its answer, how that ended, its scores, and the judgement."
-    told = {"output": answer.text, "finish_reason": answer.finish_reason, "error": answer.error}
-    return asdict(item) | told | item_scores(answer.text, item) | said
+    reply = {"output": answer.text, "finish_reason": answer.finish_reason, "error": answer.error}
+    return asdict(item) | reply | item_scores(answer.text, item) | said
 
 # %% ../../nbs/own/64c_evaluating.ipynb #5e242e1a
 def scores_in(row: dict) -> dict[str, float]:
@@ -338,8 +338,8 @@ def evaluate_file(model: str, path: str | Path, out: str | Path, adapter: str | 
     command = write_harness(harness, path, items, tokens, where, lora) if harness else ""
     rows, used = _answer_rows(items, path, out, (where, engine, lora), tokens, judge)
     write_drops(beside(out), drops)
-    told = {"model": model, "adapter": adapter or "", "weights": model_hash(where),
+    result = {"model": model, "adapter": adapter or "", "weights": model_hash(where),
             "test": Path(path).name, "dropped": len(drops), "harness": command, **summed(rows)}
-    if judge: told |= {"judge": judge, "judge_usage": asdict(used)}
-    write_json(beside(out, ".summary.json"), told)
-    return told
+    if judge: result |= {"judge": judge, "judge_usage": asdict(used)}
+    write_json(beside(out, ".summary.json"), result)
+    return result

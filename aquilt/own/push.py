@@ -44,8 +44,8 @@ def card_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 # %% ../../nbs/own/65_push.ipynb #03faedce
 def front(fields: dict[str, object]) -> str:
     "The head of a card, without what is not known."
-    told = (f"{name}: {json.dumps(value)}\n" for name, value in fields.items() if value)
-    return f"---\n{''.join(told)}---\n"
+    lines = (f"{name}: {json.dumps(value)}\n" for name, value in fields.items() if value)
+    return f"---\n{''.join(lines)}---\n"
 
 # %% ../../nbs/own/65_push.ipynb #c16d6ebb
 def size_of(n: int) -> str:
@@ -95,8 +95,8 @@ def dropped_part(ledger: Path) -> str:
     "What the last step left out, by reason; nothing without a ledger."
     if not ledger.is_file(): return ""
     reasons = Counter(drop.reason for drop in read_drops(ledger))
-    told = card_table(("reason", "rows"), reasons.most_common(20))
-    return f"\n## Left out by the last step\n\n{told}" if reasons else ""
+    table = card_table(("reason", "rows"), reasons.most_common(20))
+    return f"\n## Left out by the last step\n\n{table}" if reasons else ""
 
 MADE = (f"\nMade with aquilt {aquilt.__version__}, after *AQuilt: Weaving Logic and "
         "Self-Inspection into Low-Cost, High-Relevance Data Synthesis for Specialist LLMs* "

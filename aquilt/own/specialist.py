@@ -96,10 +96,10 @@ def train_file(path: str | Path, base: str, out: str | Path, fields: Iterable[st
         if not examples: raise _nothing_left(path, counts)
         metrics = train_lora(model, examples, out, how, launch, PAPER.device_tokens)
         if merge: merge_adapter(model, out / "adapter", out / "merged")
-        told = {"base": base, "data": Path(path).name, "recipe": asdict(how), "logic": logic,
+        result = {"base": base, "data": Path(path).name, "recipe": asdict(how), "logic": logic,
                 "counts": counts, **metrics}
-        write_json(out / ABOUT, told | {"environment": environment()})
-    return told
+        write_json(out / ABOUT, result | {"environment": environment()})
+    return result
 
 # %% ../../nbs/own/64b_specialist.ipynb #ecc81207
 def open_model(model: str, engine: str = "") -> Engine:

@@ -225,8 +225,8 @@ def expected_seconds(notebooks: Sequence[Path], figures: Path) -> dict[str, list
         # papermill adds the cell that sets the profile
         cells = len(json.loads(path.read_text(encoding="utf-8"))["cells"]) + 1
         known = before.get(path.stem, [])
-        told = isinstance(known, list) and all(isinstance(s, int | float) for s in known)
-        expected[path.stem] = ([s + 0.1 for s in known] if told and len(known) == cells
+        sound = isinstance(known, list) and all(isinstance(s, int | float) for s in known)
+        expected[path.stem] = ([s + 0.1 for s in known] if sound and len(known) == cells
                                else [1.0] * cells)
     return expected
 
