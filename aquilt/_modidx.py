@@ -1724,6 +1724,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'aquilt.own.show.shown_of': ('own/show.html#shown_of', 'aquilt/own/show.py'),
                                  'aquilt.own.show.write_page': ('own/show.html#write_page', 'aquilt/own/show.py')},
             'aquilt.own.specialist': { 'aquilt.own.specialist._counts': ('own/specialist.html#_counts', 'aquilt/own/specialist.py'),
+                                       'aquilt.own.specialist._described': ('own/specialist.html#_described', 'aquilt/own/specialist.py'),
                                        'aquilt.own.specialist._nothing_left': ( 'own/specialist.html#_nothing_left',
                                                                                 'aquilt/own/specialist.py'),
                                        'aquilt.own.specialist.chat_tokenizer': ( 'own/specialist.html#chat_tokenizer',

@@ -141,9 +141,8 @@ def swapped_means() -> dict[str, dict[str, float]]:
     return rows
 
 # %% ../../nbs/evaluation/51_audit.ipynb #6cc62f76
-def cost_ratio(
-    source: str,  # a source of Table 2
-) -> dict[str, float]:
+def cost_ratio(source: str,  # a source of Table 2
+               ) -> dict[str, float]:
     """AQuilt's average cost in percent of another source's (Table 2), for each base model and
     for both together."""
     costs = paper_table(2)["Avg. Cost"].unstack("Model")

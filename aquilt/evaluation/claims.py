@@ -126,11 +126,8 @@ TABLE_3 = (Claim(LOGIC, "AQuilt", "w/o Logic"), Claim(INSPECTION, "AQuilt", "w/o
            Claim(QUALITY, "AQuilt", "w/ Low-Quality"))
 
 # %% ../../nbs/evaluation/43_claims.ipynb #08f6ce3a
-def compared_rows(
-    rows: Mapping[str, Scores],  # the scores of each row
-    claim: Claim,  # names the two rows
-    benchmarks: Sequence[str],  # taken together
-) -> Difference | None:
+def compared_rows(rows: Mapping[str, Scores], claim: Claim,
+                  benchmarks: Sequence[str]) -> Difference | None:
     "The paired difference of a claim's rows on these benchmarks; None where a cell is missing."
     better, worse = ({name: rows.get(row, {}).get(name) for name in benchmarks}
                      for row in (claim.better, claim.worse))

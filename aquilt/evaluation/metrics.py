@@ -327,12 +327,11 @@ def rouge_l(prediction: str, reference: str) -> float:
     return f1(LCSseq.similarity(predicted, expected), len(predicted), len(expected))
 
 # %% ../../nbs/evaluation/06_metrics.ipynb #cc0d1b54
-def official_span(
-    output: str,  # all that the model wrote
-    item: dict,  # with `references`
-    ours: bool,  # trained on AQuilt's data: the answer part alone is scored
-    rng: random.Random,  # of a random letter; not used here
-) -> float:
+def official_span(output: str,  # all that the model wrote
+                  item: dict,  # with `references`
+                  ours: bool,  # trained on AQuilt's data: the answer part alone is scored
+                  rng: random.Random,  # of a random letter; not used here
+                  ) -> float:
     """SquadQA as the release scores it: SQuAD F1, of the answer part for AQuilt's own models, of
     the whole output for all others."""
     return squad_f1(last_answer(output) if ours else output, item["references"])
@@ -423,13 +422,8 @@ def scores_of(
             "corrected": [scorers.corrected(output, item, ours, rng) for output, item in pairs]}
 
 # %% ../../nbs/evaluation/06_metrics.ipynb #90180585
-def score(
-    benchmark: str,  # a name in SCORERS
-    outputs: Sequence[str],
-    items: Sequence[dict],  # one for each output
-    ours: bool = True,  # as in `scores_of`
-    seed: int = 0,  # as in `scores_of`
-) -> dict[str, list[float]]:
+def score(benchmark: str, outputs: Sequence[str], items: Sequence[dict], ours: bool = True,
+          seed: int = 0) -> dict[str, list[float]]:
     """As `scores_of`, for one of the paper's five benchmarks by its name. `UserError`: any other
     name."""
     if benchmark not in SCORERS:

@@ -106,11 +106,10 @@ def sees(
     return found
 
 # %% ../../nbs/foundations/00da_cluster.ipynb #526c4a70
-def blind(
-    node: str,  # its name
-    mark: str,  # the file that it should see
-    folder: str,  # the folder that it should see
-) -> UserError:
+def blind(node: str,  # its name
+          mark: str,  # the file that it should see
+          folder: str,  # the folder that it should see
+          ) -> UserError:
     "The sentence for a node that does not see what it should."
     return UserError(f"The node {node} of the Ray cluster does not see {Path(mark).parent}, or not "
                      f"{folder}: a run over nodes needs its folder (--run-dir), and the folder "
@@ -190,12 +189,8 @@ def cpus_of(nodes: Sequence[dict], threads: int) -> int:
     return max(1, min(threads or 1, int(max(found.get("CPU", 0) for found in fit))))
 
 # %% ../../nbs/foundations/00da_cluster.ipynb #884966d2
-def resources(
-    ray: Any,  # the module
-    call: Call,
-    threads: int,  # of the worker; 0: not said
-) -> dict[str, Any]:
-    "What the task of a call asks of Ray."
+def resources(ray: Any, call: Call, threads: int) -> dict[str, Any]:
+    "What the task of a call asks of Ray, for a worker of so many threads."
     gpus = 1 if ray.cluster_resources().get("GPU", 0) >= 1 else 0
     share = {"num_cpus": cpus_of(ray.nodes(), threads), "num_gpus": gpus}
     if call.spread: share = {"num_cpus": 0, "num_gpus": 0}

@@ -89,12 +89,11 @@ def fill(text: str, slots: dict[str, Any]) -> str:
     return SLOT.sub(lambda found: str(slots[found[1]]), text)
 
 # %% ../../nbs/foundations/01_prompts.ipynb #18c389f7
-def render(
-    name: str,  # one of `prompt_names(lang)`
-    lang: str = "en",
-    /,
-    **slots: Any,  # one value for each slot of the template
-) -> str:
+def render(name: str,  # one of `prompt_names(lang)`
+           lang: str = "en",
+           /,
+           **slots: Any,  # one value for each slot of the template
+           ) -> str:
     """A prompt with its slots filled, as one string. Raises `UserError` for an unknown prompt, a
     missing slot or an unknown one."""
     return fill(checked_template(name, lang, slots), slots)
@@ -153,12 +152,8 @@ def distillation_messages(
     )
 
 # %% ../../nbs/foundations/01_prompts.ipynb #e052903c
-def logic_messages(
-    text: str,  # the passage
-    question: str, answer: str,
-    task: str,  # a task type
-    lang: str = "en",  # of the record
-) -> list[dict[str, str]]:
+def logic_messages(text: str, question: str, answer: str, task: str,
+                   lang: str = "en") -> list[dict[str, str]]:
     """Messages that ask the teacher for the logic between a given question and answer (Eq. 2).
     Raises `UserError` for an unknown task or language."""
     check_task(task)
@@ -166,10 +161,7 @@ def logic_messages(
                     reply_language=template("reply_language", lang))
 
 # %% ../../nbs/foundations/01_prompts.ipynb #09aca88a
-def qa_json(
-    question: str, logic: str, answer: str,
-    with_logic: bool = True,  # False: without it (Table 3)
-) -> str:
+def qa_json(question: str, logic: str, answer: str, with_logic: bool = True) -> str:
     """Question, logic and answer as a JSON object on one line, with the keys of the task prompts
     (Appendix D, Different Task Prompts for AQuilt)."""
     pair = {"question": question, "thinking_steps": logic, "answer": answer}
@@ -178,12 +170,8 @@ def qa_json(
     return json.dumps(pair, ensure_ascii=False)
 
 # %% ../../nbs/foundations/01_prompts.ipynb #320f1021
-def inspection_messages(
-    text: str,  # the passage
-    question: str, logic: str, answer: str,
-    lang: str = "en",  # of the record
-    with_logic: bool = True,  # False: without it (Table 3)
-) -> list[dict[str, str]]:
+def inspection_messages(text: str, question: str, logic: str, answer: str, lang: str = "en",
+                        with_logic: bool = True) -> list[dict[str, str]]:
     """Messages that ask the teacher for an analysis and a score from 1 to 5 of a synthesised record
     (Eq. 4). Raises `UserError` for an unknown language."""
     pair = qa_json(question, logic, answer, with_logic)
@@ -191,11 +179,7 @@ def inspection_messages(
                     reply_language=template("reply_language", lang))
 
 # %% ../../nbs/foundations/01_prompts.ipynb #307e8288
-def task_instruction(
-    task: str,  # one of the ten, or one of a user's own
-    lang: str = "en",  # of the record
-    with_logic: bool = True,  # False: the reply has none
-) -> str:
+def task_instruction(task: str, lang: str = "en", with_logic: bool = True) -> str:
     """What the synthesiser is told to write, with the form of its reply: the task's prompt, or the
     instruction of a task of one's own in the form of those."""
     if not (own := own_tasks().get(task)):
@@ -376,11 +360,10 @@ def help_needed(text: str) -> str:
         return "repaired"
 
 # %% ../../nbs/foundations/01_prompts.ipynb #141a63fe
-def correction(
-    reply: str,  # that cannot be used
-    problem: str,  # why not
-    keys: Sequence[str],  # that its JSON object needs
-) -> list[dict[str, str]]:
+def correction(reply: str,  # that cannot be used
+               problem: str,  # why not
+               keys: Sequence[str],  # that its JSON object needs
+               ) -> list[dict[str, str]]:
     """What goes on a conversation after a reply that cannot be used: the reply itself, and the
     request to write it again."""
     return [{"role": "assistant", "content": reply},
@@ -405,12 +388,11 @@ def parse_score(value: str | int | float) -> int:
     return int(float(found[1]))
 
 # %% ../../nbs/foundations/01_prompts.ipynb #c1a4d6e5
-def evaluation_prompt(
-    benchmark: str,  # squadqa, pubmedqa, ceval, translation or essayqa
-    lang: str = "en",  # 'zh' exists for ceval, translation and essayqa
-    /,
-    **fields: Any,  # the slots of that benchmark's prompt
-) -> str:
+def evaluation_prompt(benchmark: str,  # squadqa, pubmedqa, ceval, translation or essayqa
+                      lang: str = "en",  # 'zh' exists for ceval, translation and essayqa
+                      /,
+                      **fields: Any,  # the slots of that benchmark's prompt
+                      ) -> str:
     """The question a specialist is asked (Appendix D, Prompts For evaluation on Downstream Tasks).
     Raises `UserError` for an unknown benchmark, language or field."""
     return render(f"evaluation/{benchmark}", lang, **fields)

@@ -273,11 +273,7 @@ def room_on_disk(folder: Path) -> Iterator[None]:
                         "command. What was finished is kept.") from e
 
 # %% ../../nbs/foundations/00f_runs.ipynb #c56b5697
-def something_kept(
-    stage: str,  # its name
-    counts: dict | None,  # of its records; None: it has none
-    folder: Path,  # where its ledger is
-) -> None:
+def something_kept(stage: str, counts: dict | None, folder: Path) -> None:
     "Raises UserError where records entered a stage and none is left: nothing can be made of that."
     if not counts or counts["kept"] or not counts["entered"]: return
     raise UserError(f"{stage}: none of {counts['entered']} records was kept "
@@ -361,12 +357,10 @@ def figures_dir(run: Run) -> Path:
                 or project_root() / "figures" / run.profile.name)
 
 # %% ../../nbs/foundations/00f_runs.ipynb #d3d60d01
-def hand_over(
-    folder: Path,  # of the stage
-    stage: str,  # its name
-    entered: int,  # how many records came in
-    kept: Sequence[Record], drops: Sequence[Drop],
-) -> dict:  # the reconciled counts
+def hand_over(folder: Path,  # of the stage
+              stage: str,  # its name
+              entered: int,  # how many records came in
+              kept: Sequence[Record], drops: Sequence[Drop]) -> dict:  # the reconciled counts
     "Write a stage's records and ledger, and return its counts as metrics."
     write_records(folder / "records.jsonl", kept)
     write_drops(folder / "dropped.jsonl", drops)

@@ -57,11 +57,7 @@ def jobs_wanted(threads: int) -> int:
 # the file in which this worker says how far it is, and whether it spreads records over a cluster
 AT_WORK: dict[str, Any] = {"progress": None, "spread": False}
 
-def report(
-    desc: str,  # the step
-    n: float,  # how much of it is done
-    total: float | None,  # of so much; None: not known
-) -> None:
+def report(desc: str, n: float, total: float | None) -> None:
     """Say how far the work at hand is. A display is worth no error: where the file cannot be
     written, nothing is said."""
     with suppress(OSError):

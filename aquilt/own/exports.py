@@ -103,11 +103,9 @@ def dataset_name(path: Path) -> str:
     return plain or "records"
 
 # %% ../../nbs/own/62b_exports.ipynb #d208f2a8
-def write_llamafactory(
-    folder: Path,
-    name: str,  # of the dataset
-    rows: Sequence[dict],
-) -> None:
+def write_llamafactory(folder: Path,
+                       name: str,  # of the dataset
+                       rows: Sequence[dict]) -> None:
     "Write the rows and their entry into a folder, beside the entries of other datasets."
     listing = folder / "dataset_info.json"
     known = read_json(listing) if listing.exists() else {}

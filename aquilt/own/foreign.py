@@ -246,23 +246,20 @@ def rows_of(path: Path) -> Iterator[tuple[str, Any, str]]:
     return ((f"row {number}", row, "") for number, row in enumerate(listed_rows(path), 1))
 
 # %% ../../nbs/own/62_foreign.ipynb #e9e6be99
-def lacking(
-    record: Record,
-    row: dict,  # from which it was read
-    needs: Sequence[str],  # fields
-) -> str:  # the reason; empty: it has them all
+def lacking(record: Record,
+            row: dict,  # from which it was read
+            needs: Sequence[str],  # fields
+            ) -> str:  # the reason; empty: it has them all
     "Which of the fields that are needed a record lacks."
     missing = next((name for name in needs if not getattr(record, name).strip()), "")
     return missing and (f"no {missing}: its fields are {', '.join(map(str, list(row)[:9]))}; "
                         f"name the right one with --field {missing}=PATH")
 
 # %% ../../nbs/own/62_foreign.ipynb #4588df09
-def unread_row(
-    stage: str,  # whose ledger it is
-    reason: str,  # why it cannot be used
-    where: str,  # its place in the file
-    row: Any,
-) -> Drop:
+def unread_row(stage: str,  # whose ledger it is
+               reason: str,  # why it cannot be used
+               where: str,  # its place in the file
+               row: Any) -> Drop:
     "The ledger row of a row that cannot be used, with its place in the file."
     return Drop(stage=stage, reason=reason,
                 raw=f"{where}: {json.dumps(row, ensure_ascii=False, default=str)}")

@@ -45,12 +45,11 @@ def check_lora(adapter: str, base: str) -> None:
     try_adapter(adapter, base)
 
 # %% ../../nbs/own/61_released_weights.ipynb #64b581db
-def released(
-    base: str,  # the base model
-    adapter: str,  # the LoRA that is merged into it; empty: none
-    inspector: str,  # the inspector's LoRA, on the merged model
-    form: str,  # of the prompts
-) -> Writers:
+def released(base: str,  # the base model
+             adapter: str,  # the LoRA that is merged into it; empty: none
+             inspector: str,  # the inspector's LoRA, on the merged model
+             form: str,  # of the prompts
+             ) -> Writers:
     "The writers made of released weights. Raises UserError where one does not fit."
     check_lora(inspector, model_path(base))
     return Writers(merged(base, adapter), inspector, form)
@@ -110,8 +109,8 @@ def dry_run(
     writers: Writers, p: Profile,
     memory: float | None,  # the least that the engine needs, in GiB; None: not known
 ) -> str:
-    """What `synthesize_file` would do, as text. Raises UserError for what cannot be read; nothing is
-    loaded or written."""
+    """What `synthesize_file` would do, as text; nothing is loaded or written. Raises UserError for
+    what cannot be read."""
     order.check()
     passages, unusable = own_passages(Path(file), order.lang, p)
     asked = order.round(passages, 0)

@@ -141,11 +141,7 @@ def script_json(value: object) -> str:
     return plain
 
 # %% ../../nbs/own/63_show.ipynb #3db63268
-def write_page(
-    shown: Sequence[Shown],
-    out: str | Path,  # an HTML file
-    title: str,  # of the page
-) -> None:
+def write_page(shown: Sequence[Shown], out: str | Path, title: str) -> None:
     "Write the page of these records. Raises UserError where it cannot be written."
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup

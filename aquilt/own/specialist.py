@@ -53,12 +53,8 @@ def chat_tokenizer(base: str):
     return tokenizer
 
 # %% ../../nbs/own/64b_specialist.ipynb #c4b2cc4f
-def fitted(
-    base: str,  # the model
-    given: Sequence[Given], recipe: Recipe,
-    logic: bool,  # whether answers have their steps
-    passage: bool | None,  # put before the question; None: as the task says
-) -> tuple[list[Example], list[Drop]]:
+def fitted(base: str, given: Sequence[Given], recipe: Recipe, logic: bool,
+           passage: bool | None) -> tuple[list[Example], list[Drop]]:
     "The examples that fit into the recipe's length, and ledger rows for the others."
     pairs = [(one.record, e) for one in given for e in examples_of(one, logic, passage)]
     fits = fitting(chat_tokenizer(base), [e for _, e in pairs], recipe.max_length)
@@ -72,6 +68,9 @@ ABOUT = "about.json"  # what a card of the adapter tells
 def _counts(examples: list[Example], drops: list[Drop]) -> dict:
     return {"entered": len(examples) + len(drops), "kept": len(examples), "dropped": len(drops),
             "reasons": dict(sorted(Counter(drop.reason for drop in drops).items()))}
+
+def _described(base: str, path: str | Path, how: Recipe, logic: bool) -> dict:
+    return {"base": base, "data": Path(path).name, "recipe": asdict(how), "logic": logic}
 
 # %% ../../nbs/own/64b_specialist.ipynb #c576b463
 def _nothing_left(path: str | Path, counts: dict) -> UserError:
@@ -96,8 +95,7 @@ def train_file(path: str | Path, base: str, out: str | Path, fields: Iterable[st
         if not examples: raise _nothing_left(path, counts)
         metrics = train_lora(model, examples, out, how, launch, PAPER.device_tokens)
         if merge: merge_adapter(model, out / "adapter", out / "merged")
-        result = {"base": base, "data": Path(path).name, "recipe": asdict(how), "logic": logic,
-                "counts": counts, **metrics}
+        result = _described(base, path, how, logic) | {"counts": counts, **metrics}
         write_json(out / ABOUT, result | {"environment": environment()})
     return result
 

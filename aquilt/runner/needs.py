@@ -135,22 +135,17 @@ def device_speed(gpus: list[tuple[str, float]]) -> float | None:
     return sum(found) * 1e12 or None
 
 # %% ../../nbs/runner/96_needs.ipynb #c51cfc0c
-def training_hours(
-    model: str,
-    tokens: float,  # of all epochs
-    gpu: bool,  # else a CPU
-    speed: float,  # of the device
-) -> float | None:
+def training_hours(model: str,
+                   tokens: float,  # of all epochs
+                   gpu: bool,  # else a CPU
+                   speed: float,  # of the device
+                   ) -> float | None:
     "Hours that a training of so many tokens takes on a device of this speed."
     if not (shape := shape_of(model)): return None
     return (6 if gpu else 4) * shape.parameters * tokens / (speed * REACHED) / 3600
 
 # %% ../../nbs/runner/96_needs.ipynb #3ea6c65b
-def engine_memory(
-    model: str,
-    context: int,  # in tokens
-    dtype: str,  # of the weights
-) -> float | None:  # None: its shape is not known
+def engine_memory(model: str, context: int, dtype: str) -> float | None:
     "GiB that vLLM needs at least; None for a model of unknown shape."
     if not (shape := shape_of(model)): return None
     values = (2 * context * shape.num_hidden_layers * shape.hidden_size

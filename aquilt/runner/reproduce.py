@@ -175,10 +175,7 @@ def inputs_hash() -> str:
     return text_hash(code_hash(), environment_settings())
 
 # %% ../../nbs/runner/99_reproduce.ipynb #f9a1175e
-def record(
-    notebook: Path, run: Run, figures: Path,
-    inputs: str,  # as `inputs_hash` had it
-) -> dict:
+def record(notebook: Path, run: Run, figures: Path, inputs: str) -> dict:
     """What the state of a finished notebook rests on: a hash of all that went in, and the files
     that are there now."""
     paths = [run.root / "notebooks" / notebook.name, *run.root.rglob("result.json"),
