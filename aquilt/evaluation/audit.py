@@ -28,9 +28,14 @@ def agrees(
     return abs(recomputed - cell_value(printed)) < 10.0**-decimals
 
 # %% ../../nbs/evaluation/51_audit.ipynb #8179153c
-def finding(where: str, claim: str, printed: str, recomputed: Any, agree: bool) -> dict[str, Any]:
-    """One row of the audit; `recomputed` is shown with three decimals where it is a
-    number with a fraction."""
+def finding(
+    where: str,  # table or section
+    claim: str,  # what is checked
+    printed: str,  # as in the paper
+    recomputed: Any,  # numbers with a fraction are shown with three decimals
+    agree: bool,  # whether the two agree
+) -> dict[str, Any]:
+    """One row of the audit."""
     shown = (f"{recomputed:.3f}".rstrip("0").rstrip(".") if isinstance(recomputed, float)
              else str(recomputed))
     return {"where": where, "claim": claim, "printed": printed, "recomputed": shown,
@@ -136,9 +141,8 @@ def swapped_means() -> dict[str, dict[str, float]]:
     return rows
 
 # %% ../../nbs/evaluation/51_audit.ipynb #6cc62f76
-def cost_ratio(
-    source: str,  # a source of Table 2
-) -> dict[str, float]:
+def cost_ratio(source: str,  # a source of Table 2
+               ) -> dict[str, float]:
     """AQuilt's average cost in percent of another source's (Table 2), for each base model and
     for both together."""
     costs = paper_table(2)["Avg. Cost"].unstack("Model")

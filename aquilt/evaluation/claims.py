@@ -33,7 +33,11 @@ class Difference:
     seeds: int
 
 # %% ../../nbs/evaluation/43_claims.ipynb #82dbe47a
-def differences_of(first: Scores, second: Scores, benchmark: str) -> list[list[float]]:
+def differences_of(
+    first: Scores,  # scores of a row by benchmark and seed
+    second: Scores,  # of the row that it is compared with
+    benchmark: str,
+) -> list[list[float]]:  # one list for each seed
     """For each seed the differences of all items. A row with one seed is compared with every seed
     of the other. Raises UserError where items or seeds do not match."""
     if benchmark not in second: raise UserError(f"{benchmark}: one of the rows has no scores.")
@@ -130,33 +134,39 @@ def compared_rows(rows: Mapping[str, Scores], claim: Claim,
     if not benchmarks or not all([*better.values(), *worse.values()]): return None
     return paired_difference(better, worse)
 
-# %% ../../nbs/evaluation/43_claims.ipynb #14ef7e7b
-def claims_table(rows: Mapping[str, Scores], claims: Sequence[Claim], benchmarks: Sequence[str],
-                 paper: Mapping[tuple[str, str], float | str]) -> "pandas.DataFrame":
-    """Each claim on all benchmarks together and on each: our difference with its interval, the
-    paper's difference, the verdict.
+# %% ../../nbs/evaluation/43_claims.ipynb #d79bba2a
+def _paper_difference(paper: Mapping[tuple[str, str], float | str], claim: Claim,
+                      names: Sequence[str]) -> float | None:
+    "The difference that the paper prints, in the mean; None where a cell is not printed."
+    printed = [paper.get((row, name), "") for row in (claim.better, claim.worse) for name in names]
+    if not names or not all(isinstance(value, (int, float)) for value in printed): return None
+    return mean(printed[:len(names)]) - mean(printed[len(names):])
 
-    `rows` has the scores of each row by benchmark and seed, `paper` the paper's value of (row,
-    benchmark), empty where there is none."""
+# %% ../../nbs/evaluation/43_claims.ipynb #7b545d07
+def _claim_row(rows: Mapping[str, Scores], paper: Mapping[tuple[str, str], float | str],
+               claim: Claim, names: Sequence[str]) -> dict:
+    "A claim on these benchmarks, as a row of the table."
+    found, theirs = compared_rows(rows, claim, names), _paper_difference(paper, claim, names)
+    return {"claim": claim.text, "benchmark": "all" if len(names) > 1 else "".join(names),
+            "difference": found and round(found.value, 2),
+            "from": found and round(found.low, 2), "to": found and round(found.high, 2),
+            "items": found and found.items, "seeds": found and found.seeds,
+            "paper": None if theirs is None else round(theirs, 2),
+            "verdict": verdict(found, claim.within)}
+
+# %% ../../nbs/evaluation/43_claims.ipynb #14ef7e7b
+def claims_table(
+    rows: Mapping[str, Scores],  # the scores of each row of a table, by benchmark and seed
+    claims: Sequence[Claim],
+    benchmarks: Sequence[str],
+    paper: Mapping[tuple[str, str], float | str],  # by row and benchmark; empty: not printed
+) -> "pandas.DataFrame":
+    """Each claim on all benchmarks together and on each: our difference with its interval, the
+    paper's difference, the verdict."""
     import pandas
-    table = []
     together = [list(benchmarks)] if len(benchmarks) > 1 else []
-    for claim in claims:
-        for names in (*together, *([name] for name in benchmarks)):
-            found = compared_rows(rows, claim, names)
-            printed = [paper.get((row, name), "") for row in (claim.better, claim.worse)
-                       for name in names]
-            known = all(isinstance(value, (int, float)) for value in printed)
-            theirs = (mean(printed[:len(names)]) - mean(printed[len(names):]) if known and names
-                      else None)
-            table.append({
-                "claim": claim.text, "benchmark": "all" if len(names) > 1 else "".join(names),
-                "difference": found and round(found.value, 2),
-                "from": found and round(found.low, 2), "to": found and round(found.high, 2),
-                "items": found and found.items, "seeds": found and found.seeds,
-                "paper": None if theirs is None else round(theirs, 2),
-                "verdict": verdict(found, claim.within)})
-    return pandas.DataFrame(table)
+    return pandas.DataFrame([_claim_row(rows, paper, claim, names) for claim in claims
+                             for names in (*together, *([name] for name in benchmarks))])
 
 # %% ../../nbs/evaluation/43_claims.ipynb #40a184ef
 def plot_claims(table: "pandas.DataFrame", title: str) -> "Figure":

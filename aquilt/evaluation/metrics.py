@@ -250,15 +250,11 @@ def with_capitals(answer: str, letters: str) -> str:
     return re.sub(rf"\A\W*{bounded}(?=\W*\Z|\s*[.)）、:：，,])|{read}",
                   lambda found: found.group()[:-1] + found.group()[-1].upper(), answer)
 
-# %% ../../nbs/evaluation/06_metrics.ipynb #5d2fba2b
-def choice(
-    output: str,
-    options: dict[str, str],  # letter to text
-) -> str:
-    """The option letter that an output's answer part gives, by a letter standing alone or by one
-    option's text; empty where neither is clear."""
-    letters, said = "".join(options) or "ABCD", one_form(answer_text(output))
-    answer, stands = with_capitals(said, letters), STANDS.format(VERBS, letters)
+# %% ../../nbs/evaluation/06_metrics.ipynb #4d2eea2b
+def _letters_given(answer: str, letters: str) -> tuple[list[str], list[tuple[list[str], bool]]]:
+    """The letters that an answer calls its answer, or else correct; and each group of letters that
+    it does not reject, with whether the group stands first."""
+    stands = STANDS.format(VERBS, letters)
     first, named, right, left = re.match(r"\W*", answer).end(), [], [], []
     for group in re.finditer(rf"{stands}(?:{AND}{stands})*", answer):
         before = answer[max(0, group.start() - 80):group.start()]
@@ -268,7 +264,18 @@ def choice(
         if len(given) == 1 and ends(before, NAMED): named += given
         if len(given) == 1 and begins(after, RIGHT): right += given
         left.append((given, group.start() == first))
-    if named or right: return (named or right)[-1]
+    return named or right, left
+
+# %% ../../nbs/evaluation/06_metrics.ipynb #5d2fba2b
+def choice(
+    output: str,
+    options: dict[str, str],  # letter to text
+) -> str:
+    """The option letter that an output's answer part gives, by a letter standing alone or by one
+    option's text; empty where neither is clear."""
+    letters, said = "".join(options) or "ABCD", one_form(answer_text(output))
+    clear, left = _letters_given(with_capitals(said, letters), letters)
+    if clear: return clear[-1]
     if len(set().union(*(given for given, _ in left))) == 1: return left[0][0][0]
     if left: return left[0][0][0] if left[0][1] and len(left[0][0]) == 1 else ""
     held = [k for k, text in options.items() if text and one_form(text).lower() in said.lower()]
@@ -320,7 +327,11 @@ def rouge_l(prediction: str, reference: str) -> float:
     return f1(LCSseq.similarity(predicted, expected), len(predicted), len(expected))
 
 # %% ../../nbs/evaluation/06_metrics.ipynb #cc0d1b54
-def official_span(output: str, item: dict, ours: bool, rng: random.Random) -> float:
+def official_span(output: str,  # all that the model wrote
+                  item: dict,  # with `references`
+                  ours: bool,  # trained on AQuilt's data: the answer part alone is scored
+                  rng: random.Random,  # of a random letter; not used here
+                  ) -> float:
     """SquadQA as the release scores it: SQuAD F1, of the answer part for AQuilt's own models, of
     the whole output for all others."""
     return squad_f1(last_answer(output) if ours else output, item["references"])
@@ -331,7 +342,12 @@ def official_verdict(output: str, item: dict, ours: bool, rng: random.Random) ->
     return 100.0 * (first_verdict(output) in item["references"])
 
 # %% ../../nbs/evaluation/06_metrics.ipynb #c4d19670
-def official_letter(output: str, item: dict, ours: bool, rng: random.Random) -> float:
+def official_letter(
+    output: str,  # all that the model wrote
+    item: dict,  # with `references` and `options`
+    ours: bool,
+    rng: random.Random,  # draws the letter where none is found
+) -> float:
     """C-Eval as the release scores it: its cascade, at the end a random letter."""
     return 100.0 * (official_choice(output, item["options"], rng) in item["references"])
 
@@ -351,7 +367,11 @@ def corrected_verdict(output: str, item: dict, ours: bool, rng: random.Random) -
     return 100.0 * (verdict(answer_text(output)) in item["references"])
 
 # %% ../../nbs/evaluation/06_metrics.ipynb #db67fc28
-def corrected_letter(output: str, item: dict, ours: bool, rng: random.Random) -> float:
+def corrected_letter(
+    output: str,  # all that the model wrote
+    item: dict,  # with `references` and `options`
+    ours: bool, rng: random.Random,
+) -> float:
     """The letter that the answer part gives; none is wrong."""
     return 100.0 * (choice(output, item["options"]) in item["references"])
 
@@ -370,6 +390,19 @@ SCORERS = {
 }
 BENCHMARKS = tuple(SCORERS)
 
+# %% ../../nbs/evaluation/06_metrics.ipynb #0585bbe2
+def _check_items(name: str, scorers: Scorers, outputs: Sequence[str],
+                 items: Sequence[dict]) -> None:
+    if len(outputs) != len(items):
+        raise UserError(f"{name}: {len(outputs)} outputs for {len(items)} items; each item needs "
+                        "exactly one output.")
+    for number, item in enumerate(items):
+        if not isinstance(item.get("references"), (list, tuple)) or not item["references"]:
+            raise UserError(f"{name}: item {number} needs `references`, a list of at least one "
+                            "text.")
+        if "options" in scorers.needs and not item.get("options"):
+            raise UserError(f"{name}: item {number} needs `options`, a dict from letter to text.")
+
 # %% ../../nbs/evaluation/06_metrics.ipynb #487bcad7
 def scores_of(
     name: str,  # of the benchmark, for messages
@@ -383,15 +416,7 @@ def scores_of(
 ) -> dict[str, list[float]]:
     """Per-item scores in 0..100 under `official` and `corrected` (section 4.2). `UserError`:
     unequal lengths, an item that lacks something."""
-    if len(outputs) != len(items):
-        raise UserError(f"{name}: {len(outputs)} outputs for {len(items)} items; each item needs "
-                        "exactly one output.")
-    for number, item in enumerate(items):
-        if not isinstance(item.get("references"), (list, tuple)) or not item["references"]:
-            raise UserError(f"{name}: item {number} needs `references`, a list of at least one "
-                            "text.")
-        if "options" in scorers.needs and not item.get("options"):
-            raise UserError(f"{name}: item {number} needs `options`, a dict from letter to text.")
+    _check_items(name, scorers, outputs, items)
     rng, pairs = random.Random(seed), list(zip(outputs, items))
     return {"official": [scorers.official(output, item, ours, rng) for output, item in pairs],
             "corrected": [scorers.corrected(output, item, ours, rng) for output, item in pairs]}

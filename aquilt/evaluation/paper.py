@@ -65,9 +65,8 @@ def paper_table(
     return printed_table(number).map(cell_value).astype(float)
 
 # %% ../../nbs/evaluation/05_paper.ipynb #c4668754
-def paper_claim(
-    name: str,  # a key of `paper_data()["claims"]`
-) -> dict[str, str]:
+def paper_claim(name: str,  # a key of `paper_data()["claims"]`
+                ) -> dict[str, str]:
     """One claim of the paper's text: its `section`, the `quote`, and the number or word `printed`
     there. Unknown name: `UserError`."""
     claims = paper_data()["claims"]

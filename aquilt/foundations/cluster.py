@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['REPETITIONS', 'cluster_address', 'import_ray', 'check_address', 'answers', 'joined', 'open_cluster', 'mark_beside',
            'sees', 'blind', 'check_nodes', 'of_node', 'there', 'packed', 'own_output', 'on_node', 'cpus_of',
-           'resources', 'over_cluster', 'gathered', 'take_back', 'Pulse']
+           'resources', 'Pulse', 'take_back', 'gathered', 'over_cluster']
 
 # %% ../../nbs/foundations/00da_cluster.ipynb #d7346be5
 import functools
@@ -93,8 +93,12 @@ def mark_beside(calls: Sequence[Call]) -> Iterator[str]:
     finally: mark.unlink(missing_ok=True)
 
 # %% ../../nbs/foundations/00da_cluster.ipynb #2d167483
-def sees(mark: str, folder: str, patience: float = 10.0) -> bool:
-    "Whether this node sees a file and a folder, at the latest after so many seconds."
+def sees(
+    mark: str,  # the file
+    folder: str,  # in which the command was started
+    patience: float = 10.0,  # seconds; a shared file system may be late
+) -> bool:
+    "Whether this node sees a file and a folder."
     began = time.time()
     while not (found := Path(mark).exists() and Path(folder).is_dir()):
         if time.time() - began > patience: break
@@ -102,11 +106,18 @@ def sees(mark: str, folder: str, patience: float = 10.0) -> bool:
     return found
 
 # %% ../../nbs/foundations/00da_cluster.ipynb #526c4a70
-def blind(node: str, mark: str, folder: str) -> UserError:
+def blind(node: str,  # its name
+          mark: str,  # the file that it should see
+          folder: str,  # the folder that it should see
+          ) -> UserError:
     "The sentence for a node that does not see what it should."
     return UserError(f"The node {node} of the Ray cluster does not see {Path(mark).parent}, or not "
                      f"{folder}: a run over nodes needs its folder (--run-dir), and the folder "
                      "from which it is started, on a file system that all nodes share.")
+
+# %% ../../nbs/foundations/00da_cluster.ipynb #399c9268
+def _words(error: Exception) -> str:
+    return " ".join(str(getattr(error, "cause", None) or error).split())[-200:]
 
 # %% ../../nbs/foundations/00da_cluster.ipynb #d1d3e256
 def check_nodes(ray: Any, mark: str) -> None:
@@ -124,10 +135,6 @@ def check_nodes(ray: Any, mark: str) -> None:
             raise UserError(f"The node {name} of the Ray cluster cannot run aquilt "
                             f"({_words(e)}): install the same version there.") from e
         if not found: raise blind(name, mark, os.getcwd())
-
-# %% ../../nbs/foundations/00da_cluster.ipynb #399c9268
-def _words(error: Exception) -> str:
-    return " ".join(str(getattr(error, "cause", None) or error).split())[-200:]
 
 # %% ../../nbs/foundations/00da_cluster.ipynb #c21952e4
 @functools.cache
@@ -190,26 +197,37 @@ def resources(ray: Any, call: Call, threads: int) -> dict[str, Any]:
     return share | {"max_retries": REPETITIONS, "retry_exceptions": False, "name": call.name,
                     "runtime_env": {"env_vars": share_of(threads)}}
 
-# %% ../../nbs/foundations/00da_cluster.ipynb #238a4f5b
-def over_cluster(calls: Sequence[Call], threads: int = 0) -> list[Any]:
-    """As `side_by_side`, with the calls as tasks of the Ray cluster of AQUILT_RAY. Raises the first
-    error, or UserError where processes died or the cluster is gone."""
-    ray = joined()
-    for call in calls: call.progress.unlink(missing_ok=True)  # of a run that was killed
-    with mark_beside(calls) as mark:
-        check_nodes(ray, mark)
-        task, waiting = ray.remote(on_node), {}
-        for place, call in enumerate(calls):
-            work = packed(call, surroundings(), os.getcwd(), mark)
-            waiting[task.options(**resources(ray, call, threads)).remote(work)] = place
-        try: return gathered(ray, calls, waiting)
-        except UserError: raise
-        except BaseException:
-            take_back(ray, waiting, patience=10)
-            raise
+# %% ../../nbs/foundations/00da_cluster.ipynb #41ebbcb3
+class Pulse:
+    "Whether the head of the cluster still answers."
+
+    def __init__(self, ray: Any, patience: float = 20.0):
+        self.ray, self.address = ray, ray.get_runtime_context().gcs_address
+        self.patience, self.last = patience, time.time()
+
+    def feel(self, patience: float | None = None) -> None:
+        """Leave the cluster, and raise UserError, where its head has not answered for so many
+        seconds; None: those of this pulse."""
+        patience = self.patience if patience is None else patience
+        if answers(self.address): self.last = time.time()
+        elif time.time() - self.last >= patience:
+            with suppress(Exception): self.ray.shutdown()
+            raise UserError(f"The Ray cluster {self.address} no longer answers. What was finished "
+                            "is kept: repeat the command when the cluster is there again, or "
+                            "without --ray.")
+
+# %% ../../nbs/foundations/00da_cluster.ipynb #ec7b2cab
+def take_back(
+    ray: Any,  # the module
+    tasks: Any,  # those at work, too
+    patience: float = 0.0,  # seconds to wait until they have ended
+) -> None:
+    "Stop tasks."
+    for task in tasks: ray.cancel(task, force=True)
+    if tasks: ray.wait([*tasks], num_returns=len(tasks), timeout=patience)
 
 # %% ../../nbs/foundations/00da_cluster.ipynb #69584dae
-def _told(ray: Any, error: Exception, call: Call, pulse: "Pulse") -> Exception:
+def _in_words(ray: Any, error: Exception, call: Call, pulse: "Pulse") -> Exception:
     cause = getattr(error, "cause", None)
     if isinstance(cause, Exception) and not isinstance(error, ray.exceptions.RaySystemError):
         return cause
@@ -231,7 +249,7 @@ def gathered(ray: Any, calls: Sequence[Call], waiting: dict[Any, int]) -> list[A
                 place = waiting.pop(task)
                 try: results[place] = ray.get(task)
                 except ray.exceptions.RayError as e:
-                    errors.append(_told(ray, e, calls[place], pulse))
+                    errors.append(_in_words(ray, e, calls[place], pulse))
                 display.done += 1
             begun = {task for task, place in waiting.items() if calls[place].progress.exists()}
             if errors: take_back(ray, waiting.keys() - begun)
@@ -242,27 +260,20 @@ def gathered(ray: Any, calls: Sequence[Call], waiting: dict[Any, int]) -> list[A
     if errors: raise errors[0]
     return results
 
-# %% ../../nbs/foundations/00da_cluster.ipynb #ec7b2cab
-def take_back(ray: Any, tasks: Any, patience: float = 0.0) -> None:
-    "Stop tasks, those at work too, and wait at most so many seconds until they have ended."
-    for task in tasks: ray.cancel(task, force=True)
-    if tasks: ray.wait([*tasks], num_returns=len(tasks), timeout=patience)
-
-# %% ../../nbs/foundations/00da_cluster.ipynb #41ebbcb3
-class Pulse:
-    "Whether the head of the cluster still answers."
-
-    def __init__(self, ray: Any, patience: float = 20.0):
-        self.ray, self.address = ray, ray.get_runtime_context().gcs_address
-        self.patience, self.last = patience, time.time()
-
-    def feel(self, patience: float | None = None) -> None:
-        """Leave the cluster, and raise UserError, where its head has not answered for so many
-        seconds; None: those of this pulse."""
-        patience = self.patience if patience is None else patience
-        if answers(self.address): self.last = time.time()
-        elif time.time() - self.last >= patience:
-            with suppress(Exception): self.ray.shutdown()
-            raise UserError(f"The Ray cluster {self.address} no longer answers. What was finished "
-                            "is kept: repeat the command when the cluster is there again, or "
-                            "without --ray.")
+# %% ../../nbs/foundations/00da_cluster.ipynb #238a4f5b
+def over_cluster(calls: Sequence[Call], threads: int = 0) -> list[Any]:
+    """As `side_by_side`, with the calls as tasks of the Ray cluster of AQUILT_RAY. Raises the first
+    error, or UserError where processes died or the cluster is gone."""
+    ray = joined()
+    for call in calls: call.progress.unlink(missing_ok=True)  # of a run that was killed
+    with mark_beside(calls) as mark:
+        check_nodes(ray, mark)
+        task, waiting = ray.remote(on_node), {}
+        for place, call in enumerate(calls):
+            work = packed(call, surroundings(), os.getcwd(), mark)
+            waiting[task.options(**resources(ray, call, threads)).remote(work)] = place
+        try: return gathered(ray, calls, waiting)
+        except UserError: raise
+        except BaseException:
+            take_back(ray, waiting, patience=10)
+            raise

@@ -203,10 +203,14 @@ def beside(out: str | Path, end: str = ".dropped.jsonl") -> Path:
     return (Path() if is_stream(out) else Path(out).parent) / (Path(out).name + end)
 
 # %% ../../nbs/foundations/00_core.ipynb #2db499be
-def check_output(out: str | Path, inputs: Iterable[str | Path] = (), kinds: Sequence[str] = KINDS,
-                 others: Sequence[str | Path] | None = None) -> None:
+def check_output(
+    out: str | Path,  # the file to write
+    inputs: Iterable[str | Path] = (),  # files that it must not replace
+    kinds: Sequence[str] = KINDS,  # the endings that it may have
+    others: Sequence[str | Path] | None = None,  # further outputs; None: the ledger beside it
+) -> None:
     """Refuse, before any work, an output that is of another kind than its name says, would take the
-    place of an input, or cannot be written; so with `others`, which is the ledger beside it."""
+    place of an input, or cannot be written; its ledger, too."""
     with writable(Path(out)): stream, ledger = is_stream(out), beside(out)
     if not stream and Path(out).suffix not in kinds:
         raise UserError(f"{out} must end in {' or '.join(kinds)}, the formats that are written: "

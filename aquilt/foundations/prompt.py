@@ -65,7 +65,11 @@ def template(
 SLOT = re.compile(r"\[\[(\w+)\]\]")
 
 
-def checked_template(name: str, lang: str, slots: dict[str, Any]) -> str:
+def checked_template(
+    name: str,  # of a file of prompts
+    lang: str,  # en or zh
+    slots: dict[str, Any],  # what fills it, by name
+) -> str:
     """The template of `name`, once `slots` are exactly the ones it has. Raises `UserError` naming a
     missing or an unknown slot."""
     text = template(name, lang)
@@ -85,12 +89,11 @@ def fill(text: str, slots: dict[str, Any]) -> str:
     return SLOT.sub(lambda found: str(slots[found[1]]), text)
 
 # %% ../../nbs/foundations/01_prompts.ipynb #18c389f7
-def render(
-    name: str,  # one of `prompt_names(lang)`
-    lang: str = "en",
-    /,
-    **slots: Any,  # one value for each slot of the template
-) -> str:
+def render(name: str,  # one of `prompt_names(lang)`
+           lang: str = "en",
+           /,
+           **slots: Any,  # one value for each slot of the template
+           ) -> str:
     """A prompt with its slots filled, as one string. Raises `UserError` for an unknown prompt, a
     missing slot or an unknown one."""
     return fill(checked_template(name, lang, slots), slots)
@@ -187,20 +190,26 @@ def task_instruction(task: str, lang: str = "en", with_logic: bool = True) -> st
 # %% ../../nbs/foundations/01_prompts.ipynb #d47a480f
 FORMS = ("ours", "official")  # the wrapper of this project, and that of the authors' release
 
-def synthesis_prompt(text: str, task: str, lang: str = "en", with_logic: bool = True,
-                     form: str = "ours") -> str:
-    """The string that AQuilt continues with a fenced JSON object (Eq. 3 and 6); `lang` is the
-    language of passage and record, `form` one of FORMS.
-
-    Without logic it asks for no thinking steps (Table 3). Raises `UserError` for an unknown task
-    or language."""
+def synthesis_prompt(
+    text: str,  # the passage
+    task: str,  # a task type
+    lang: str = "en",  # of passage and record
+    with_logic: bool = True,  # False: it asks for no thinking steps (Table 3)
+    form: str = "ours",  # one of FORMS
+) -> str:
+    """The string that AQuilt continues with a fenced JSON object (Eq. 3 and 6). Raises `UserError`
+    for an unknown task or language."""
     if form == "official": return official_prompt(text, task, lang)
     type_ = task_facts(task)["chinese" if lang == "zh" else "task_type"]
     return render("synthesis", lang, instruction=task_instruction(task, lang, with_logic),
                   text=text, task_type=type_) + "\n"
 
 # %% ../../nbs/foundations/01_prompts.ipynb #517b5207
-def official_prompt(text: str, task: str, lang: str = "en") -> str:
+def official_prompt(
+    text: str,  # the passage
+    task: str,  # one that the weights were trained on
+    lang: str = "en",  # of the record
+) -> str:
     """The string that the released weights continue. Raises `UserError` for a task that they were
     not trained on."""
     check_task(task)
@@ -212,7 +221,10 @@ def official_prompt(text: str, task: str, lang: str = "en") -> str:
                   instruction=template(f"official/task/{task}", lang)) + "\n"
 
 # %% ../../nbs/foundations/01_prompts.ipynb #8e925489
-def completion_json(question: str, logic: str, answer: str, with_logic: bool = True) -> str:
+def completion_json(
+    question: str, logic: str, answer: str,
+    with_logic: bool = True,  # False: without thinking_steps
+) -> str:
     """The completion of a synthesis prompt: a fenced JSON object with question, thinking_steps
     (left out without logic) and answer (Eq. 3)."""
     return f"```json\n{qa_json(question, logic, answer, with_logic)}\n```"
@@ -225,10 +237,14 @@ def forced_prefix(instruction: str) -> str:
     return '```json\n{"question": ' + json.dumps(instruction.rstrip(" "), ensure_ascii=False)[:-1]
 
 # %% ../../nbs/foundations/01_prompts.ipynb #b7eb7a69
-def self_inspection_prompt(text: str, question: str, logic: str, answer: str,
-                           with_logic: bool = True, form: str = "ours") -> str:
+def self_inspection_prompt(
+    text: str,  # the passage
+    question: str, logic: str, answer: str,
+    with_logic: bool = True,  # False: without it (Table 3)
+    form: str = "ours",  # one of FORMS
+) -> str:
     """The string that the inspector continues with a fenced JSON object of analysis_steps and score
-    (Eq. 5 and 7); English for records of either language; `form` is one of FORMS."""
+    (Eq. 5 and 7); English for records of either language."""
     if form == "official":
         return render("official/self_inspection", text=text,
                       qa_pair=completion_json(question, logic, answer))
@@ -344,7 +360,10 @@ def help_needed(text: str) -> str:
         return "repaired"
 
 # %% ../../nbs/foundations/01_prompts.ipynb #141a63fe
-def correction(reply: str, problem: str, keys: Sequence[str]) -> list[dict[str, str]]:
+def correction(reply: str,  # that cannot be used
+               problem: str,  # why not
+               keys: Sequence[str],  # that its JSON object needs
+               ) -> list[dict[str, str]]:
     """What goes on a conversation after a reply that cannot be used: the reply itself, and the
     request to write it again."""
     return [{"role": "assistant", "content": reply},
@@ -369,12 +388,11 @@ def parse_score(value: str | int | float) -> int:
     return int(float(found[1]))
 
 # %% ../../nbs/foundations/01_prompts.ipynb #c1a4d6e5
-def evaluation_prompt(
-    benchmark: str,  # squadqa, pubmedqa, ceval, translation or essayqa
-    lang: str = "en",  # 'zh' exists for ceval, translation and essayqa
-    /,
-    **fields: Any,  # the slots of that benchmark's prompt
-) -> str:
+def evaluation_prompt(benchmark: str,  # squadqa, pubmedqa, ceval, translation or essayqa
+                      lang: str = "en",  # 'zh' exists for ceval, translation and essayqa
+                      /,
+                      **fields: Any,  # the slots of that benchmark's prompt
+                      ) -> str:
     """The question a specialist is asked (Appendix D, Prompts For evaluation on Downstream Tasks).
     Raises `UserError` for an unknown benchmark, language or field."""
     return render(f"evaluation/{benchmark}", lang, **fields)
@@ -382,8 +400,12 @@ def evaluation_prompt(
 # %% ../../nbs/foundations/01_prompts.ipynb #9626a928
 SHOWN = 3  # example inputs in a request
 
-def new_input_messages(benchmark: str, examples: Sequence[str], text: str,
-                       i: int) -> list[dict[str, str]]:
+def new_input_messages(
+    benchmark: str,  # its name
+    examples: Sequence[str],  # inputs to go by
+    text: str,  # a passage; empty: none
+    i: int,  # the request's number
+) -> list[dict[str, str]]:
     """Self-Instruct's request number `i` for a new input of a benchmark, about the `text` where
     there is one. Raises `UserError` for a benchmark without an instruction."""
     shown = random.Random(f"{benchmark}/{i}").sample(list(examples), min(SHOWN, len(examples)))
@@ -393,7 +415,11 @@ def new_input_messages(benchmark: str, examples: Sequence[str], text: str,
     return messages("self_instruct/input_with_context", **slots, context=text)
 
 # %% ../../nbs/foundations/01_prompts.ipynb #c327cf89
-def expert_messages(domain: str, question: str, text: str = "") -> list[dict[str, str]]:
+def expert_messages(
+    domain: str,  # the expert's field
+    question: str,  # the input
+    text: str = "",  # its passage; empty: none
+) -> list[dict[str, str]]:
     "Self-Instruct's request for the answer to an input, after its passage where there is one."
     asked = f"{text}\n\n{question}" if text else question
     return messages("self_instruct/output", domain=domain, question=asked)

@@ -357,9 +357,11 @@ def figures_dir(run: Run) -> Path:
                 or project_root() / "figures" / run.profile.name)
 
 # %% ../../nbs/foundations/00f_runs.ipynb #d3d60d01
-def hand_over(folder: Path, stage: str, entered: int, kept: Sequence[Record],
-              drops: Sequence[Drop]) -> dict:
-    "Write a stage's records and ledger, and return its reconciled counts as metrics."
+def hand_over(folder: Path,  # of the stage
+              stage: str,  # its name
+              entered: int,  # how many records came in
+              kept: Sequence[Record], drops: Sequence[Drop]) -> dict:  # the reconciled counts
+    "Write a stage's records and ledger, and return its counts as metrics."
     write_records(folder / "records.jsonl", kept)
     write_drops(folder / "dropped.jsonl", drops)
     return {"counts": reconcile(stage, entered, kept, drops)}

@@ -79,8 +79,12 @@ def lettered(answers: Sequence[str], options: dict[str, str]) -> tuple[str, ...]
     return () if None in found else tuple(found)
 
 # %% ../../nbs/own/64c_evaluating.ipynb #8ef617a5
-def item_of(row: Any, paths: dict, passage: bool | None = None) -> Item | str:
-    "The item of a row, or why it is none."
+def item_of(
+    row: Any,  # of a test file
+    paths: dict,  # where its fields are, as `read_fields` has them
+    passage: bool | None = None,  # put before the question; None: as the task says
+) -> Item | str:  # or why it is none
+    "The item of a row."
     given = given_of(row, {k: path for k, path in paths.items() if k not in ("answer", "options")})
     if isinstance(given, str): return given
     if not given.record.question.strip(): return "no question: name one with --field question=PATH"
@@ -96,8 +100,11 @@ def item_of(row: Any, paths: dict, passage: bool | None = None) -> Item | str:
     return Item(asked(given.record, passage) + listed, right, options or None, given.before)
 
 # %% ../../nbs/own/64c_evaluating.ipynb #bb85dca9
-def read_items(path: str | Path, fields: Iterable[str] = (),
-               passage: bool | None = None) -> tuple[list[Item], list[Drop]]:
+def read_items(
+    path: str | Path,
+    fields: Iterable[str] = (),  # FIELD=PATH, as in `read_fields`
+    passage: bool | None = None,  # put before the question; None: as the task says
+) -> tuple[list[Item], list[Drop]]:
     """The items of a test file, and ledger rows for what is none. Raises UserError where there is
     no item."""
     paths, items, drops = read_fields(fields, (*FIELDS, "options")), [], []
@@ -132,8 +139,11 @@ def item_scores(output: str, item: Item) -> dict[str, float]:
 SCORES = ("exact", "f1", "rouge_l", "choice", "judge")
 SCALE = {"judge": (1.0, 5.0)}  # the lowest and the highest score, where they are not 0 and 100
 
-def interval(values: Sequence[float], least: float = 0.0,
-             most: float = 100.0) -> tuple[float, float]:
+def interval(
+    values: Sequence[float],  # the scores
+    least: float = 0.0,  # that a score can be
+    most: float = 100.0,  # that a score can be
+) -> tuple[float, float]:
     "The 95 % interval of a mean of scores: Wilson's where each is the lowest or the highest one."
     from scipy.stats import t
     if set(values) <= {least, most}:
@@ -171,7 +181,12 @@ def harness_scores(doc: dict, results: Sequence[str]) -> dict[str, float]:
     return {name: value / 100 for name, value in scores.items()}
 
 # %% ../../nbs/own/64c_evaluating.ipynb #d1bf7495
-def harness_yaml(name: str, data: Path, items: Sequence[Item], tokens: int) -> str:
+def harness_yaml(
+    name: str,  # of the task
+    data: Path,  # its items as JSON Lines
+    items: Sequence[Item],
+    tokens: int,  # of an answer at most
+) -> str:
     "The task's YAML; texts in it are JSON's, which YAML reads."
     kinds = [["exact", "f1", "rouge_l"] * any(not i.options for i in items),
              ["choice"] * any(i.options for i in items)]
@@ -193,8 +208,14 @@ def check_harness(path: str | Path, items: Sequence[Item]) -> None:
                         "these have turns before theirs: leave --harness out, or take them out.")
 
 # %% ../../nbs/own/64c_evaluating.ipynb #f14d8f89
-def write_harness(folder: str | Path, path: str | Path, items: Sequence[Item], tokens: int,
-                  model: str, adapter: str | None = None) -> str:
+def write_harness(
+    folder: str | Path,
+    path: str | Path,  # of the test
+    items: Sequence[Item],
+    tokens: int,  # of an answer at most
+    model: str,  # that the command names
+    adapter: str | None = None,  # that the command names
+) -> str:
     """Write a test as a task of lm-evaluation-harness, and return the command that asks a model.
     Raises UserError as `check_harness`, and where the folder cannot be written."""
     check_harness(path, items)
@@ -248,9 +269,14 @@ def judged(judge: str, out: Path, items: Sequence[Item],
     return verdicts, sum((reply.usage for reply in said), Usage())
 
 # %% ../../nbs/own/64c_evaluating.ipynb #c265d1ef
-def answered(items: Sequence[Item], path: str | Path, engine: Engine, adapter: str | None,
-             tokens: int, cache: Path) -> list[Completion]:
-    "A model's answers, greedily, kept in `cache` as they come. Raises UserError where none came."
+def answered(
+    items: Sequence[Item],
+    path: str | Path,  # of the test, for messages
+    engine: Engine, adapter: str | None,
+    tokens: int,  # of an answer at most
+    cache: Path,  # answers are kept here as they come
+) -> list[Completion]:
+    "A model's answers, greedily. Raises UserError where none came."
     prompts = [Prompt([*i.before, {"role": "user", "content": i.prompt}]) for i in items]
     # a batch at a time is kept: a small model on a CPU takes minutes for the next one
     answers = generate_resumable(engine, prompts, Sampling(0.0, 1.0, tokens), cache, adapter,
@@ -261,10 +287,13 @@ def answered(items: Sequence[Item], path: str | Path, engine: Engine, adapter: s
     return answers
 
 # %% ../../nbs/own/64c_evaluating.ipynb #a00af53a
-def answer_row(item: Item, answer: Completion, said: dict) -> dict:
-    "An item with its answer, how that ended, its scores, and what a judge said, if one was asked."
-    told = {"output": answer.text, "finish_reason": answer.finish_reason, "error": answer.error}
-    return asdict(item) | told | item_scores(answer.text, item) | said
+def answer_row(
+    item: Item, answer: Completion,
+    said: dict,  # what a judge said, or nothing
+) -> dict:
+    "An item with its answer, how that ended, its scores, and the judgement."
+    reply = {"output": answer.text, "finish_reason": answer.finish_reason, "error": answer.error}
+    return asdict(item) | reply | item_scores(answer.text, item) | said
 
 # %% ../../nbs/own/64c_evaluating.ipynb #5e242e1a
 def scores_in(row: dict) -> dict[str, float]:
@@ -279,6 +308,21 @@ def summed(rows: Sequence[dict]) -> dict:
             "unjudged": sum("unjudged" in row for row in rows),
             "scores": summary([*map(scores_in, rows)])}
 
+# %% ../../nbs/own/64c_evaluating.ipynb #0bd5b1b0
+def _answer_rows(items: Sequence[Item], path: str | Path, out: Path,
+                 model: tuple[str, str, str | None], tokens: int,
+                 judge: str) -> tuple[list[dict], Usage]:
+    "Write a row of `out` for each item; `model` is its place, its engine and its adapter."
+    where, engine, lora = model
+    cache, said, used = beside(out, ".completions.jsonl"), [{}] * len(items), Usage()
+    with whole_file(out) as file:  # another run with this name would write into the same cache
+        with writable(cache): cache.open("a").close()
+        answers = answered(items, path, open_model(where, engine), lora, tokens, cache)
+        if judge: said, used = judged(judge, out, items, answers)
+        rows = [*map(answer_row, items, answers, said)]
+        file.writelines(json_line(json.dumps(row, ensure_ascii=False)).encode() for row in rows)
+    return rows, used
+
 # %% ../../nbs/own/64c_evaluating.ipynb #4558f23b
 def evaluate_file(model: str, path: str | Path, out: str | Path, adapter: str | None = None,
                   fields: Iterable[str] = (), passage: bool | None = None, tokens: int = 1024,
@@ -292,16 +336,10 @@ def evaluate_file(model: str, path: str | Path, out: str | Path, adapter: str | 
     if judge:
         with open_judge(judge, out): pass  # refused now, and not after the model's work
     command = write_harness(harness, path, items, tokens, where, lora) if harness else ""
-    cache, said, used = beside(out, ".completions.jsonl"), [{}] * len(items), Usage()
-    with whole_file(out) as file:  # another run with this name would write into the same cache
-        with writable(cache): cache.open("a").close()
-        answers = answered(items, path, open_model(where, engine), lora, tokens, cache)
-        if judge: said, used = judged(judge, out, items, answers)
-        rows = [*map(answer_row, items, answers, said)]
-        file.writelines(json_line(json.dumps(row, ensure_ascii=False)).encode() for row in rows)
+    rows, used = _answer_rows(items, path, out, (where, engine, lora), tokens, judge)
     write_drops(beside(out), drops)
-    told = {"model": model, "adapter": adapter or "", "weights": model_hash(where),
+    result = {"model": model, "adapter": adapter or "", "weights": model_hash(where),
             "test": Path(path).name, "dropped": len(drops), "harness": command, **summed(rows)}
-    if judge: told |= {"judge": judge, "judge_usage": asdict(used)}
-    write_json(beside(out, ".summary.json"), told)
-    return told
+    if judge: result |= {"judge": judge, "judge_usage": asdict(used)}
+    write_json(beside(out, ".summary.json"), result)
+    return result

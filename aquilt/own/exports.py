@@ -103,7 +103,9 @@ def dataset_name(path: Path) -> str:
     return plain or "records"
 
 # %% ../../nbs/own/62b_exports.ipynb #d208f2a8
-def write_llamafactory(folder: Path, name: str, rows: Sequence[dict]) -> None:
+def write_llamafactory(folder: Path,
+                       name: str,  # of the dataset
+                       rows: Sequence[dict]) -> None:
     "Write the rows and their entry into a folder, beside the entries of other datasets."
     listing = folder / "dataset_info.json"
     known = read_json(listing) if listing.exists() else {}
@@ -111,7 +113,11 @@ def write_llamafactory(folder: Path, name: str, rows: Sequence[dict]) -> None:
     write_json(listing, known | {name: llamafactory_entry(f"{name}.json")})
 
 # %% ../../nbs/own/62b_exports.ipynb #563b5934
-def place(out: Path, to: str, source: Path) -> Path:
+def place(
+    out: Path,  # the file or folder to write
+    to: str,  # the form
+    source: Path,  # must stay as it is
+) -> Path:
     """The ledger of an export. Raises UserError, before any work, for an unknown form, and where
     `out` is not what this form needs or cannot be written."""
     if to not in FORMS: raise UserError(f"Unknown form {to!r}: choose one of {', '.join(FORMS)}.")
@@ -127,8 +133,12 @@ def place(out: Path, to: str, source: Path) -> Path:
     return beside(out)
 
 # %% ../../nbs/own/62b_exports.ipynb #4f769d77
-def made_rows(given: Sequence[Given], to: str, logic: bool,
-              passage: bool | None) -> tuple[list, list[Drop]]:
+def made_rows(
+    given: Sequence[Given],
+    to: str,  # the form
+    logic: bool,  # whether answers have their steps
+    passage: bool | None,  # put before the question; None: as the task says
+) -> tuple[list, list[Drop]]:
     "The rows of a form, and ledger rows for the records that it cannot hold."
     if to == "parquet": return records_alone(given, "export")
     rows, drops = [], []
@@ -137,6 +147,14 @@ def made_rows(given: Sequence[Given], to: str, logic: bool,
         except ValueError as e:
             drops.append(Drop(stage="export", reason=f"not in {to}: {e}", record=one.record))
     return rows, drops
+
+# %% ../../nbs/own/62b_exports.ipynb #b779fdf0
+def _write_form(rows: list, to: str, out: Path, path: Path) -> None:
+    if to == "llamafactory": write_llamafactory(out, dataset_name(path), rows)
+    elif to == "parquet": write_records(out, rows)
+    elif ending(out) == ".json":
+        write_text(out, json.dumps(rows, ensure_ascii=False, indent=1) + "\n")
+    else: write_text(out, (json_line(json.dumps(row, ensure_ascii=False)) for row in rows))
 
 # %% ../../nbs/own/62b_exports.ipynb #032f5f35
 def export_file(path: str | Path, to: str, out: str | Path, fields: Iterable[str] = (),
@@ -153,11 +171,7 @@ def export_file(path: str | Path, to: str, out: str | Path, fields: Iterable[str
     if not rows:
         raise UserError(f"{path}: none of its records can be written as {to} "
                         f"({commonest(reasons)}): choose another form.")
-    if to == "llamafactory": write_llamafactory(out, dataset_name(path), rows)
-    elif to == "parquet": write_records(out, rows)
-    elif ending(out) == ".json":
-        write_text(out, json.dumps(rows, ensure_ascii=False, indent=1) + "\n")
-    else: write_text(out, (json_line(json.dumps(row, ensure_ascii=False)) for row in rows))
+    _write_form(rows, to, out, path)
     return {"entered": len(given) + len(unread), "kept": len(rows),
             "dropped": len(unread) + len(refused), "reasons": dict(sorted(reasons.items())),
             "ledger": str(ledger)}

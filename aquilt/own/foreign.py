@@ -145,6 +145,16 @@ def chat_turns(row: dict) -> list[Any] | None:
 class _Row(Record):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
+# %% ../../nbs/own/62_foreign.ipynb #92451478
+def _validated(row: dict, found: dict[str, str], before: list[Turn]) -> Given | str:
+    own = {name: value for name, value in row.items()
+           if name in Record.model_fields and value is not None and name not in NAMES}
+    for more in (own, {n: v for n, v in own.items() if n in ("task", "lang")}):
+        try: return Given(Record.model_validate(_Row.model_validate(more | found).model_dump(
+            exclude_unset=True)), tuple(before))
+        except ValidationError as e: fault = first_error(e, "the row")
+    return fault
+
 # %% ../../nbs/own/62_foreign.ipynb #415d0968
 def given_of(row: Any, paths: dict[str, tuple[str | int, ...]]) -> Given | str:
     "The record of a row of any known form, or why it is none; what it does not say is not set."
@@ -163,16 +173,6 @@ def given_of(row: Any, paths: dict[str, tuple[str | int, ...]]) -> Given | str:
             return f"its {field} is no text: name one part of it, as in answers[0]"
         found[field] = text
     return _validated(row, found, before)
-
-# %% ../../nbs/own/62_foreign.ipynb #92451478
-def _validated(row: dict, found: dict[str, str], before: list[Turn]) -> Given | str:
-    own = {name: value for name, value in row.items()
-           if name in Record.model_fields and value is not None and name not in NAMES}
-    for more in (own, {n: v for n, v in own.items() if n in ("task", "lang")}):
-        try: return Given(Record.model_validate(_Row.model_validate(more | found).model_dump(
-            exclude_unset=True)), tuple(before))
-        except ValidationError as e: fault = first_error(e, "the row")
-    return fault
 
 # %% ../../nbs/own/62_foreign.ipynb #39374e01
 TABLES = (".csv", ".tsv", ".parquet")
@@ -246,14 +246,20 @@ def rows_of(path: Path) -> Iterator[tuple[str, Any, str]]:
     return ((f"row {number}", row, "") for number, row in enumerate(listed_rows(path), 1))
 
 # %% ../../nbs/own/62_foreign.ipynb #e9e6be99
-def lacking(record: Record, row: dict, needs: Sequence[str]) -> str:
-    "Which of the fields that are needed a record lacks, as a reason; empty where it has them all."
+def lacking(record: Record,
+            row: dict,  # from which it was read
+            needs: Sequence[str],  # fields
+            ) -> str:  # the reason; empty: it has them all
+    "Which of the fields that are needed a record lacks."
     missing = next((name for name in needs if not getattr(record, name).strip()), "")
     return missing and (f"no {missing}: its fields are {', '.join(map(str, list(row)[:9]))}; "
                         f"name the right one with --field {missing}=PATH")
 
 # %% ../../nbs/own/62_foreign.ipynb #4588df09
-def unread_row(stage: str, reason: str, where: str, row: Any) -> Drop:
+def unread_row(stage: str,  # whose ledger it is
+               reason: str,  # why it cannot be used
+               where: str,  # its place in the file
+               row: Any) -> Drop:
     "The ledger row of a row that cannot be used, with its place in the file."
     return Drop(stage=stage, reason=reason,
                 raw=f"{where}: {json.dumps(row, ensure_ascii=False, default=str)}")
@@ -261,8 +267,11 @@ def unread_row(stage: str, reason: str, where: str, row: Any) -> Drop:
 # %% ../../nbs/own/62_foreign.ipynb #887eb55e
 PAIR = ("question", "answer")
 
-def read_given(path: str | Path, fields: Iterable[str] = (),
-               needs: Sequence[str] = PAIR) -> Iterator[Given | Drop]:
+def read_given(
+    path: str | Path,  # a file in any known form
+    fields: Iterable[str] = (),  # FIELD=PATH, as in `read_fields`
+    needs: Sequence[str] = PAIR,  # fields that a row must have
+) -> Iterator[Given | Drop]:
     """The records of a file in any known form, each with the turns before it; a row that is none,
     or lacks one of `needs`, is a ledger row. Raises UserError where the file cannot be read."""
     paths = read_fields(fields)
@@ -277,8 +286,11 @@ def read_given(path: str | Path, fields: Iterable[str] = (),
             yield found._replace(record=r.with_(lang=lang))
 
 # %% ../../nbs/own/62_foreign.ipynb #76a22b66
-def all_given(path: str | Path, fields: Iterable[str] = (),
-              needs: Sequence[str] = PAIR) -> tuple[list[Given], list[Drop]]:
+def all_given(
+    path: str | Path,
+    fields: Iterable[str] = (),  # FIELD=PATH, as in `read_fields`
+    needs: Sequence[str] = PAIR,  # fields that a row must have
+) -> tuple[list[Given], list[Drop]]:
     "As `read_given`, as two lists. Raises UserError where no row could be read."
     found = list(read_given(path, fields, needs))
     given, drops = ([f for f in found if isinstance(f, Given)],
@@ -308,8 +320,13 @@ def read_line(line: bytes, paths: dict[str, tuple[str | int, ...]]) -> Record | 
     return lacking(found.record, row, ("question",)) or found.record
 
 # %% ../../nbs/own/62_foreign.ipynb #2a3c59e8
-def filter_any(path: str | Path, out: str | Path, profile: Profile, fields: Sequence[str] = (),
-               **more: Any) -> dict:
+def filter_any(
+    path: str | Path,  # a file in any known form
+    out: str | Path,  # JSON Lines of the rows that are kept
+    profile: Profile,
+    fields: Sequence[str] = (),  # FIELD=PATH, as in `read_fields`
+    **more: Any,  # as in `filter_file`
+) -> dict:
     "As `filter_file`, of a file in any known form. What is kept is JSON Lines of its rows."
     path, read = Path(path), partial(read_line, paths=read_fields(fields))
     if ending(path) not in (".json", *TABLES) or path.is_file() and (

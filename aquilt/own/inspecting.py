@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..foundations.core import Drop, UserError, beside, check_output, writable
+from ..foundations.core import Drop, Record, UserError, beside, check_output, writable
 from ..foundations.runs import Run, open_run
 from ..inspection import inspect
 from ..models.engines import model_path
@@ -18,7 +18,7 @@ from ..models.vllm_engine import engine_for, try_adapter
 from ..models.weights import adapter_name
 from .foreign import all_given, records_alone
 from .released import models_in
-from ..reading.cleaning import writing
+from ..reading.cleaning import Writer, writing
 
 # %% ../../nbs/own/64_inspecting.ipynb #37273f9f
 def find_model(name: str) -> str:
@@ -43,7 +43,11 @@ def find_adapter(name: str | None) -> str | None:
     return folder
 
 # %% ../../nbs/own/64_inspecting.ipynb #59ae0558
-def inspecting_models(run: Run, model: str = "", inspector: str = "") -> tuple[str, str]:
+def inspecting_models(
+    run: Run,
+    model: str = "",  # its name or folder; empty: the run's
+    inspector: str = "",  # its adapter; empty: the run's
+) -> tuple[str, str]:
     """The model that inspects and its adapter: the run's, or those that are named. Raises UserError
     where one alone is named, or a run has not trained its own."""
     if bool(model) != bool(inspector):
@@ -55,6 +59,17 @@ def inspecting_models(run: Run, model: str = "", inspector: str = "") -> tuple[s
         named = writers.model, writers.inspector
     if Path(named[0]).is_dir(): try_adapter(Path(named[1]), Path(named[0]))
     return named
+
+# %% ../../nbs/own/64_inspecting.ipynb #097af82c
+def _write_scored(writer: Writer, judged: list[Record], drops: list[Drop], least: int) -> dict:
+    "Keep the records with at least this score, and drop the others behind `drops`; the counts."
+    low = [Drop(stage="inspect", reason=f"score {r.score}", raw=r.raw, record=r)
+           for r in judged if r.score < least]
+    for r in judged:
+        if r.score >= least: writer.keep(r)
+    for drop in drops + low: writer.drop(drop)
+    return writer.counts("inspect") | {
+        "scores": dict(sorted(Counter(r.score for r in judged).items()))}
 
 # %% ../../nbs/own/64_inspecting.ipynb #a11056ba
 def inspect_file(path: str | Path, out: str | Path, profile: str = "mini",
@@ -73,11 +88,5 @@ def inspect_file(path: str | Path, out: str | Path, profile: str = "mini",
         with writable(cache): cache.open("a").close()
         judged, unscored = inspect(engine_for(run.profile, base), records, adapter, cache,
                                    run.profile.max_tokens, "inspect")
-        low = [Drop(stage="inspect", reason=f"score {r.score}", raw=r.raw, record=r)
-               for r in judged if r.score < least]
         writer.entered = len(given) + len(unread)
-        for r in judged:
-            if r.score >= least: writer.keep(r)
-        for drop in unread + refused + unscored + low: writer.drop(drop)
-        return writer.counts("inspect") | {"scores": dict(sorted(Counter(
-            r.score for r in judged).items()))}
+        return _write_scored(writer, judged, unread + refused + unscored, least)

@@ -44,8 +44,8 @@ def card_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 # %% ../../nbs/own/65_push.ipynb #03faedce
 def front(fields: dict[str, object]) -> str:
     "The head of a card, without what is not known."
-    told = (f"{name}: {json.dumps(value)}\n" for name, value in fields.items() if value)
-    return f"---\n{''.join(told)}---\n"
+    lines = (f"{name}: {json.dumps(value)}\n" for name, value in fields.items() if value)
+    return f"---\n{''.join(lines)}---\n"
 
 # %% ../../nbs/own/65_push.ipynb #c16d6ebb
 def size_of(n: int) -> str:
@@ -95,8 +95,8 @@ def dropped_part(ledger: Path) -> str:
     "What the last step left out, by reason; nothing without a ledger."
     if not ledger.is_file(): return ""
     reasons = Counter(drop.reason for drop in read_drops(ledger))
-    told = card_table(("reason", "rows"), reasons.most_common(20))
-    return f"\n## Left out by the last step\n\n{told}" if reasons else ""
+    table = card_table(("reason", "rows"), reasons.most_common(20))
+    return f"\n## Left out by the last step\n\n{table}" if reasons else ""
 
 MADE = (f"\nMade with aquilt {aquilt.__version__}, after *AQuilt: Weaving Logic and "
         "Self-Inspection into Low-Cost, High-Relevance Data Synthesis for Specialist LLMs* "
@@ -179,7 +179,11 @@ def parcel(path: str | Path, to: str, licence: str = "", base: str = "") -> Iter
         yield Parcel(made.kind, made.folder, lacks + made.problems)
 
 # %% ../../nbs/own/65_push.ipynb #db757774
-def send(made: Parcel, to: str, public: bool = False) -> str:
+def send(
+    made: Parcel,
+    to: str,  # OWNER/NAME on the hub
+    public: bool = False,  # else only its owner sees it
+) -> str:  # its address
     "Push a parcel with the token in HF_TOKEN; its address. Raises UserError where it cannot go."
     from huggingface_hub import HfApi
     if made.problems: raise UserError(f"Nothing was pushed: {'; '.join(made.problems)}.")
@@ -197,8 +201,14 @@ def send(made: Parcel, to: str, public: bool = False) -> str:
     return str(url)
 
 # %% ../../nbs/own/65_push.ipynb #36add763
-def push(path: str | Path, to: str, licence: str = "", base: str = "", public: bool = False,
-         yes: bool = False) -> str:
+def push(
+    path: str | Path,
+    to: str,  # OWNER/NAME on the hub
+    licence: str = "",  # an identifier of the hub
+    base: str = "",  # the hub id of the model that an adapter changes
+    public: bool = False,  # else only its owner sees it
+    yes: bool = False,  # push it; else only show it
+) -> str:
     """Show what would be pushed, the card included; with `yes`, push it. Raises UserError as
     `parcel` and `send` do."""
     with parcel(path, to, licence, base) as made:

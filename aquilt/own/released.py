@@ -45,9 +45,12 @@ def check_lora(adapter: str, base: str) -> None:
     try_adapter(adapter, base)
 
 # %% ../../nbs/own/61_released_weights.ipynb #64b581db
-def released(base: str, adapter: str, inspector: str, form: str) -> Writers:
-    """The writers made of a base model, the LoRA that is merged into it (or none), and the
-    inspector's LoRA on the merged model. Raises UserError where one does not fit."""
+def released(base: str,  # the base model
+             adapter: str,  # the LoRA that is merged into it; empty: none
+             inspector: str,  # the inspector's LoRA, on the merged model
+             form: str,  # of the prompts
+             ) -> Writers:
+    "The writers made of released weights. Raises UserError where one does not fit."
     check_lora(inspector, model_path(base))
     return Writers(merged(base, adapter), inspector, form)
 
@@ -58,11 +61,14 @@ def models_in(run: Run) -> Writers:
     return writers_of(run)
 
 # %% ../../nbs/own/61_released_weights.ipynb #b0682ef6
-def choose_writers(own: Run | None, weights: tuple[str, str, str, str], profile: str | None,
-                   dry: bool = False) -> tuple[Profile, Writers]:
-    """The settings and the models of a synthesis: of `weights` (base, adapter, inspector, form of
-    the prompts) where a base is named, else of one's own project, else of the profile's run. A dry
-    run merges nothing. Raises UserError where they cannot be had."""
+def choose_writers(
+    own: Run | None,  # the run of one's own project, if there is one
+    weights: tuple[str, str, str, str],  # base, adapter, inspector, form of the prompts
+    profile: str | None,
+    dry: bool = False,  # merge nothing
+) -> tuple[Profile, Writers]:
+    """The settings and the models of a synthesis: of `weights` where a base is named, else of one's
+    own project, else of the profile's run. Raises UserError where they cannot be had."""
     base, adapter, inspector, form = weights
     if base:
         if not inspector: raise UserError("--model asks for --inspector, the LoRA that scores.")
@@ -81,25 +87,37 @@ def _length(model: str, prompts: Sequence[str]) -> str:
     try: return f"{sum(token_counter(model)(prompts))} tokens"
     except UserError: return f"{sum(map(len, prompts))} characters (its tokenizer is not here)"
 
+# %% ../../nbs/own/61_released_weights.ipynb #7396baa8
+def _engine_lines(p: Profile, writers: Writers, memory: float | None) -> dict[str, str]:
+    return {"engine": f"{p.engine}, {p.dtype}, {p.context} tokens of context",
+            "model": writers.model, "inspector": writers.inspector,
+            "memory": f"at least {memory:.1f} GiB" if memory else "not known for this model"}
+
+# %% ../../nbs/own/61_released_weights.ipynb #3091ee79
+def _work_lines(p: Profile, writers: Writers, order: Order,
+                prompts: Sequence[str]) -> dict[str, str]:
+    again = "" if not order.keep else f"; further rounds until {order.keep} are kept"
+    return {"prompts": f"{len(prompts)} of the form {writers.form}{again}",
+            "reading": f"{_length(writers.model, prompts)}; at most "
+                       f"{len(prompts) * p.max_tokens} tokens to write; the inspector reads both, "
+                       "and writes as many"}
+
 # %% ../../nbs/own/61_released_weights.ipynb #b45b552a
-def dry_run(file: str | Path, order: Order, writers: Writers, p: Profile,
-            memory: float | None) -> str:
-    """What `synthesize_file` would do, as text; `memory` is the least of the engine, in GiB, where
-    it is known. Raises UserError for what cannot be read; nothing is loaded or written."""
+def dry_run(
+    file: str | Path,  # of text
+    order: Order,  # what shall be written
+    writers: Writers, p: Profile,
+    memory: float | None,  # the least that the engine needs, in GiB; None: not known
+) -> str:
+    """What `synthesize_file` would do, as text; nothing is loaded or written. Raises UserError for
+    what cannot be read."""
     order.check()
     passages, unusable = own_passages(Path(file), order.lang, p)
     asked = order.round(passages, 0)
     prompts = [synthesis_prompt(r.text, r.task, r.lang, form=writers.form) for r in asked]
-    needs = f"at least {memory:.1f} GiB" if memory else "not known for this model"
-    again = "" if not order.keep else f"; further rounds until {order.keep} are kept"
-    shown = {"engine": f"{p.engine}, {p.dtype}, {p.context} tokens of context",
-             "model": writers.model, "inspector": writers.inspector, "memory": needs,
-             "passages": f"{len(passages)}, and {len(unusable)} that cannot be used",
-             "prompts": f"{len(prompts)} of the form {writers.form}{again}",
-             "reading": f"{_length(writers.model, prompts)}; at most "
-                        f"{len(prompts) * p.max_tokens} tokens to write; the inspector reads both, "
-                        "and writes as many",
-             "cost": "no price: the engine is yours"}
+    shown = _engine_lines(p, writers, memory) | {
+        "passages": f"{len(passages)}, and {len(unusable)} that cannot be used",
+        **_work_lines(p, writers, order, prompts), "cost": "no price: the engine is yours"}
     inspected = self_inspection_prompt("TEXT", "QUESTION", "LOGIC", "ANSWER", form=writers.form)
     return "\n".join([*(f"{name:<11}{value}" for name, value in shown.items()),
                       "", "The first prompt:", prompts[0],

@@ -64,7 +64,11 @@ def shown_of(path: str | Path, fields: Iterable[str] = ()) -> list[Shown]:
     return [*map(of_given, given), *dropped, *map(of_drop, unread)]
 
 # %% ../../nbs/own/63_show.ipynb #7eacabf5
-def matching(shown: Sequence[Shown], search: str = "", reason: str | None = None) -> list[Shown]:
+def matching(
+    shown: Sequence[Shown],
+    search: str = "",  # its words, in any case
+    reason: str | None = None,  # part of the reason of a drop; empty: any drop; None: all records
+) -> list[Shown]:
     """Those that hold the words of `search`, in any case; with `reason`, only dropped ones whose
     reason holds it (empty: any)."""
     def held(s: Shown) -> str:
@@ -100,8 +104,12 @@ def origin(r: Record) -> str:
     return ", ".join(filter(None, (r.source, r.document, place, r.model)))
 
 # %% ../../nbs/own/63_show.ipynb #421f73b3
-def in_terminal(shown: Sequence[Shown], rows: int = 5, search: str = "",
-                reason: str | None = None) -> str:
+def in_terminal(
+    shown: Sequence[Shown],
+    rows: int = 5,  # how many are shown
+    search: str = "",  # as in `matching`
+    reason: str | None = None,  # as in `matching`
+) -> str:
     "Counts of all, and the first `rows` of those that are asked for. Raises UserError for none."
     found = matching(shown, search, reason)
     if not found:
@@ -143,8 +151,14 @@ def write_page(shown: Sequence[Shown], out: str | Path, title: str) -> None:
                                     rows=Markup(script_json([page_row(s) for s in shown]))))
 
 # %% ../../nbs/own/63_show.ipynb #965645ed
-def show_file(path: str | Path, html: str | Path | None = None, fields: Iterable[str] = (),
-              rows: int = 5, search: str = "", reason: str | None = None) -> str:
+def show_file(
+    path: str | Path,
+    html: str | Path | None = None,  # write a page of that name
+    fields: Iterable[str] = (),  # FIELD=PATH, as in `read_fields`
+    rows: int = 5,  # how many are shown
+    search: str = "",  # as in `matching`
+    reason: str | None = None,  # as in `matching`
+) -> str:
     """The records and drops of a file as text for a terminal; with `html`, as a page of that name.
     Raises UserError where there is nothing to show, or the page cannot be written."""
     if html: check_output(html, [path], (".html",), [])

@@ -24,7 +24,11 @@ from .inspecting import find_model
 from ..training import Example, Recipe, fitting, merge_adapter, train_lora
 
 # %% ../../nbs/own/64b_specialist.ipynb #4ab9de7a
-def examples_of(given: Given, logic: bool = True, passage: bool | None = None) -> list[Example]:
+def examples_of(
+    given: Given,
+    logic: bool = True,  # whether answers have their steps
+    passage: bool | None = None,  # put before the question; None: as the task says
+) -> list[Example]:
     "The training examples of a record or conversation: one for each answer to a user's turn."
     prompt, completion = example(given, logic, passage)
     turns = [*prompt, *completion]
@@ -58,33 +62,42 @@ def fitted(base: str, given: Sequence[Given], recipe: Recipe, logic: bool,
         Drop(stage="train", reason=f"longer than {recipe.max_length} tokens", record=r)
         for (r, _), ok in zip(pairs, fits) if not ok]
 
-# %% ../../nbs/own/64b_specialist.ipynb #358ad923
+# %% ../../nbs/own/64b_specialist.ipynb #930b4c8b
 ABOUT = "about.json"  # what a card of the adapter tells
 
+def _counts(examples: list[Example], drops: list[Drop]) -> dict:
+    return {"entered": len(examples) + len(drops), "kept": len(examples), "dropped": len(drops),
+            "reasons": dict(sorted(Counter(drop.reason for drop in drops).items()))}
+
+def _described(base: str, path: str | Path, how: Recipe, logic: bool) -> dict:
+    return {"base": base, "data": Path(path).name, "recipe": asdict(how), "logic": logic}
+
+# %% ../../nbs/own/64b_specialist.ipynb #c576b463
+def _nothing_left(path: str | Path, counts: dict) -> UserError:
+    return UserError(f"{path}: nothing to train on ({commonest(counts['reasons'])}): give shorter "
+                     "records, or a longer --max-length.")
+
+# %% ../../nbs/own/64b_specialist.ipynb #358ad923
 def train_file(path: str | Path, base: str, out: str | Path, fields: Iterable[str] = (),
                logic: bool = True, passage: bool | None = None, merge: bool = False,
                launch: str = "", **recipe: float) -> dict:
-    """Train a LoRA on a file's records or chats into `out/adapter` (with `merge` the whole model
-    into `out/merged`), the ledger in `out/dropped.jsonl`. The same command goes on where it was
-    stopped. Returns the counts and what `train_lora` does; `recipe` is as in `own_recipe`."""
+    """Train a LoRA on a file's records or chats into `out/adapter` (`merge`: the whole model into
+    `out/merged`), the ledger in `out/dropped.jsonl`. A stopped command goes on where it was.
+    Returns the counts and what `train_lora` returns; `recipe` is as in `own_recipe`."""
     out, model = Path(out), find_model(base)
     given, drops = all_given(path, fields)
     how = own_recipe(model, **recipe)
     examples, long = fitted(model, given, how, logic, passage)
     drops += long
-    reasons = dict(sorted(Counter(drop.reason for drop in drops).items()))
+    counts = _counts(examples, drops)
     with locked(out):
         write_drops(out / "dropped.jsonl", drops)
-        if not examples:
-            raise UserError(f"{path}: nothing to train on ({commonest(reasons)}): give shorter "
-                            f"records, or a longer --max-length.")
+        if not examples: raise _nothing_left(path, counts)
         metrics = train_lora(model, examples, out, how, launch, PAPER.device_tokens)
         if merge: merge_adapter(model, out / "adapter", out / "merged")
-        told = {"base": base, "data": Path(path).name, "recipe": asdict(how), "logic": logic,
-                "counts": {"entered": len(examples) + len(drops), "kept": len(examples),
-                           "dropped": len(drops), "reasons": reasons}, **metrics}
-        write_json(out / ABOUT, told | {"environment": environment()})
-    return told
+        result = _described(base, path, how, logic) | {"counts": counts, **metrics}
+        write_json(out / ABOUT, result | {"environment": environment()})
+    return result
 
 # %% ../../nbs/own/64b_specialist.ipynb #ecc81207
 def open_model(model: str, engine: str = "") -> Engine:
@@ -95,8 +108,12 @@ def open_model(model: str, engine: str = "") -> Engine:
     return engine_for(replace(PAPER, engine=name, engine_args=given), find_model(model))
 
 # %% ../../nbs/own/64b_specialist.ipynb #d6a9fac4
-def converse(engine: Engine, ask: Callable[[], str], tell: Callable[[str], None],
-             adapter: str | None = None, sampling: Sampling = Sampling(0.0, 1.0, 512)) -> int:
+def converse(
+    engine: Engine,
+    ask: Callable[[], str],  # returns the user's next words; empty: the end
+    tell: Callable[[str], None],  # shows an answer
+    adapter: str | None = None, sampling: Sampling = Sampling(0.0, 1.0, 512),
+) -> int:
     "Answer what `ask` returns until it is empty; the number of answers."
     turns, n = [], 0
     while said := ask().strip():

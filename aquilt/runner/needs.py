@@ -80,7 +80,11 @@ TILE = 4096, 32_768  # tokens and vocabulary of a tile of logits in TRL's loss
 TILES = {True: 2, False: 8}  # that stand in memory at once: by Triton on a GPU, by PyTorch on a CPU
 PLAIN = 3  # copies of the completions' logits in the plain loss
 
-def activations(shape: Shape, rank: int, gpu: bool) -> float:
+def activations(
+    shape: Shape,
+    rank: int,  # of the LoRA
+    gpu: bool,  # else a CPU
+) -> float:
     "Numbers that all layers keep of one token."
     values = 2 * shape.hidden_size * shape.num_key_value_heads // shape.num_attention_heads
     whole = (KEPT_HIDDEN * shape.hidden_size + values + KEPT_INNER * shape.intermediate_size
@@ -89,7 +93,11 @@ def activations(shape: Shape, rank: int, gpu: bool) -> float:
     return layers * shape.hidden_size + whole if gpu else layers * whole
 
 # %% ../../nbs/runner/96_needs.ipynb #aac9c457
-def logits_memory(shape: Shape, tokens: int, gpu: bool) -> float:
+def logits_memory(
+    shape: Shape,
+    tokens: int,  # half of them completions
+    gpu: bool,  # else a CPU
+) -> float:
     "Bytes of the logits of so many tokens, half of them completions, by the loss that serves."
     if shape.vocab_size <= SMALL_VOCABULARY: return PLAIN * 4 * tokens / 2 * shape.vocab_size
     return TILES[gpu] * 4 * min(tokens, TILE[0]) * min(shape.vocab_size, TILE[1])
@@ -127,7 +135,11 @@ def device_speed(gpus: list[tuple[str, float]]) -> float | None:
     return sum(found) * 1e12 or None
 
 # %% ../../nbs/runner/96_needs.ipynb #c51cfc0c
-def training_hours(model: str, tokens: float, gpu: bool, speed: float) -> float | None:
+def training_hours(model: str,
+                   tokens: float,  # of all epochs
+                   gpu: bool,  # else a CPU
+                   speed: float,  # of the device
+                   ) -> float | None:
     "Hours that a training of so many tokens takes on a device of this speed."
     if not (shape := shape_of(model)): return None
     return (6 if gpu else 4) * shape.parameters * tokens / (speed * REACHED) / 3600

@@ -117,7 +117,11 @@ def for_kernels(run: Run, figures: Path) -> dict[str, str]:
             "IN_TEST": "1"}
 
 # %% ../../nbs/runner/99_reproduce.ipynb #e179da5a
-def failure(notebook: Path, copy: Path, error: Any) -> str:
+def failure(
+    notebook: Path,
+    copy: Path,  # the executed notebook
+    error: Any,  # papermill's
+) -> str:
     "What papermill's error means, as one sentence."
     import papermill
     # the line of the cell that IPython points to
@@ -193,8 +197,11 @@ def read_done(path: Path) -> dict:
     return done
 
 # %% ../../nbs/runner/99_reproduce.ipynb #5942422a
-def pending(notebooks: Sequence[Path], run: Run, figures: Path, done: dict,
-            inputs: str) -> list[Path]:
+def pending(
+    notebooks: Sequence[Path], run: Run, figures: Path,
+    done: dict,  # the records of finished notebooks
+    inputs: str,  # as `inputs_hash` has it
+) -> list[Path]:
     "From the first notebook that is not done on, all."
     lacking = {f"{result['stage']}/result.json" for result in read_results(run.root)
                if result.get("passing")}
@@ -215,8 +222,8 @@ def expected_seconds(notebooks: Sequence[Path], figures: Path) -> dict[str, list
         # papermill adds the cell that sets the profile
         cells = len(json.loads(path.read_text(encoding="utf-8"))["cells"]) + 1
         known = before.get(path.stem, [])
-        told = isinstance(known, list) and all(isinstance(s, int | float) for s in known)
-        expected[path.stem] = ([s + 0.1 for s in known] if told and len(known) == cells
+        sound = isinstance(known, list) and all(isinstance(s, int | float) for s in known)
+        expected[path.stem] = ([s + 0.1 for s in known] if sound and len(known) == cells
                                else [1.0] * cells)
     return expected
 
