@@ -110,6 +110,11 @@ def _goes_on(text: str, m: re.Match, pair: tuple[int, int], begin: int) -> bool:
     return (bool(m["latin"]) and text[m.end():m.end() + 40].lstrip(" ")[:1].islower()
             or text[pair[1]] in BRACKETS and text[begin:pair[0]].strip() != "")
 
+# %% ../../nbs/reading/30d_passages.ipynb #6d0ad50a
+def _trimmed(text: str, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    return [(a + len(p) - len(p.lstrip()), b - len(p) + len(p.rstrip()))
+            for a, b in spans if (p := text[a:b]).strip()]
+
 # %% ../../nbs/reading/30d_passages.ipynb #cf274ad7
 def sentences(text: str) -> list[tuple[int, int]]:
     """The spans of a text's sentences, which together hold all of it but white space. What has no
@@ -126,11 +131,6 @@ def sentences(text: str) -> list[tuple[int, int]]:
         spans.append((start, end))
         start = end
     return _trimmed(text, spans)
-
-# %% ../../nbs/reading/30d_passages.ipynb #6d0ad50a
-def _trimmed(text: str, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    return [(a + len(p) - len(p.lstrip()), b - len(p) + len(p.rstrip()))
-            for a, b in spans if (p := text[a:b]).strip()]
 
 # %% ../../nbs/reading/30d_passages.ipynb #a2a620fb
 def token_counter(model: str | Path) -> Callable[[Sequence[str]], list[int]]:

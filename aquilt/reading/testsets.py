@@ -24,6 +24,15 @@ SUBJECTS = {"middle_school_geography": "初中地理", "high_school_geography": 
             "marxism": "马克思主义基本原理",
             "mao_zedong_thought": "毛泽东思想和中国特色社会主义理论体系概论"}
 
+# %% ../../nbs/reading/30g_testsets.ipynb #189ad125
+ALLOWED = {"ceval": ("A", "B", "C", "D"), "pubmedqa": ("yes", "no", "maybe")}
+
+def _references(name: str, item: Item) -> list[str]:
+    if name == "squadqa": return item.answers
+    answer = item.record.answer.strip()
+    answer = {"ceval": answer.upper(), "pubmedqa": answer.lower()}.get(name, answer)
+    return [answer] if answer and answer in ALLOWED.get(name, (answer,)) else []
+
 # %% ../../nbs/reading/30g_testsets.ipynb #ffc8df4f
 def test_item(name: str, item: Item,  # the benchmark; a question of its source
               subject: str = "") -> dict:  # of C-Eval
@@ -44,15 +53,6 @@ def test_item(name: str, item: Item,  # the benchmark; a question of its source
     options = dict(zip("ABCD", item.options))
     return {"prompt": evaluation_prompt(name, "zh", subject=subject, question=item.question,
                                         **options), "references": references, "options": options}
-
-# %% ../../nbs/reading/30g_testsets.ipynb #189ad125
-ALLOWED = {"ceval": ("A", "B", "C", "D"), "pubmedqa": ("yes", "no", "maybe")}
-
-def _references(name: str, item: Item) -> list[str]:
-    if name == "squadqa": return item.answers
-    answer = item.record.answer.strip()
-    answer = {"ceval": answer.upper(), "pubmedqa": answer.lower()}.get(name, answer)
-    return [answer] if answer and answer in ALLOWED.get(name, (answer,)) else []
 
 # %% ../../nbs/reading/30g_testsets.ipynb #0e250f5f
 def pubmedqa_test(folder: Path | None) -> tuple[set[str], Path]:
