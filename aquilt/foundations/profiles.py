@@ -301,27 +301,29 @@ def fault_of(name: str, value: Any) -> str:
                     + (f" and at most {most}" if most < float("inf") else ", and finite"))
     return "no value stands twice" if name == "seeds" and len({*value}) < len(value) else ""
 
+# %% ../../nbs/foundations/00b_profiles.ipynb #816cded1
+def _setting_of(profile: Profile, given: str) -> tuple[str, Any]:
+    name, equals, text = given.partition("=")
+    if not equals or name in ("name", "purpose") or name not in {f.name for f in fields(profile)}:
+        raise UserError(f"Unknown setting {given!r}: write NAME=VALUE with one of "
+                        f"{', '.join(f.name for f in fields(profile)[2:])}.")
+    old = getattr(profile, name)
+    try:
+        kind = type(old[0]) if isinstance(old, tuple) and old else str
+        value = (tuple(kind(part) for part in text.split(",") if part) if isinstance(old, tuple)
+                 else type(old)(text))
+    except ValueError as e:
+        raise UserError(f"The setting {name} is {type(old).__name__} (like {old!r}), and "
+                        f"{text!r} is not: correct it.") from e
+    if fault := fault_of(name, value):
+        raise UserError(f"The setting {name} cannot be {text!r}: {fault}.")
+    return name, value
+
 # %% ../../nbs/foundations/00b_profiles.ipynb #0bb0a002
 def with_settings(profile: Profile, given: Sequence[str]) -> Profile:
     """The profile with settings `name=value`, each read as the type that the field has, lists with
     commas. Raises UserError for an unknown name and for a value of another type."""
-    values = {}
-    for setting in given:
-        name, equals, text = setting.partition("=")
-        if (not equals or name in ("name", "purpose")
-                or name not in {f.name for f in fields(profile)}):
-            raise UserError(f"Unknown setting {setting!r}: write NAME=VALUE with one of "
-                            f"{', '.join(f.name for f in fields(profile)[2:])}.")
-        old = getattr(profile, name)
-        try:
-            kind = type(old[0]) if isinstance(old, tuple) and old else str
-            values[name] = (tuple(kind(part) for part in text.split(",") if part)
-                            if isinstance(old, tuple) else type(old)(text))
-        except ValueError as e:
-            raise UserError(f"The setting {name} is {type(old).__name__} (like {old!r}), and "
-                            f"{text!r} is not: correct it.") from e
-        if fault := fault_of(name, values[name]):
-            raise UserError(f"The setting {name} cannot be {text!r}: {fault}.")
+    values = dict(_setting_of(profile, setting) for setting in given)
     own = replace(profile, **values, name=profile.name.removesuffix(OWN) + OWN)
     if own.ablation_base >= len(own.specialist_bases):
         raise UserError(f"The setting ablation_base is {own.ablation_base}, and there are "

@@ -15,7 +15,7 @@ import os
 import re
 import unicodedata
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -391,12 +391,8 @@ READERS = {".txt": _read_text, ".md": _read_text, ".jsonl": _read_jsonl, ".csv":
            ".pdf": _read_pdf, ".docx": _read_docx}
 WHOLE = {_read_html: "HTML", _read_pdf: "PDF", _read_docx: "Word"}
 
-# %% ../../nbs/reading/30c_documents.ipynb #de855358
-def read_file(path: str | Path, column: str = "text",
-              encoding: str = "") -> Iterator[Document | Drop]:
-    """The documents of one file, and ledger rows for its rows without text. Raises UserError,
-    before the first document, where the file cannot be read to its end."""
-    path = Path(path)
+# %% ../../nbs/reading/30c_documents.ipynb #b05552d7
+def _reader_of(path: Path) -> Callable:
     packed = path.suffix.lower() == ".gz"
     read = READERS.get(Path(path.stem).suffix.lower() if packed else path.suffix.lower())
     if not path.exists(): raise UserError(f"{path} does not exist: check the path.")
@@ -406,16 +402,30 @@ def read_file(path: str | Path, column: str = "text",
     if not read or packed and read in (_read_parquet, _read_pdf, _read_docx):
         raise UserError(f"{path} has an ending that is not read: convert it to one of "
                         f"{', '.join(READERS)}, or unpack it.")
+    return read
+
+# %% ../../nbs/reading/30c_documents.ipynb #e99bec37
+def _read_whole(read: Callable, path: Path, column: str, encoding: str) -> list[Document | Drop]:
+    try: return list(read(path, column, encoding))
+    except UserError: raise
+    except OSError as e:
+        raise UserError(f"{path} cannot be opened ({e.strerror or e}): check its kind and your "
+                        "permission.") from e
+    except Exception as e:
+        what = f"{type(e).__name__}: {' '.join(str(e).split())[:80]}"
+        raise UserError(f"{path} cannot be read as {WHOLE[read]} ({what}): open and save it "
+                        "again in its program.") from e
+
+# %% ../../nbs/reading/30c_documents.ipynb #de855358
+def read_file(path: str | Path,
+              column: str = "text",  # of tables and JSON Lines
+              encoding: str = "") -> Iterator[Document | Drop]:  # empty: found out
+    """The documents of one file, and ledger rows for its rows without text. Raises UserError,
+    before the first document, where the file cannot be read to its end."""
+    path = Path(path)
+    read, packed = _reader_of(path), path.suffix.lower() == ".gz"
     if read in WHOLE:
-        try: yield from list(read(path, column, encoding))
-        except UserError: raise
-        except OSError as e:
-            raise UserError(f"{path} cannot be opened ({e.strerror or e}): check its kind and your "
-                            "permission.") from e
-        except Exception as e:
-            what = f"{type(e).__name__}: {' '.join(str(e).split())[:80]}"
-            raise UserError(f"{path} cannot be read as {WHOLE[read]} ({what}): open and save it "
-                            "again in its program.") from e
+        yield from _read_whole(read, path, column, encoding)
         return
     if not encoding and read is not _read_parquet:
         with open_bytes(path) as stream: encoding = found_encoding(stream.read(HEAD))
