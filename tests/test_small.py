@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from aquilt import training
-from aquilt.baselines import self_instruct, teacher_data, uninstructed
+from aquilt.baselines import bonito_refuses, self_instruct, teacher_data, uninstructed
 from aquilt.benchmarks import domain
 from aquilt.distillation import RECORDED, distillation, requests
 from aquilt.corpus import corpus, labeled
@@ -21,7 +21,8 @@ from aquilt.models.carried import Carried, carried_models, obtain
 from aquilt.models.engines import Prompt, Sampling, model_path
 from aquilt.own import domain as domain_of_own, released
 from aquilt.models.recorded import UNRECORDED, RecordedEngine, turn_key
-from aquilt.reading.almanac import ALMANAC, almanac_rows, recordings, scored_before, texts
+from aquilt.reading.almanac import ALMANAC, NO_BONITO, almanac_rows, recordings, scored_before, texts
+from aquilt.runner.status import baselines
 
 PART = replace(SMALL, student="qwen2", passages_per_source=40, passage_tokens=1000, pairs_per_task=20, labeled_pairs=30)
 
@@ -237,3 +238,9 @@ def test_the_chinese_replies_belong_to_the_chinese_passages():
     known, replies = texts("chinese"), almanac_rows("replies_zh")
     assert {row["passage"] for row in replies} <= known.keys() and len(known) == 24
     assert set(Counter(row["task"] for row in replies).values()) == {8}
+
+
+def test_the_almanac_trains_no_synthesiser_in_bonitos_manner(tmp_path):
+    stages = [stage.name for stage in baselines(Run(replace(SMALL, student="qwen2", specialist_bases=("qwen2",)), tmp_path))]
+    assert "teacher_data/kelvarrin" in stages and not any("bonito" in name for name in stages)
+    assert all(bonito_refuses(b) == NO_BONITO for b in ALMANAC.benchmarks)
