@@ -793,8 +793,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'aquilt/foundations/workers.py'),
                                             'aquilt.foundations.workers.hire': ( 'foundations/workers.html#hire',
                                                                                  'aquilt/foundations/workers.py'),
-                                            'aquilt.foundations.workers.hold_memory': ( 'foundations/workers.html#hold_memory',
-                                                                                        'aquilt/foundations/workers.py'),
                                             'aquilt.foundations.workers.jobs_wanted': ( 'foundations/workers.html#jobs_wanted',
                                                                                         'aquilt/foundations/workers.py'),
                                             'aquilt.foundations.workers.pack_cached': ( 'foundations/workers.html#pack_cached',

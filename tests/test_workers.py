@@ -141,8 +141,3 @@ def test_after_an_error_no_new_call_is_started(tmp_path):
     def write(): (tmp_path / "written").touch()
     with pytest.raises(UserError, match="^no$"): side_by_side([call(tmp_path, refuse, "a"), call(tmp_path, write, "b")], 1, 1)
     assert not (tmp_path / "written").exists()
-
-
-def test_a_process_of_glibc_keeps_its_memory():
-    asked = "import platform; from aquilt.foundations.workers import hold_memory; print(hold_memory() == (platform.libc_ver()[0] == 'glibc'))"
-    assert subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True).stdout.strip() == "True"

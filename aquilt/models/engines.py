@@ -23,7 +23,6 @@ from typing import Any, Protocol
 from fastcore.basics import patch
 
 from ..foundations.core import UserError, text_hash
-from ..foundations.workers import hold_memory
 from .weights import load_adapter, load_model, weights_key
 
 # %% ../../nbs/models/02a_engines.ipynb #cde49788
@@ -302,7 +301,6 @@ class TransformersEngine:
         self.model, self.batch_size = str(model), batch_size
         if not isinstance(batch_size, int) or batch_size < 1:
             raise UserError(f"batch_size={batch_size}: give a whole number of prompts, 1 or more.")
-        hold_memory()
         self.net, self.tokenizer = load_model(
             model, device or ("cuda" if torch.cuda.is_available() else "cpu"), dtype)
         self.stops = end_tokens(self.tokenizer, self.net.generation_config.eos_token_id)

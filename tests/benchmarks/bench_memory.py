@@ -13,7 +13,7 @@ from pathlib import Path
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from aquilt.foundations.workers import FREED
+from aquilt.foundations.workers import MEMORY
 from aquilt.models.engines import model_path
 
 SHAPES = ("1x512", "4x512", "2x1024")
@@ -37,7 +37,7 @@ def main(model="smollm2-135m-instruct", *shapes):
     path = model_path(model)
     for shape in shapes or SHAPES:
         rows, tokens = map(int, shape.split("x"))
-        done = subprocess.run([sys.executable, __file__, "--train", path, str(rows), str(tokens)], capture_output=True, text=True, env=os.environ | FREED)
+        done = subprocess.run([sys.executable, __file__, "--train", path, str(rows), str(tokens)], capture_output=True, text=True, env=os.environ | MEMORY)
         if done.returncode: sys.exit(done.stderr)
         peak, promised = float(done.stdout.split()[-1]), training_memory(path, rows, tokens, 16, "float32", gpu=False)
         print(f"{model}, {shape}: measured {peak:.2f} GiB, promised {promised:.2f}, ratio {promised / peak:.2f}", flush=True)
