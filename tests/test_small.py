@@ -1,6 +1,5 @@
 """The almanac with its recorded teacher, and the model that a package carries."""
 import json
-import re
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -22,6 +21,7 @@ from aquilt.models.engines import Prompt, Sampling, model_path
 from aquilt.own import domain as domain_of_own, released
 from aquilt.models.recorded import UNRECORDED, RecordedEngine, turn_key
 from aquilt.reading.almanac import ALMANAC, NO_BONITO, almanac_rows, recordings, scored_before, texts
+from aquilt.reading.cleaning import tokens
 from aquilt.runner.status import baselines
 
 PART = replace(SMALL, student="qwen2", passages_per_source=40, passage_tokens=1000, pairs_per_task=20, labeled_pairs=30)
@@ -220,8 +220,8 @@ def test_scored_records_are_of_all_levels_and_nobody_says_more_than_it_must():
 
 
 def rows_of_words(text, n=8):
-    "Every n words of a text that stand in a row, in lower case."
-    words = re.findall(r"\w+", text.lower())
+    "Every n words of a text that stand in a row."
+    words = tokens(text)
     return {tuple(words[i:i + n]) for i in range(len(words) - n + 1)}
 
 
