@@ -69,9 +69,9 @@ def equal_volumes(results: dict[Cell, dict]) -> dict[str, int]:
 
 # %% ../nbs/50_analysis.ipynb #fa74410c
 def score_row(
-    run: Run,
+    run: Run,  # whose benchmarks are compared
     table: int,  # the number of the paper's table
-    source: DataSource,
+    source: DataSource,  # whose row it is
     found: dict[Cell, dict],  # the results by cell
     average: str,  # the paper's column of the mean
 ) -> dict:

@@ -31,11 +31,10 @@ if TYPE_CHECKING:
 LARGER, LARGER_SIZE = "Qwen2.5-72B", 72.7e9  # the paper's row, and its weights
 
 @cache
-def general(
-    teacher: str,  # MODEL@URL
-    name: str,  # in the tables
-    seeds: int = 0,  # how many; 0: all of the run's
-) -> DataSource:
+def general(teacher: str,  # MODEL@URL
+            name: str,  # in the tables
+            seeds: int = 0,  # how many; 0: all of the run's
+            ) -> DataSource:
     "The source of a general model's data; `teacher` is MODEL@URL."
     return baseline(name, of_model(teacher), refuses=unprompted, seeds=seeds)
 
@@ -60,9 +59,10 @@ def local(work: Work) -> Work:
     return Work(read=work.teacher_read, written=work.teacher_written)
 
 # %% ../nbs/54_base_model.ipynb #48cc5abd
-def seconds_of(run: Run, source: DataSource,
+def seconds_of(run: Run,  # whose stages are read
+               source: DataSource,  # whose data
                found: dict[Cell, dict],  # the results of finished cells
-               prices: Prices) -> float | None:
+               prices: Prices) -> float | None:  # with the GPU's speed
     """GPU seconds of a source's data and of its specialists with the first seed; None where its
     data are missing."""
     if any(lacking(run, source, b) for b in compared(run)): return None
@@ -107,9 +107,11 @@ def prices_of(model: str) -> Prices | None:
     return rates and replace(paper_prices(), read=float(rates.input), written=float(rates.output))
 
 # %% ../nbs/54_base_model.ipynb #91040771
-def quality_row(run: Run, source: DataSource,
-                prices: Prices | None  # None: the sheet lacks one, so nothing is priced
-                ) -> dict:
+def quality_row(
+    run: Run,  # whose stages are read
+    source: DataSource,  # whose data
+    prices: Prices | None,  # None: the sheet lacks one, so nothing is priced
+) -> dict:
     "What a source's data cost and are worth on the benchmarks of section 5."
     three = [b for b in compared(run) if not lacking(run, source, b)]
     made = sum((synthesis_work(run, source, b) for b in three), Work())

@@ -43,13 +43,14 @@ class Told:
                 for model, usage in sorted(self.used.items())]
 
 # %% ../nbs/41a_baselines.ipynb #c9de5f03
-def ask_in_turns(teacher: Teachers, records: Sequence[Record],
+def ask_in_turns(teacher: Teachers,  # who is asked
+                 records: Sequence[Record],  # what each request is about
                  request: Callable[[int], list[dict]],  # the messages for the record of a number
-                 keys: Sequence[str],  # of the reply's JSON object
+                 keys: Sequence[str],  # of the reply's JSON object; none: plain text
                  stage: str, p: Profile,  # whose ledger it is; whose sampling
-                 every: int, seed: int = 0) -> Told:
-    """Send `request(i)` for each record, every `every` of them with a seed of their own; without
-    keys a reply is plain text."""
+                 every: int,  # requests of a turn
+                 seed: int = 0) -> Told:  # of the first turn
+    "Send `request(i)` for each record, in turns that have a seed of their own."
     told = Told()
     for turn, start in enumerate(range(0, len(records), every)):
         batch = records[start:start + every]
@@ -101,7 +102,9 @@ def of_model(teacher: str) -> str:
     return f"general_data/{read_teacher(teacher)[0].rsplit('/', 1)[-1]}"
 
 # %% ../nbs/41a_baselines.ipynb #edfc73fa
-def teacher_data(run: Run, benchmark: Benchmark, seed: int = 0,
+def teacher_data(run: Run,  # whose domain text is used
+                 benchmark: Benchmark,  # whose domain it is
+                 seed: int = 0,  # of the first turn
                  teacher: str = "") -> Stage:  # MODEL@URL; empty: the run's own
     """Stage `teacher_data/<benchmark>`: what the teacher writes from the domain's unlabeled text
     with the general prompt (w/ Unlabeled Data); with a `teacher`, MODEL@URL, what that one writes,
@@ -132,7 +135,8 @@ def uninstructed(benchmark: Benchmark, with_text: bool) -> str:
     return ""
 
 # %% ../nbs/41a_baselines.ipynb #a4631964
-def input_request(benchmark: Benchmark, record: Record,
+def input_request(benchmark: Benchmark,  # whose examples are shown
+                  record: Record,  # with its text, or without one
                   i: int) -> list[dict]:  # which request it is: other examples are shown
     "The request for a new input about a record's text, if it has one, like those of the benchmark."
     return new_input_messages(benchmark.prompts, benchmark.examples(record.lang), record.text, i)
@@ -170,9 +174,9 @@ def usable(
     return kept, drops
 
 # %% ../nbs/41a_baselines.ipynb #a2d70632
-def self_instruct(run: Run, benchmark: Benchmark,
+def self_instruct(run: Run, benchmark: Benchmark,  # whose text is used; whose examples are shown
                   with_text: bool,  # whether the teacher sees a passage
-                  seed: int = 0) -> Stage:
+                  seed: int = 0) -> Stage:  # of the first turn
     """Stage `self_instruct/<benchmark>`, or `self_instruct_with_text/<benchmark>`: inputs that the
     teacher invents in the form of examples, and its answers."""
     p, name = run.profile, f"self_instruct{'_with_text' if with_text else ''}/{benchmark.name}"
@@ -192,11 +196,15 @@ def self_instruct(run: Run, benchmark: Benchmark,
     return Stage(name, work, (f"domain/{benchmark.name}",), settings)
 
 # %% ../nbs/41a_baselines.ipynb #1e14eaa9
-def answered_inputs(teacher: Teachers, benchmark: Benchmark,
-                    chosen: Sequence[Record],  # one for each request
-                    stage: str, p: Profile,
-                    every: int, seed: int  # requests in a turn; the first turn's seed
-                    ) -> tuple[Told, Told, list[Drop]]:
+def answered_inputs(
+    teacher: Teachers,  # who is asked
+    benchmark: Benchmark,  # whose examples are shown
+    chosen: Sequence[Record],  # one for each request
+    stage: str,  # whose ledger it is
+    p: Profile,  # whose sampling
+    every: int,  # requests of a turn
+    seed: int,  # of the first turn
+) -> tuple[Told, Told, list[Drop]]:
     "What became of the requests for inputs and for their answers, and the inputs of no use."
     inputs = ask_in_turns(teacher, chosen, lambda i: input_request(benchmark, chosen[i], i), (),
                           stage, p, every, seed)
@@ -256,7 +264,8 @@ def read_bonito(
     return record.with_(question=question, answer=answer.strip(), raw=completion.text)
 
 # %% ../nbs/41a_baselines.ipynb #0bacae34
-def bonito_data(run: Run, benchmark: Benchmark,
+def bonito_data(run: Run,  # whose domain text is used
+                benchmark: Benchmark,  # whose domain it is
                 seed: int = 2) -> Stage:  # of sampling
     "Stage `bonito_data/<benchmark>`: what Bonito writes from the domain's passages."
     p, name, text = run.profile, f"bonito_data/{benchmark.name}", f"domain/{benchmark.name}"

@@ -36,7 +36,8 @@ def embedder(p: Profile, lang: str) -> dict:
     return {"model_type": str(folder), "num_layers": layers}
 
 # %% ../nbs/44_bertscore.ipynb #258a3ed5
-def bert_scores(outputs: Sequence[str], references: Sequence[str],
+def bert_scores(outputs: Sequence[str],  # what the model wrote
+                references: Sequence[str],  # one for each output
                 p: Profile,  # whose embedding model
                 lang: str) -> list[float]:  # of the references
     "BERTScore F1 of each output, 0 to 100, without rescaling; an empty output scores 0."
@@ -70,8 +71,10 @@ def bertscore(run: Run, benchmark: Benchmark) -> Stage:
     return Stage(name, work, names, settings)
 
 # %% ../nbs/44_bertscore.ipynb #0c4bbca8
-def cell_score(run: Run, cell: str,  # the name of its stage
-               items: Sequence[dict], langs: Sequence[str]) -> float | None:
+def cell_score(run: Run,  # whose cell it is
+               cell: str,  # the name of its stage
+               items: Sequence[dict],  # with `references`, one for each output
+               langs: Sequence[str]) -> float | None:  # one for each item
     "The mean BERTScore of a cell's outputs over the languages that the model knows."
     outputs = json.loads((run.folder(cell) / "outputs.json").read_text(encoding="utf-8"))
     triples = sorted(zip(langs, map(answer_text, outputs),

@@ -50,10 +50,10 @@ GENERATED = tuple(task for task in TASKS if task != "extractive_qa")
 
 # %% ../nbs/31_corpus.ipynb #e00550d2
 def associate(
-    passages: Sequence[Record],
+    passages: Sequence[Record],  # to draw from, of any language
     n: int,  # passages for each task type and language
-    seed: int,
-    tasks: Sequence[str] = GENERATED,
+    seed: int,  # of the draw
+    tasks: Sequence[str] = GENERATED,  # task types that get passages
     again: bool = True,  # whether passages repeat where there are fewer than `n`
 ) -> Sequence[Record]:
     "Passages drawn at random for each task type, with their task set when they are asked for."

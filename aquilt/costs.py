@@ -98,7 +98,10 @@ def work_of_stage(run: Run, stage: str) -> Work:
     return found + Work(trained=result.get("tokens", 0))
 
 # %% ../nbs/42b_costs.ipynb #612a685c
-def synthesis_work(run: Run, source: DataSource, benchmark: Benchmark) -> Work:
+def synthesis_work(run: Run,  # whose stages are read
+                   source: DataSource,  # whose data
+                   benchmark: Benchmark,  # which they are for
+                   ) -> Work:
     """The tokens of a source's own data; none where it has none. Stages that serve every benchmark,
     like the training of the synthesiser, are not in it, as in the paper."""
     own = [stage for stage in source.inputs(benchmark) if stage.endswith(f"/{benchmark.name}")]
@@ -112,10 +115,10 @@ def once(run: Run) -> Work:
 
 # %% ../nbs/42b_costs.ipynb #1c49c340
 def cost_row(
-    run: Run,
-    cell: Cell,
+    run: Run,  # whose stages are read
+    cell: Cell,  # what was trained
     result: dict,  # of the cell
-    prices: Prices,
+    prices: Prices,  # of teacher and GPU
 ) -> dict:
     "A cell's costs in dollars, and the paper's."
     made = dollars(synthesis_work(run, cell.source, cell.benchmark), prices)
@@ -177,7 +180,8 @@ def table_2_printed(run: Run, table: "pandas.DataFrame") -> "pandas.DataFrame":
 
 # %% ../nbs/42b_costs.ipynb #f2e3afed
 def cents(spent: "pandas.Series",  # dollars by base, source and benchmark
-          row: tuple[str, str], benchmarks: Sequence[str]) -> str:
+          row: tuple[str, str],  # its base and source
+          benchmarks: Sequence[str]) -> str:  # their names
     "The mean cost of a row on these benchmarks in cents; empty where it has none on one of them."
     keys = [(*row, name) for name in benchmarks]
     there = all(key in spent.index for key in keys)
@@ -204,9 +208,9 @@ def made(run: Run, source: DataSource) -> Made:
 
 # %% ../nbs/42b_costs.ipynb #1230448d
 def ratio(
-    ours: Made,
-    other: Made,
-    prices: Prices,
+    ours: Made,  # work and samples of our data
+    other: Made,  # those of the other source
+    prices: Prices,  # before the factors
     teacher: float,  # a factor on its prices
     gpu: float,  # a factor on its price
 ) -> float:
@@ -216,12 +220,10 @@ def ratio(
     return ours.cost(now) / other.cost(now)
 
 # %% ../nbs/42b_costs.ipynb #9f7c5631
-def break_even(
-    first: Work,  # what ours took before the first sample
-    ours: Made,
-    other: Made,
-    prices: Prices,
-) -> float | None:
+def break_even(first: Work,  # what ours took before the first sample
+               ours: Made,  # work and samples of our data
+               other: Made,  # those of the other source
+               prices: Prices) -> float | None:  # of teacher and GPU
     """After how many samples ours, which took the work `first` to begin with, are cheaper than
     another source's; None for never."""
     saved = other.cost(prices) - ours.cost(prices)

@@ -64,7 +64,11 @@ def judged(run: Run, stage: str) -> list[Record]:
     return shuffled([*run.records(stage), *low])
 
 # %% ../nbs/41b_data_sources.ipynb #b0ab63d1
-def generated(run: Run, source: DataSource, benchmark: Benchmark) -> list[Record]:
+def generated(
+    run: Run,  # whose stages are read
+    source: DataSource,  # whose records
+    benchmark: Benchmark,  # that they were made for
+) -> list[Record]:
     "What a source generated for a benchmark, before inspection removed any of it."
     return [r for stage in source.inputs(benchmark) for r in judged(run, stage)]
 
@@ -139,9 +143,9 @@ SOURCES = (NONE, TAPT, BONITO, SELF_INSTRUCT, UNLABELED, BOTH, AQUILT)  # the ro
 
 # %% ../nbs/41b_data_sources.ipynb #8c3ed77d
 def too_long(
-    run: Run,
-    source: DataSource,
-    benchmark: Benchmark,
+    run: Run,  # whose bases count
+    source: DataSource,  # that makes the examples
+    benchmark: Benchmark,  # which they are for
     records: Sequence[Record],  # those that would become examples
 ) -> list[bool]:
     "Which records make an example that is too long for a base."
@@ -152,7 +156,9 @@ def too_long(
     return [not all(one) for one in zip(*fits)]
 
 # %% ../nbs/41b_data_sources.ipynb #fd237aef
-def data(run: Run, source: DataSource, benchmark: Benchmark) -> Stage:
+def data(run: Run,  # whose bases the records must fit
+         source: DataSource,  # whose records
+         benchmark: Benchmark) -> Stage:  # which they are for
     """Stage `data/<benchmark>/<source>`: the records of a source that a specialist can be trained
     on, and the ledger."""
     name, p = f"data/{benchmark.name}/{source.folder}", run.profile
@@ -171,14 +177,19 @@ def data(run: Run, source: DataSource, benchmark: Benchmark) -> Stage:
                   "task": benchmark.task}, bases, may_be_empty=True)
 
 # %% ../nbs/41b_data_sources.ipynb #90961a53
-def lacking(run: Run, source: DataSource, benchmark: Benchmark) -> str:
+def lacking(run: Run,  # whose stages are read
+            source: DataSource,  # whose records
+            benchmark: Benchmark,  # which they are for
+            ) -> str:
     "Why a source's records cannot be made ready now; empty where they can."
     gone = [stage for stage in source.inputs(benchmark) if not run.done(stage)]
     told = [found["failed"] for stage in gone if (found := read_failure(run, stage))]
     return told[0] if told else f"{', '.join(gone)} is not done" if gone else ""
 
 # %% ../nbs/41b_data_sources.ipynb #2b160132
-def cost(run: Run, source: DataSource, benchmark: Benchmark) -> dict[str, float]:
+def cost(run: Run,  # whose stages are read
+         source: DataSource,  # whose records
+         benchmark: Benchmark) -> dict[str, float]:  # which they are for
     "What a source's records cost: seconds of its stages, and what its teacher's replies cost."
     results = [run.result(stage) for stage in source.inputs(benchmark)]
     bills = [row["cost"] for result in results for row in result.get("bill", [])]

@@ -76,8 +76,13 @@ class Teachers:
         "The teacher that a prompt goes to."
         return random.Random(text_hash(prompt.content[:2])).choices(self.engines, self.weights)[0]
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, desc: str = "",
-                 keys: Sequence[str] = ()) -> Sequence[Completion]:
+    def generate(
+        self,
+        prompts: Sequence[Prompt],  # what is asked, in order
+        sampling: Sampling,  # the same for all teachers
+        desc: str = "",  # how the bar is named; empty: no bar
+        keys: Sequence[str] = (),  # of the reply's JSON object; none: plain text
+    ) -> Sequence[Completion]:
         "The completions of the prompts in their order; one teacher is asked after the other."
         if len(self.engines) == 1:
             return self.engines[0].generate(prompts, sampling, desc=desc, keys=keys)
@@ -248,11 +253,9 @@ def read_pair(
 FURTHER = "one of several in a reply"  # the reason of those that are not its answer
 
 # %% ../nbs/32a_distillation.ipynb #edaf6ad5
-def further_pairs(
-    outcome: Record | Drop,  # what was read from the reply
-    keys: Sequence[str],  # those that the prompt asks for
-    stage: str,  # whose ledger it is
-) -> list[Drop]:
+def further_pairs(outcome: Record | Drop,  # what was read from the reply
+                  keys: Sequence[str],  # those that the prompt asks for
+                  stage: str) -> list[Drop]:  # whose ledger it is
     "Ledger rows for what a reply holds beside the record that was read from it."
     if isinstance(outcome, Drop) or not keys: return []
     return [Drop(stage=stage, reason=FURTHER, raw=outcome.raw,
@@ -285,10 +288,10 @@ def _corrected(messages: list[dict], drop: Drop, keys: Sequence[str]) -> Prompt:
     return Prompt([*messages, *correction(drop.raw, drop.reason.removeprefix(UNREADABLE), keys)])
 
 # %% ../nbs/32a_distillation.ipynb #cf91ec0a
-def ask_teacher(teacher: Teachers, records: Sequence[Record],
+def ask_teacher(teacher: Teachers, records: Sequence[Record],  # who is asked; about what
                 messages: Sequence[list[dict]],  # one request for each record
                 keys: Sequence[str], stage: str,  # of a reply; whose ledger it is
-                sampling: Sampling, desc: str) -> Sequence[Outcome]:  # how the bar is named
+                sampling: Sampling, desc: str) -> Sequence[Outcome]:  # of all; the bar's name
     "Ask for each record, once more where a reply cannot be read; outcomes are read on demand."
     from tqdm.auto import tqdm
     ask = partial(_answers, teacher, keys=keys, stage=stage, sampling=sampling)

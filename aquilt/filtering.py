@@ -50,8 +50,7 @@ def stop_words(lang: str) -> frozenset[str]:
 
 # %% ../nbs/32b_filtering.ipynb #ac01546e
 def words(text: str, lang: str) -> frozenset[str]:
-    """The distinct words of a text that could betray a style: in lower case, of two letters or
-    more, without stop words."""
+    "A text's distinct words of two letters or more, in lower case, without stop words."
     text = plain(text)
     if lang == "zh":
         import rjieba
@@ -71,8 +70,8 @@ def own_words(vocabulary: Callable[[str], str], lang: str) -> frozenset[str]:
 
 # %% ../nbs/32b_filtering.ipynb #3fb22043
 def protected_words(
-    task: str,
-    lang: str,
+    task: str,  # the task type of the records
+    lang: str,  # of the records
     vocabulary: Callable[[str], str] = no_words,  # a scene's own, by language; none by default
 ) -> frozenset[str]:
     "Words of any prevalence that are no bias in this task: the list in view, and the scene's own."
@@ -84,11 +83,10 @@ def most_allowed(n: int, limit: float) -> int:
     return floor(n * limit + 1e-9)  # 0.1 is a little more or less than a tenth in binary
 
 # %% ../nbs/32b_filtering.ipynb #b9cdc80e
-def surplus(
-    count: int,  # questions with the word
-    n: int,  # all questions
-    limit: float,  # the largest share, of those that stay
-) -> int:
+def surplus(count: int,  # questions with the word
+            n: int,  # all questions
+            limit: float,  # the largest share, of those that stay
+            ) -> int:
     "How many questions with a word must go, so that it is in at most `limit` of the others."
     few = max(0, floor((count - n * limit) / (1 - limit)) - 1) if limit < 1 else 0
     while count - few > most_allowed(n - few, limit): few += 1
@@ -140,8 +138,7 @@ def remove(questions: Sequence[Iterable[str]], limit: float) -> dict[int, str]:
     over_used = {word for word, n in counts.items() if n > most_allowed(len(questions), limit) > 0}
     found = {i: [word for word in question if word in over_used]
              for i, question in enumerate(questions)}
-    return {i: max(held, key=lambda word: (counts[word], word))
-            for i, held in found.items() if held}
+    return {i: max(held, key=lambda word: (counts[word], word))for i, held in found.items() if held}
 
 # %% ../nbs/32b_filtering.ipynb #cc365087
 def draw_key(record: Record, seed: int) -> str:
@@ -247,8 +244,8 @@ REASONS = ("leans on the passage", "answer leans on the passage", "over the cap"
 
 # %% ../nbs/32b_filtering.ipynb #6d1fc956
 def judged(
-    cards: Sequence[Card],
-    profile: Profile,
+    cards: Sequence[Card],  # of all records
+    profile: Profile,  # as in `drop_reasons`
     remove_overused: bool | None,  # None: as the paper; False: over-used words are only reported
 ) -> tuple[dict[int, str], dict[int, str]]:
     """The reasons of `drop_reasons`, and apart from them those that are only reported. With None,
@@ -289,11 +286,9 @@ def sift(
     return Sifted(cards, places, *judged(cards, profile, remove_overused))
 
 # %% ../nbs/32b_filtering.ipynb #dcbb3cca
-def filter_records(
-    records: Sequence[Record],
-    profile: Profile,
-    seed: int = 0,  # of the draw
-) -> tuple[list[Record], list[Drop]]:
+def filter_records(records: Sequence[Record],  # what is filtered
+                   profile: Profile,  # whose settings the filters use
+                   seed: int = 0) -> tuple[list[Record], list[Drop]]:  # of the draw
     """The records that pass both filters and the cap, and the ledger rows of the others, each in
     the order of entry (3.2, 4.1)."""
     sifted = sift((card(record, seed) for record in records), profile)
@@ -345,11 +340,10 @@ def _word_counts(cards: Iterable[Card]) -> tuple[dict, Counter]:
     return counts, n
 
 # %% ../nbs/32b_filtering.ipynb #7b653ed1
-def word_shares(
-    cards: Sequence[Card], reasons: dict[int, str], profile: Profile,
-    top: int = 5,  # how many words of a group, unprotected and protected ones each
-    own_texts: bool = False,  # whether the texts' words count as protected
-) -> list[dict]:
+def word_shares(cards: Sequence[Card], reasons: dict[int, str],  # of all; why some go, by position
+                profile: Profile,  # whose settings the filters used
+                top: int = 5,  # how many words of a group, unprotected and protected ones each
+                own_texts: bool = False) -> list[dict]:  # whether the texts' words are protected
     "The most frequent words of each task and language: their shares before and after."
     before, entered = _word_counts(cards)
     after, left = _word_counts(c for i, c in enumerate(cards) if i not in reasons)
@@ -468,12 +462,13 @@ def _report(sifted: Sifted, profile: Profile, remove_overused: bool | None) -> d
     return found | ({"over_used": over_used(cards, sifted.reported)} if own_texts else {})
 
 # %% ../nbs/32b_filtering.ipynb #d8d32c12
-def filter_file(path: str | Path, out: str | Path, profile: Profile, seed: int = 0,
+def filter_file(path: str | Path, out: str | Path,  # what is read; where the rest goes
+                profile: Profile, seed: int = 0,  # whose settings the filters use; of the draw
                 task: str = "", lang: str = "",  # of records without one; no lang: found out
                 ledger: str | Path | None = None, workers: int = 0,  # beside `out`; this process
                 read: Reader = own_record,  # makes the record of a line
                 remove_overused: bool | None = None,  # as in `judged`; True: but not the texts'
-                warn: Callable[[str], None] = lambda sentence: None) -> dict:
+                warn: Callable[[str], None] = lambda sentence: None) -> dict:  # gets each sentence
     """Filter JSON Lines (.gz too) of any size, lines as they are, with a ledger. Returns `counts`,
     `tasks` (the waterfall), `words` (shares before and after) and `over_used` (only reported)."""
     path, out, lang = Path(path), Path(out), _listed(lang)

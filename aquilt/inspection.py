@@ -42,12 +42,14 @@ def _read(record: Record, completion: Completion, stage: str) -> Record | Drop:
 
 # %% ../nbs/33_inspection.ipynb #e70d18fe
 def write_data(
-    engine: Engine, passages: Sequence[Record],  # the writer's engine; passages with their task
-    sampling: Sampling, cache: Path,  # the file in which completions are kept as they come
+    engine: Engine,  # the writer's
+    passages: Sequence[Record],  # each with its task type
+    sampling: Sampling,  # of the completions
+    cache: Path,  # the file in which completions are kept as they come
     prefixes: Sequence[str] | None = None,  # how each completion begins; none: nothing is forced
     adapter: str | None = None,  # a LoRA on the engine's model; none: the model alone
     stage: str = "synthesis",  # whose ledger it is
-    with_logic: bool = True, form: str = "ours",  # which prompts: one of FORMS
+    with_logic: bool = True, form: str = "ours",  # whether logic is written; one of FORMS
 ) -> tuple[list[Record], list[Drop]]:
     "Readable records (Eq. 6), and the ledger of the others and of what else a completion holds."
     prompts = [Prompt(synthesis_prompt(r.text, r.task, r.lang, with_logic, form), prefix)
@@ -112,9 +114,12 @@ def scored(
     return parted(outcomes)
 
 # %% ../nbs/33_inspection.ipynb #5862e930
-def to_be_scored(run: Run, variant: Variant,  # whose models and corpus; with logic or without
-                 folder: Path, seed: int  # where completions are kept; of pairs and sampling
-                 ) -> tuple[list[Record], list[Drop]]:
+def to_be_scored(
+    run: Run,  # whose models and corpus are used
+    variant: Variant,  # with logic or without
+    folder: Path,  # where completions are kept
+    seed: int,  # of pairs and sampling
+) -> tuple[list[Record], list[Drop]]:
     "The synthesiser's own records on random (passage, task type) pairs, and the ledger (Eq. 4)."
     p, name = run.profile, variant.stage("inspection_data")
     if known := list(scene_of(p).written()): return known[:p.inspected], []
@@ -126,8 +131,9 @@ def to_be_scored(run: Run, variant: Variant,  # whose models and corpus; with lo
                       with_logic=variant.with_logic)
 
 # %% ../nbs/33_inspection.ipynb #05083595
-def inspection_data(run: Run, variant: Variant = FULL,  # the pipeline, or an ablation of it
-                    seed: int = 1) -> Stage:
+def inspection_data(run: Run,  # whose synthesiser and corpus are used
+                    variant: Variant = FULL,  # the pipeline, or an ablation of it
+                    seed: int = 1) -> Stage:  # of pairs and sampling
     "Stage `inspection_data` (Eq. 4): the synthesiser's own records, scored and balanced."
     p, name, writer = run.profile, variant.stage("inspection_data"), variant.stage("synthesiser")
     def work(folder: Path) -> dict:
@@ -156,8 +162,9 @@ def held_out(record: Record) -> bool:
     return int(text_hash(record.text, record.question, record.answer), 16) % 10 == 0
 
 # %% ../nbs/33_inspection.ipynb #dfdd2e03
-def inspector(run: Run, variant: Variant = FULL,  # the pipeline, or an ablation of it
-              seed: int = 0) -> Stage:
+def inspector(run: Run,  # whose scored records it learns from
+              variant: Variant = FULL,  # the pipeline, or an ablation of it
+              seed: int = 0) -> Stage:  # of the training
     "Stage `inspector` (Eq. 5): a LoRA on the merged synthesiser that writes analysis and score."
     p, scores = run.profile, variant.stage("inspection_data")
     recipe = Recipe(p.inspection_learning_rate, p.inspection_batch_size, p.inspection_epochs,
@@ -170,11 +177,14 @@ def inspector(run: Run, variant: Variant = FULL,  # the pipeline, or an ablation
 
 # %% ../nbs/33_inspection.ipynb #2a57021b
 def inspect(
-    engine: Engine, records: Sequence[Record],  # the synthesiser's engine; what is inspected
-    adapter: str, cache: Path,  # the inspector's LoRA; the file in which completions are kept
+    engine: Engine,  # the synthesiser's
+    records: Sequence[Record],  # what is inspected
+    adapter: str,  # the inspector's LoRA
+    cache: Path,  # the file in which completions are kept
     max_tokens: int,  # of an analysis with its score
     stage: str,  # whose ledger it is
-    with_logic: bool = True, form: str = "ours",  # which prompts: one of FORMS
+    with_logic: bool = True,  # whether records have logic
+    form: str = "ours",  # which prompts: one of FORMS
 ) -> tuple[list[Record], list[Drop]]:
     "Records with the inspector's analysis and score; those without one go to the ledger (Eq. 7)."
     prompts = [Prompt(self_inspection_prompt(r.text, r.question, r.logic, r.answer, with_logic,
@@ -242,8 +252,7 @@ def confusion(given: Sequence[int], true: Sequence[int]) -> list[list[int]]:
 
 # %% ../nbs/33_inspection.ipynb #a85c08b6
 def compared(rows: Sequence[dict]) -> dict:
-    """The agreement of greedy and expected scores with the teacher's, and their AUC against the
-    truth where it is known."""
+    "Greedy and expected scores against the teacher's, and their AUC where the truth is known."
     teacher, right = [r["teacher"] for r in rows], [r["right"] for r in rows]
     def of(kind: str) -> dict:
         given = [r[kind] for r in rows]

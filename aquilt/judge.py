@@ -35,7 +35,8 @@ def independence_request(record: Record, again: bool = False) -> list[dict]:
     return messages(name, question=record.question)
 
 # %% ../nbs/52b_judge.ipynb #ecaa2c24
-def read_verdict(record: Record, completion: Completion,
+def read_verdict(record: Record,  # what was judged
+                 completion: Completion,  # the judge's reply
                  stage: str) -> Record | Drop:  # whose ledger it is
     """The record with the judge's word as its analysis and as its score: 1 where the question needs
     the text, 5 where it stands alone; a ledger row for any other reply."""
@@ -87,10 +88,10 @@ def judged_pairs(run: Run, kind: str) -> list[tuple[DataSource, Benchmark]]:
 
 # %% ../nbs/52b_judge.ipynb #1bdd348d
 def judgement(
-    run: Run,
+    run: Run,  # whose records are judged
     kind: str,  # independence or quality
-    source: DataSource,
-    benchmark: Benchmark,
+    source: DataSource,  # that generated them
+    benchmark: Benchmark,  # which they are for
     again: bool = False,  # whether it is the second time, in other words
     seed: int = 0,  # of the sample
 ) -> Stage:
@@ -126,8 +127,10 @@ def replies(
     return said, [{"equation": "judge", "teacher": model, "task": name} | asdict(used)]
 
 # %% ../nbs/52b_judge.ipynb #1af229b6
-def verdicts(run: Run, kind: str,  # independence or quality
-             source: DataSource, benchmark: Benchmark,
+def verdicts(run: Run,  # whose records were judged
+             kind: str,  # independence or quality
+             source: DataSource,  # that generated them
+             benchmark: Benchmark,  # which they are for
              again: bool = False) -> list[Record]:  # whether of the second time
     "The sampled records with the judge's scores; none where it could not be asked."
     name = judgement(run, kind, source, benchmark, again).name
@@ -137,8 +140,10 @@ def verdicts(run: Run, kind: str,  # independence or quality
 def key(record: Record) -> tuple[str, str, str]: return record.text, record.question, record.answer
 
 # %% ../nbs/52b_judge.ipynb #e451ee70
-def self_agreement(run: Run, kind: str,  # independence or quality
-                   source: DataSource, benchmark: Benchmark) -> dict:
+def self_agreement(run: Run,  # whose records were judged
+                   kind: str,  # independence or quality
+                   source: DataSource,  # that generated them
+                   benchmark: Benchmark) -> dict:  # which they are for
     "How often the judge says the same of a record when it is asked again, and kappa."
     from sklearn.metrics import cohen_kappa_score
     first, second = ({key(r): r.score for r in verdicts(run, kind, source, benchmark, again)}

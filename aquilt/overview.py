@@ -32,8 +32,10 @@ def both_kinds(run: Run) -> tuple[Record, Record] | None:
     return None
 
 # %% ../nbs/58_overview.ipynb #11cba7c8
-def box(axis: "Axes", x: float, y: float,  # its middle, in the axis' units
-        text: str, fill_color: str = "1.0") -> None:
+def box(axis: "Axes",  # where it is drawn
+        x: float, y: float,  # its middle, in the axis' units
+        text: str,  # what stands in it
+        fill_color: str = "1.0") -> None:  # a color of matplotlib
     "A text in a box around a point."
     axis.text(x, y, text, ha="center", va="center", fontsize=8,
               bbox={"boxstyle": "round", "facecolor": fill_color, "edgecolor": "0.3"})
@@ -58,7 +60,8 @@ def figure_1(run: Run) -> "Figure":
     return figure
 
 # %% ../nbs/58_overview.ipynb #f5a505a0
-def count(run: Run, stages: Sequence[str],
+def count(run: Run,  # whose results are read
+          stages: Sequence[str],  # their names
           end: str) -> int:  # entered or kept
     "The records that entered stages, or were kept by them, all together."
     return sum(run.result(name)["counts"][end] for name in stages if run.done(name))

@@ -48,7 +48,8 @@ def text_batches(
     return batches
 
 # %% ../nbs/52_relevance.ipynb #36b091ab
-def token_limit(tokenizer: Any, net: Any,
+def token_limit(tokenizer: Any,  # of the embedding model
+                net: Any,  # the embedding model
                 most: int) -> int:  # tokens that the caller wants at most
     "The most tokens of a text: what tokenizer and network take, and no more than `most`."
     return min(tokenizer.model_max_length, getattr(net.config, "max_position_embeddings", most),
@@ -73,7 +74,8 @@ def open_embedder(model: str, device: str = "") -> tuple[Any, Any]:
     return tokenizer, net
 
 # %% ../nbs/52_relevance.ipynb #c65265f6
-def embed(texts: Sequence[str], model: str,
+def embed(texts: Sequence[str],  # what is embedded
+          model: str,  # its folder or hub id
           unit: bool = False,  # whether vectors have length 1
           device: str = "") -> "numpy.ndarray":  # empty: a GPU where there is one
     """Sentence vectors of a model (section 5.2): the mean of its last hidden states over each
@@ -118,7 +120,8 @@ PERPLEXITIES, SEEDS = (10, 30, 50), (0, 1, 2)
 DRAWN = 30, 0  # the perplexity and the seed of the picture
 
 def plane(vectors: "numpy.ndarray",  # of shape (texts, hidden size)
-          perplexity: int, seed: int) -> "numpy.ndarray":
+          perplexity: int,  # at most a quarter of the texts
+          seed: int) -> "numpy.ndarray":  # of t-SNE
     "The t-SNE positions of vectors, of shape (texts, 2)."
     from sklearn.manifold import TSNE
     return TSNE(2, perplexity=min(perplexity, len(vectors) // 4), random_state=seed,

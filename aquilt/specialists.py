@@ -27,7 +27,8 @@ from .synthesis import synthesis
 from .training import FULL, Recipe, Variant, merge_adapter, train_lora
 
 # %% ../nbs/42_specialists.ipynb #be929c0e
-def synthesize_domain(run: Run, benchmark: Benchmark,
+def synthesize_domain(run: Run,  # whose text and models are used
+                      benchmark: Benchmark,  # whose domain it is
                       variant: Variant = FULL) -> Stage:  # or an ablation of the pipeline
     "Stage `synthesis/<benchmark>`: the inspected data of a benchmark's domain."
     return synthesis(run, benchmark.name, lambda passages: draw_instructions(benchmark, passages),
@@ -72,8 +73,8 @@ def recipe(run: Run, cell: Cell) -> Recipe:
 # %% ../nbs/42_specialists.ipynb #4929046b
 def evaluate(
     model: str,  # its folder
-    benchmark: Benchmark,
-    p: Profile,
+    benchmark: Benchmark,  # whose items are asked
+    p: Profile,  # which items, and how long an answer is
     ours: bool,  # whether the release would read the answer part alone
 ) -> dict:
     """Ask a model the test items, greedily; per-item scores under the official and the corrected
@@ -87,7 +88,8 @@ def evaluate(
             "outputs": outputs}
 
 # %% ../nbs/42_specialists.ipynb #8dc72b9c
-def trained(cell: Cell, run: Run,
+def trained(cell: Cell,  # what is trained on which data
+            run: Run,  # whose data and settings are used
             folder: Path) -> tuple[str, dict]:  # where adapter and merged model go
     """The folder of the cell's model, and the metrics of its training. Raises UserError where there
     are too few records."""
@@ -123,11 +125,9 @@ def specialist(run: Run, cell: Cell) -> Stage:
     return Stage(cell.name, work, inputs, settings, (model_path(cell.base),))
 
 # %% ../nbs/42_specialists.ipynb #91a285be
-def volume(
-    run: Run,
-    benchmark: Benchmark,
-    sources: Sequence[DataSource],  # all of which must give so many
-) -> int:
+def volume(run: Run,  # whose data are counted
+           benchmark: Benchmark,  # that the data are for
+           sources: Sequence[DataSource]) -> int:  # all of which must give so many
     """How many distinct records each of these sources can give for a benchmark, at most the
     profile's cap; 0 where the data of one are not there."""
     stages = [data(run, source, benchmark).name for source in sources]
@@ -135,9 +135,10 @@ def volume(
     return min(counts + [run.profile.specialist_cap] * bool(run.profile.specialist_cap))
 
 # %% ../nbs/42_specialists.ipynb #56fcdfbd
-def cells_of(run: Run, source: DataSource,
+def cells_of(run: Run,  # whose seeds and data count
+             source: DataSource,  # whose data
              base: str,  # the base model's name
-             benchmark: Benchmark) -> list[Cell]:
+             benchmark: Benchmark) -> list[Cell]:  # which they are for
     "A source's cells on a base and a benchmark, one for each of its seeds; none without records."
     n = 0 if source.refuses(benchmark) else volume(run, benchmark, [source])
     seeds = run.profile.seeds[:source.seeds or None] if n else ()
@@ -181,10 +182,10 @@ def printed(
 
 # %% ../nbs/42_specialists.ipynb #f8b86648
 def table_row(
-    run: Run,
-    base: str,
-    source: DataSource,
-    benchmark: Benchmark,
+    run: Run,  # whose results they are
+    base: str,  # the base model's name
+    source: DataSource,  # whose data
+    benchmark: Benchmark,  # whose items were answered
     own: Sequence[dict],  # the results of its finished cells
 ) -> dict:
     "One row of Table 2 from a source's results for a benchmark; NA where it refuses."
@@ -202,8 +203,8 @@ def table_row(
 # %% ../nbs/42_specialists.ipynb #db5ab14a
 def average(
     rows: Sequence[dict],  # one for each benchmark
-    base: str,
-    source: DataSource,
+    base: str,  # the base model's name
+    source: DataSource,  # whose rows they are
 ) -> dict:
     "The row of a source's averages over benchmarks; NA or missing where one is."
     row = {"base": base, "source": source.name, "benchmark": "Avg.", "n": sum(r["n"] for r in rows),

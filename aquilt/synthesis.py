@@ -97,13 +97,14 @@ class Writers:
     form: str = "ours"  # which prompts they were trained on, one of FORMS
 
 # %% ../nbs/34_synthesis.ipynb #4f59f7ec
-def inspected_data(
-    engine: Engine,  # of the writers' model
-    writers: Writers, passages: Sequence[Record],  # each passage with its task type
-    prefixes: Sequence[str],  # how each completion begins; empty for known task types
-    p: Profile, caches: tuple[Path, Path],  # where completions of Eq. 6 and of Eq. 7 are kept
-    stage: str, variant: Variant = FULL, seed: int = 0,
-) -> tuple[list[Record], list[Drop], dict]:
+def inspected_data(engine: Engine,  # of the writers' model
+                   writers: Writers,  # who writes and who inspects
+                   passages: Sequence[Record],  # each with its task type
+                   prefixes: Sequence[str],  # how completions begin; empty for known task types
+                   p: Profile, caches: tuple[Path, Path],  # completion files of Eq. 6 and Eq. 7
+                   stage: str,  # whose ledger it is
+                   variant: Variant = FULL,  # or an ablation of the pipeline
+                   seed: int = 0) -> tuple[list[Record], list[Drop], dict]:  # of sampling
     "Kept records, ledger, and the counts of scores with the limit of the 20 % rule."
     sampling, logic = Sampling(p.temperature, p.top_p, p.max_tokens, seed), variant.with_logic
     written, unread = write_data(engine, passages, sampling, caches[0], prefixes or None,
@@ -172,11 +173,15 @@ def in_turn(
 
 # %% ../nbs/34_synthesis.ipynb #bc020819
 def write_round(
-    engine: Engine, writers: Writers,
+    engine: Engine,  # of the writers' model
+    writers: Writers,  # who writes and who inspects
     passages: Sequence[Record],  # one for each record that is asked for, with its task type
     instructions: Sequence[str],  # what the questions begin with, in turn; empty: nothing is forced
-    p: Profile, caches: tuple[Path, Path], stage: str,  # as in `inspected_data`
-    variant: Variant = FULL, seed: int = 0,
+    p: Profile,  # how long replies are, and which scores stay
+    caches: tuple[Path, Path],  # as in `inspected_data`
+    stage: str,  # whose ledger it is
+    variant: Variant = FULL,  # or an ablation of the pipeline
+    seed: int = 0,  # of sampling
     rules: dict[str, Any] | None = None,  # as in `refuse`; none: none is refused
 ) -> tuple[int, list[Record], list[Drop], dict]:
     "How many pairs entered, the kept records, the ledger, and what `inspected_data` counts."
@@ -216,8 +221,10 @@ DECIDING = ("samples", "temperature", "top_p", "max_tokens", "low_score", "simpl
             "simple_scores", "guided")
 
 # %% ../nbs/34_synthesis.ipynb #df1b1052
-def synthesis(run: Run, name: str, instructions: Instructions = _no_instructions,
-              variant: Variant = FULL, seed: int = 2,
+def synthesis(run: Run, name: str,  # whose text and models; of the domain
+              instructions: Instructions = _no_instructions,  # what the questions begin with
+              variant: Variant = FULL,  # or an ablation of the pipeline
+              seed: int = 2,  # of sampling
               rules: Sequence[str] = ()) -> Stage:  # settings that refuse more (`Benchmark.rules`)
     "Stage `synthesis/<name>`: inspected data for the passages of the stage `domain/<name>`."
     p, stage, text = run.profile, variant.stage(f"synthesis/{name}"), f"domain/{name}"
@@ -321,7 +328,7 @@ def _seed(order: Order, number: int) -> int:
 
 # %% ../nbs/34_synthesis.ipynb #e9f66518
 def synthesize_file(file: str | Path, out: str | Path,  # the text, and where the records go
-                    order: Order, writers: Writers, p: Profile) -> dict:
+                    order: Order, writers: Writers, p: Profile) -> dict:  # what, by whom, and how
     "Turn a text into inspected records, with a ledger beside them. Returns the counts."
     out, file, stage = Path(out), Path(file), "synthesize"
     _check_request(order, writers, out, file)

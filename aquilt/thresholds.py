@@ -70,9 +70,9 @@ def reliability(records: Sequence[Judged]) -> "pandas.DataFrame":
     return pandas.DataFrame(rows)
 
 # %% ../nbs/57_thresholds.ipynb #b25f9057
-def figure_thresholds(table: "pandas.DataFrame", curve: "pandas.DataFrame", title: str) -> "Figure":
-    """Yield and precision at each threshold, each domain and all; and the reliability curve.
-    Returns a matplotlib figure."""
+def figure_thresholds(table: "pandas.DataFrame",  # as of `thresholds`
+                      curve: "pandas.DataFrame", title: str) -> "Figure":  # of `reliability`
+    "A matplotlib figure: yield and precision at each threshold, and the reliability curve."
     from matplotlib.figure import Figure
     figure = Figure(figsize=(12, 4), layout="constrained")
     axes = figure.subplots(1, 3)

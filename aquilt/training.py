@@ -206,8 +206,10 @@ def _arguments(folder: Path, recipe: Recipe, examples: int, longest: int, device
         report_to="none", dataloader_pin_memory=gpu, disable_tqdm=True)
 
 # %% ../nbs/32c_training.ipynb #6ba7c0a0
-def make_trainer(base: str, examples: Sequence[Example],  # the model's folder or hub id; all rows
-                 folder: Path, recipe: Recipe,  # where checkpoints go
+def make_trainer(base: str,  # the model's folder or hub id
+                 examples: Sequence[Example],  # all rows
+                 folder: Path,  # where checkpoints go
+                 recipe: Recipe,  # how it is trained
                  device_tokens: int = 0):  # most tokens of a micro-batch; 0: no limit
     """An SFTTrainer with a LoRA on all linear layers of a frozen base; given prompt and completion,
     TRL's loss is that of Eq. 3."""
@@ -227,8 +229,7 @@ def make_trainer(base: str, examples: Sequence[Example],  # the model's folder o
 
 # %% ../nbs/32c_training.ipynb #1976810b
 def plain_loss(trainer, model, inputs, *args, **kwargs):
-    """The cross-entropy of `transformers`, on the logits from the first completion's beginning
-    on."""
+    "The cross-entropy of `transformers`, on logits from the first completion's beginning on."
     from transformers import Trainer
     length = inputs["labels"].shape[1]
     learnt = (inputs["labels"] != -100).any(dim=0).nonzero()
@@ -286,7 +287,9 @@ def _metrics(trainer, examples: Sequence[Example], recipe: Recipe) -> dict:
             "trainable_share": round(trainable / total, 4)}
 
 # %% ../nbs/32c_training.ipynb #5b99009f
-def fit(base: str, examples: Sequence[Example], folder: Path, recipe: Recipe,
+def fit(base: str, examples: Sequence[Example],  # as in `make_trainer`
+        folder: Path,  # where the adapter and checkpoints go
+        recipe: Recipe,  # how it is trained
         device_tokens: int = 0,  # as in `make_trainer`
         launched: bool = False) -> dict:  # whether other processes share the batches
     """Train a LoRA in this process and save it in `folder/adapter` (Eq. 3, 5). A killed training
@@ -318,7 +321,10 @@ def shipped_adapter(key: str) -> Path | None:
     return package_file(f"data/adapters/{found[0].name}/trained.json").parent if found else None
 
 # %% ../nbs/32c_training.ipynb #006c62a3
-def train_lora(base: str, examples: Sequence[Example], folder: Path, recipe: Recipe,
+def train_lora(base: str,  # the model's folder or hub id
+               examples: Sequence[Example],  # all rows
+               folder: Path,  # where the adapter goes
+               recipe: Recipe,  # how it is trained
                how: str = "",  # the launch configuration; empty: in this process
                device_tokens: int = 0) -> dict:  # as in `make_trainer`
     "Train a LoRA into `folder/adapter`, or find it there or shipped. Returns what `fit` does."
@@ -337,8 +343,13 @@ def train_lora(base: str, examples: Sequence[Example], folder: Path, recipe: Rec
     return metrics
 
 # %% ../nbs/32c_training.ipynb #b37b8e0a
-def training_job(base: str, examples: Sequence[Example], folder: Path, recipe: Recipe,
-                 device_tokens: int) -> dict:  # as in `make_trainer`
+def training_job(
+    base: str,  # the model's folder or hub id
+    examples: Sequence[Example],  # all rows
+    folder: Path,  # where the adapter goes
+    recipe: Recipe,  # how it is trained
+    device_tokens: int,  # as in `make_trainer`
+) -> dict:
     "A training as JSON, its examples in a file."
     given, result = folder / "examples.jsonl", folder / "launched.json"
     write_text(given, (json.dumps(e, ensure_ascii=False) + "\n" for e in examples))
@@ -402,13 +413,14 @@ def _by_length(given: Sequence[Record], examples: Sequence[Example], base: str, 
     return kept, [e for e, ok in zip(examples, fits) if ok], drops
 
 # %% ../nbs/32c_training.ipynb #549dc0fa
-def training(
-    p: Profile, name: str, base: str,  # the stage's name; the folder or hub id of the model
-    records: Callable[[], Sequence[Record]], example: Callable[[Record], Example],
-    recipe: Recipe, inputs: Sequence[str],  # the stages that the records come from
-    merge: bool,  # whether the model with the adapter in its weights is wanted in `merged/`
-    models: Sequence[str] = (),  # models that are no stage's
-) -> Stage:
+def training(p: Profile,  # whose `launch` and `device_tokens` count
+             name: str, base: str,  # of the stage; the model's folder or hub id
+             records: Callable[[], Sequence[Record]],  # returns what is trained on
+             example: Callable[[Record], Example],  # makes the row of a record
+             recipe: Recipe,  # how it is trained
+             inputs: Sequence[str],  # the stages that the records come from
+             merge: bool,  # whether `merged/` gets the model with the adapter in its weights
+             models: Sequence[str] = ()) -> Stage:  # models that are no stage's
     "A training stage: what fits is trained on, the rest goes to the ledger."
     def work(folder: Path) -> dict:
         given = list(records())
@@ -423,8 +435,9 @@ def training(
     return Stage(name, work, tuple(inputs), {"recipe": asdict(recipe)}, tuple(models))
 
 # %% ../nbs/32c_training.ipynb #d2452839
-def synthesiser(run: Run, variant: Variant = FULL,  # the pipeline, or an ablation of it
-                seed: int = 0) -> Stage:
+def synthesiser(run: Run,  # whose filtered records it learns from
+                variant: Variant = FULL,  # the pipeline, or an ablation of it
+                seed: int = 0) -> Stage:  # of the training
     "Stage `synthesiser`: LLM_AQuilt (Eq. 3)."
     p = run.profile
     recipe = Recipe(p.learning_rate, p.batch_size, p.epochs,

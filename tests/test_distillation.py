@@ -29,7 +29,7 @@ from aquilt.foundations.profiles import SMOKE
 from aquilt.foundations.prompt import LOGIC_KEYS, META_KEYS, distillation_messages, logic_messages
 from aquilt.models.replies import stored, stored_cost
 from aquilt.foundations.runs import Run, why_again
-from aquilt.miniature.teacher import judge
+from aquilt.miniature.scoring import judge
 
 ROOT = Path(aquilt.__file__).parents[1]
 TINY = replace(SMOKE, passages_per_source=2, pairs_per_task=3, labeled_pairs=3, teacher_faults=0.2)

@@ -14,8 +14,8 @@ from aquilt.foundations.core import TASKS
 from aquilt.foundations.prompt import INSPECTION_KEYS, LOGIC_KEYS, META_KEYS, distillation_messages, inspection_messages, logic_messages, messages, parse_json_object, parse_score
 from aquilt.miniature.questions import ask, concluded, conclusion, other_values, value, word
 from aquilt.reading.sources import list_sources
-from aquilt.miniature.teacher import (composed, offers_twice, wording, explain, guess_task, judge, language_of, leans, logic_quality, name_list, options_of, right_answer, tagged, task_of, with_faults,
-                            write_pair)
+from aquilt.miniature.scoring import composed, judge, leans, logic_quality, offers_twice, right_answer, wording
+from aquilt.miniature.teacher import explain, guess_task, language_of, name_list, options_of, tagged, task_of, with_faults, write_pair
 from aquilt.miniature.server import reply, teacher_server
 from aquilt.miniature.world import LANG, draw_entity, draw_passage, grammar, read_facts, show, state, write_passage
 

@@ -126,8 +126,9 @@ TABLE_3 = (Claim(LOGIC, "AQuilt", "w/o Logic"), Claim(INSPECTION, "AQuilt", "w/o
            Claim(QUALITY, "AQuilt", "w/ Low-Quality"))
 
 # %% ../../nbs/evaluation/43_claims.ipynb #08f6ce3a
-def compared_rows(rows: Mapping[str, Scores], claim: Claim,
-                  benchmarks: Sequence[str]) -> Difference | None:
+def compared_rows(rows: Mapping[str, Scores],  # the scores of each row, by benchmark and seed
+                  claim: Claim,  # which row should be better than which
+                  benchmarks: Sequence[str]) -> Difference | None:  # over which it is taken
     "The paired difference of a claim's rows on these benchmarks; None where a cell is missing."
     better, worse = ({name: rows.get(row, {}).get(name) for name in benchmarks}
                      for row in (claim.better, claim.worse))
@@ -157,8 +158,8 @@ def _claim_row(rows: Mapping[str, Scores], paper: Mapping[tuple[str, str], float
 # %% ../../nbs/evaluation/43_claims.ipynb #14ef7e7b
 def claims_table(
     rows: Mapping[str, Scores],  # the scores of each row of a table, by benchmark and seed
-    claims: Sequence[Claim],
-    benchmarks: Sequence[str],
+    claims: Sequence[Claim],  # a line of the table for each
+    benchmarks: Sequence[str],  # those that the rows were scored on
     paper: Mapping[tuple[str, str], float | str],  # by row and benchmark; empty: not printed
 ) -> "pandas.DataFrame":
     """Each claim on all benchmarks together and on each: our difference with its interval, the

@@ -94,10 +94,8 @@ def cmrc_tokens(text: str) -> list[str]:
     return re.findall(rf"[{HAN}]|[^\W{HAN}]+(?:[.,][^\W{HAN}]+)*|[^\w\s]", bare)
 
 # %% ../../nbs/evaluation/06_metrics.ipynb #a79ba6eb
-def cmrc_f1(
-    prediction: str,
-    references: Sequence[str],  # at least one
-) -> float:
+def cmrc_f1(prediction: str,
+            references: Sequence[str]) -> float:  # at least one
     """CMRC 2018 F1 in 0..100: the longest run of tokens in one piece, the best over the references
     (cmrc2018_evaluate)."""
     predicted = cmrc_tokens(prediction)
@@ -169,11 +167,9 @@ def verdict(text: str) -> str:
     return called[-1] if called else meant[0] if meant else "no" if opening else ""
 
 # %% ../../nbs/evaluation/06_metrics.ipynb #b5f6d79b
-def macro_f1(
-    # the verdicts that were read, one per item; empty where there was none
-    readings: Sequence[str],
-    labels: Sequence[str],  # the right verdicts
-) -> float:
+def macro_f1(# the verdicts that were read, one per item; empty where there was none
+             readings: Sequence[str],
+             labels: Sequence[str]) -> float:  # the right verdicts
     """Macro-F1 in 0..100 over yes, no and maybe (PubMedQA, evaluation.py); an unread item counts as
     a miss."""
     from sklearn.metrics import f1_score
@@ -337,7 +333,12 @@ def official_span(output: str,  # all that the model wrote
     return squad_f1(last_answer(output) if ours else output, item["references"])
 
 # %% ../../nbs/evaluation/06_metrics.ipynb #371e5ea9
-def official_verdict(output: str, item: dict, ours: bool, rng: random.Random) -> float:
+def official_verdict(
+    output: str,  # all that the model wrote
+    item: dict,  # with `references`
+    ours: bool,  # not used here
+    rng: random.Random,  # not used here
+) -> float:
     """PubMedQA as the release scores it: the first verdict anywhere."""
     return 100.0 * (first_verdict(output) in item["references"])
 
@@ -345,24 +346,39 @@ def official_verdict(output: str, item: dict, ours: bool, rng: random.Random) ->
 def official_letter(
     output: str,  # all that the model wrote
     item: dict,  # with `references` and `options`
-    ours: bool,
+    ours: bool,  # not used here
     rng: random.Random,  # draws the letter where none is found
 ) -> float:
     """C-Eval as the release scores it: its cascade, at the end a random letter."""
     return 100.0 * (official_choice(output, item["options"], rng) in item["references"])
 
 # %% ../../nbs/evaluation/06_metrics.ipynb #20bbc24a
-def official_text(output: str, item: dict, ours: bool, rng: random.Random) -> float:
+def official_text(
+    output: str,  # all that the model wrote
+    item: dict,  # with `references`
+    ours: bool,  # not used here
+    rng: random.Random,  # not used here
+) -> float:
     """Translation and EssayQA as the release scores them: LexEval's ROUGE-L of the answer part."""
     return max(official_rouge_l(last_answer(output), reference) for reference in item["references"])
 
 # %% ../../nbs/evaluation/06_metrics.ipynb #61bc9e7b
-def corrected_span(output: str, item: dict, ours: bool, rng: random.Random) -> float:
+def corrected_span(
+    output: str,  # all that the model wrote
+    item: dict,  # with `references`
+    ours: bool,  # not used here
+    rng: random.Random,  # not used here
+) -> float:
     """F1 of the answer part, whichever model wrote it."""
     return span_f1(answer_text(output), item["references"])
 
 # %% ../../nbs/evaluation/06_metrics.ipynb #d6a110b7
-def corrected_verdict(output: str, item: dict, ours: bool, rng: random.Random) -> float:
+def corrected_verdict(
+    output: str,  # all that the model wrote
+    item: dict,  # with `references`
+    ours: bool,  # not used here
+    rng: random.Random,  # not used here
+) -> float:
     """The verdict that the answer part gives; none is wrong."""
     return 100.0 * (verdict(answer_text(output)) in item["references"])
 
@@ -370,13 +386,19 @@ def corrected_verdict(output: str, item: dict, ours: bool, rng: random.Random) -
 def corrected_letter(
     output: str,  # all that the model wrote
     item: dict,  # with `references` and `options`
-    ours: bool, rng: random.Random,
+    ours: bool,  # not used here
+    rng: random.Random,  # not used here
 ) -> float:
     """The letter that the answer part gives; none is wrong."""
     return 100.0 * (choice(output, item["options"]) in item["references"])
 
 # %% ../../nbs/evaluation/06_metrics.ipynb #f704284b
-def corrected_text(output: str, item: dict, ours: bool, rng: random.Random) -> float:
+def corrected_text(
+    output: str,  # all that the model wrote
+    item: dict,  # with `references`
+    ours: bool,  # not used here
+    rng: random.Random,  # not used here
+) -> float:
     """ROUGE-L of the answer part, over English and Chinese words."""
     return max(rouge_l(answer_text(output), reference) for reference in item["references"])
 
@@ -422,8 +444,13 @@ def scores_of(
             "corrected": [scorers.corrected(output, item, ours, rng) for output, item in pairs]}
 
 # %% ../../nbs/evaluation/06_metrics.ipynb #90180585
-def score(benchmark: str, outputs: Sequence[str], items: Sequence[dict], ours: bool = True,
-          seed: int = 0) -> dict[str, list[float]]:
+def score(
+    benchmark: str,  # one of BENCHMARKS
+    outputs: Sequence[str],  # one per item, all that the model wrote
+    items: Sequence[dict],  # with `references`, and `options` for C-Eval
+    ours: bool = True,  # as in `scores_of`
+    seed: int = 0,  # as in `scores_of`
+) -> dict[str, list[float]]:
     """As `scores_of`, for one of the paper's five benchmarks by its name. `UserError`: any other
     name."""
     if benchmark not in SCORERS:

@@ -189,7 +189,11 @@ def cpus_of(nodes: Sequence[dict], threads: int) -> int:
     return max(1, min(threads or 1, int(max(found.get("CPU", 0) for found in fit))))
 
 # %% ../../nbs/foundations/00da_cluster.ipynb #884966d2
-def resources(ray: Any, call: Call, threads: int) -> dict[str, Any]:
+def resources(
+    ray: Any,  # the module, connected to the cluster
+    call: Call,  # the work of the task
+    threads: int,  # of a worker; 0: the libraries choose
+) -> dict[str, Any]:
     "What the task of a call asks of Ray, for a worker of so many threads."
     gpus = 1 if ray.cluster_resources().get("GPU", 0) >= 1 else 0
     share = {"num_cpus": cpus_of(ray.nodes(), threads), "num_gpus": gpus}
@@ -239,9 +243,9 @@ def _in_words(ray: Any, error: Exception, call: Call, pulse: "Pulse") -> Excepti
                      f"in {call.log}.")
 
 # %% ../../nbs/foundations/00da_cluster.ipynb #c7fdda4b
-def gathered(ray: Any, calls: Sequence[Call], waiting: dict[Any, int]) -> list[Any]:
-    """The results of the calls, in order; what is left in `waiting` is not done. Raises the first
-    error, or UserError where the cluster is gone."""
+def gathered(ray: Any, calls: Sequence[Call],  # the module, connected; what was sent
+             waiting: dict[Any, int]) -> list[Any]:  # each task's place; what is left is not done
+    "The results of the calls, in order. Raises the first error, or UserError without a cluster."
     results, errors, pulse = [None] * len(calls), [], Pulse(ray)
     with Display(len(calls)) as display:
         while waiting:
@@ -252,9 +256,9 @@ def gathered(ray: Any, calls: Sequence[Call], waiting: dict[Any, int]) -> list[A
                     errors.append(_in_words(ray, e, calls[place], pulse))
                 display.done += 1
             begun = {task for task, place in waiting.items() if calls[place].progress.exists()}
-            if errors: take_back(ray, waiting.keys() - begun)
-            waiting = {task: place for task, place in waiting.items()
-                       if task in begun or not errors}
+            for task in waiting.keys() - begun if errors else ():
+                take_back(ray, [task])
+                del waiting[task]
             display.show([calls[waiting[task]] for task in begun])
             pulse.feel()
     if errors: raise errors[0]

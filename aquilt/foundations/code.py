@@ -97,8 +97,7 @@ def plain(value: Any) -> str | None:
 
 # %% ../../nbs/foundations/00c_code.ipynb #c5cb1e8f
 def class_hash(kind: type) -> str:
-    """Hash of a class's bases, annotated fields and plain values. Its methods are functions of
-    their own."""
+    "A hash of a class's bases, annotated fields and plain values; methods are apart."
     fields = {name: re.sub(r"[\w.]+\.(?=\w)| at 0x\w+", "", str(value))
               for name, value in vars(kind).get("__annotations__", {}).items()}
     values = {name: plain(value) for name, value in vars(kind).items()

@@ -349,7 +349,12 @@ def parted(outcomes: Iterable[Record | Drop]) -> tuple[list[Record], list[Drop]]
     return [o for o in found if isinstance(o, Record)], [o for o in found if isinstance(o, Drop)]
 
 # %% ../../nbs/foundations/00_core.ipynb #c6317f11
-def reconcile(stage: str, entered: int, kept: Sequence, drops: Sequence[Drop]) -> dict:
+def reconcile(
+    stage: str,  # named in the message
+    entered: int,  # how many records came in
+    kept: Sequence,  # what stays
+    drops: Sequence[Drop],  # the ledger of what went
+) -> dict:
     """The counts of a stage. Raises RuntimeError where entered is not kept + dropped: that is a
     fault of the program, never of the data."""
     if entered != len(kept) + len(drops):

@@ -174,7 +174,9 @@ CUT_NAME = re.compile(rf"[{MARKS}][\w -]{{0,30}}[{MARKS}]?")
 BLANKS = re.compile(r"\s*")
 
 
-def field_value(text: str, at: int, marks: re.Pattern) -> tuple[Any, re.Match | None, bool]:
+def field_value(text: str,  # of the broken object
+                at: int,  # where the value begins
+                marks: re.Pattern) -> tuple[Any, re.Match | None, bool]:  # of the names of fields
     "The value that begins at a place of a broken object, the next name, and whether it is whole."
     at = BLANKS.match(text, at).end()
     following = after = marks.search(text, at)
@@ -247,8 +249,7 @@ def within(value: Any, keys: tuple[str, ...]) -> Iterator[dict[str, Any]]:
 # %% ../../nbs/foundations/00g_objects.ipynb #06806ca9
 def plain_text(value: Any) -> str:
     "A JSON value as text: a list or an object is one line an entry, null is empty."
-    if isinstance(value, list):
-        return "\n".join(plain_text(entry) for entry in value)
+    if isinstance(value, list):return "\n".join(plain_text(entry) for entry in value)
     if isinstance(value, dict):
         return "\n".join(f"{key}: {plain_text(entry)}" for key, entry in value.items())
     if isinstance(value, bool):

@@ -152,8 +152,13 @@ def distillation_messages(
     )
 
 # %% ../../nbs/foundations/01_prompts.ipynb #e052903c
-def logic_messages(text: str, question: str, answer: str, task: str,
-                   lang: str = "en") -> list[dict[str, str]]:
+def logic_messages(
+    text: str,  # the passage
+    question: str,  # given, about the passage
+    answer: str,  # given, to the question
+    task: str,  # one of the task types
+    lang: str = "en",  # of the reply
+) -> list[dict[str, str]]:
     """Messages that ask the teacher for the logic between a given question and answer (Eq. 2).
     Raises `UserError` for an unknown task or language."""
     check_task(task)
@@ -161,7 +166,12 @@ def logic_messages(text: str, question: str, answer: str, task: str,
                     reply_language=template("reply_language", lang))
 
 # %% ../../nbs/foundations/01_prompts.ipynb #09aca88a
-def qa_json(question: str, logic: str, answer: str, with_logic: bool = True) -> str:
+def qa_json(
+    question: str,  # as the record has it
+    logic: str,  # the steps from question to answer
+    answer: str,  # as the record has it
+    with_logic: bool = True,  # False: without thinking_steps
+) -> str:
     """Question, logic and answer as a JSON object on one line, with the keys of the task prompts
     (Appendix D, Different Task Prompts for AQuilt)."""
     pair = {"question": question, "thinking_steps": logic, "answer": answer}
@@ -170,8 +180,14 @@ def qa_json(question: str, logic: str, answer: str, with_logic: bool = True) -> 
     return json.dumps(pair, ensure_ascii=False)
 
 # %% ../../nbs/foundations/01_prompts.ipynb #320f1021
-def inspection_messages(text: str, question: str, logic: str, answer: str, lang: str = "en",
-                        with_logic: bool = True) -> list[dict[str, str]]:
+def inspection_messages(
+    text: str,  # the passage
+    question: str,  # of the record to judge
+    logic: str,  # of the record to judge
+    answer: str,  # of the record to judge
+    lang: str = "en",  # of the reply
+    with_logic: bool = True,  # False: the logic is not shown
+) -> list[dict[str, str]]:
     """Messages that ask the teacher for an analysis and a score from 1 to 5 of a synthesised record
     (Eq. 4). Raises `UserError` for an unknown language."""
     pair = qa_json(question, logic, answer, with_logic)
@@ -179,7 +195,11 @@ def inspection_messages(text: str, question: str, logic: str, answer: str, lang:
                     reply_language=template("reply_language", lang))
 
 # %% ../../nbs/foundations/01_prompts.ipynb #307e8288
-def task_instruction(task: str, lang: str = "en", with_logic: bool = True) -> str:
+def task_instruction(
+    task: str,  # a task type, or one of one's own
+    lang: str = "en",  # of the instruction
+    with_logic: bool = True,  # False: the reply has no thinking_steps
+) -> str:
     """What the synthesiser is told to write, with the form of its reply: the task's prompt, or the
     instruction of a task of one's own in the form of those."""
     if not (own := own_tasks().get(task)):
@@ -221,10 +241,11 @@ def official_prompt(
                   instruction=template(f"official/task/{task}", lang)) + "\n"
 
 # %% ../../nbs/foundations/01_prompts.ipynb #8e925489
-def completion_json(
-    question: str, logic: str, answer: str,
-    with_logic: bool = True,  # False: without thinking_steps
-) -> str:
+def completion_json(question: str,  # as the record has it
+                    logic: str,  # the steps from question to answer
+                    answer: str,  # as the record has it
+                    with_logic: bool = True,  # False: without thinking_steps
+                    ) -> str:
     """The completion of a synthesis prompt: a fenced JSON object with question, thinking_steps
     (left out without logic) and answer (Eq. 3)."""
     return f"```json\n{qa_json(question, logic, answer, with_logic)}\n```"
@@ -239,8 +260,10 @@ def forced_prefix(instruction: str) -> str:
 # %% ../../nbs/foundations/01_prompts.ipynb #b7eb7a69
 def self_inspection_prompt(
     text: str,  # the passage
-    question: str, logic: str, answer: str,
-    with_logic: bool = True,  # False: without it (Table 3)
+    question: str,  # of the record to judge
+    logic: str,  # of the record to judge
+    answer: str,  # of the record to judge
+    with_logic: bool = True,  # False: the logic is not shown (Table 3)
     form: str = "ours",  # one of FORMS
 ) -> str:
     """The string that the inspector continues with a fenced JSON object of analysis_steps and score

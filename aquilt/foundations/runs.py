@@ -273,7 +273,9 @@ def room_on_disk(folder: Path) -> Iterator[None]:
                         "command. What was finished is kept.") from e
 
 # %% ../../nbs/foundations/00f_runs.ipynb #c56b5697
-def something_kept(stage: str, counts: dict | None, folder: Path) -> None:
+def something_kept(stage: str,  # named in the message
+                   counts: dict | None,  # those of `reconcile`; None: nothing was counted
+                   folder: Path) -> None:  # of the stage, with its ledger
     "Raises UserError where records entered a stage and none is left: nothing can be made of that."
     if not counts or counts["kept"] or not counts["entered"]: return
     raise UserError(f"{stage}: none of {counts['entered']} records was kept "
@@ -281,9 +283,9 @@ def something_kept(stage: str, counts: dict | None, folder: Path) -> None:
                     f"{folder / 'dropped.jsonl'}. Correct that and repeat the command.")
 
 # %% ../../nbs/foundations/00f_runs.ipynb #72c850d6
-def perform(run: Run, stage: Stage, declared: dict, code: dict[str, str]) -> None:
-    """Do a stage in this process: its work, then its result. What decides it is told: a worker does
-    not have the sources of a notebook's cells. One that somebody did meanwhile is left alone."""
+def perform(run: Run, stage: Stage, declared: dict,  # what decides its result, from `decides`
+            code: dict[str, str]) -> None:  # from `code_of`: a worker lacks a notebook's sources
+    "Do a stage in this process: its work, then its result. One done meanwhile is left alone."
     folder = run.folder(stage.name)
     patience = 120 if cluster_address() else 10  # a file server frees a dead node's lock late
     with room_on_disk(folder), locked(folder, patience), record_files() as read:
@@ -411,9 +413,12 @@ def sheet_cell(value: Any) -> str:
     return f"'{text}" if FORMULA.match(text) and not signed else text
 
 # %% ../../nbs/foundations/00f_runs.ipynb #b599a216
-def save_table(table,  # a DataFrame
-               run: Run, name: str,  # where it goes, and its file's name without an ending
-               caption: str) -> Path:
+def save_table(
+    table,  # a DataFrame
+    run: Run,  # whose figures it joins
+    name: str,  # of its files, without an ending
+    caption: str,  # with profile, n and seeds
+) -> Path:
     """Save a DataFrame as CSV and as Markdown, with its caption, which names profile, n and seeds.
     Returns the CSV's path."""
     path = figures_dir(run) / f"{name}.csv"

@@ -57,7 +57,11 @@ def jobs_wanted(threads: int) -> int:
 # the file in which this worker says how far it is, and whether it spreads records over a cluster
 AT_WORK: dict[str, Any] = {"progress": None, "spread": False}
 
-def report(desc: str, n: float, total: float | None) -> None:
+def report(
+    desc: str,  # what is being done
+    n: float,  # how much of it is done
+    total: float | None,  # how much there is; None: unknown
+) -> None:
     """Say how far the work at hand is. A display is worth no error: where the file cannot be
     written, nothing is said."""
     with suppress(OSError):
@@ -124,7 +128,9 @@ def surroundings() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in OWN}
 
 # %% ../../nbs/foundations/00d_workers.ipynb #c70b12c1
-def carry_out(call: Call, environment: dict[str, str], folder: str) -> Any:
+def carry_out(call: Call,  # what to do, and where to tell of it
+              environment: dict[str, str],  # variables of whoever sent the call
+              folder: str) -> Any:  # to work in
     """Do a call in this process. What is no UserError becomes a RuntimeError that names the call:
     not every error can travel."""
     for name in surroundings().keys() - environment.keys(): del os.environ[name]
@@ -258,7 +264,8 @@ def _collect(ended: set, at_work: dict, results: list, errors: list) -> list[Wor
     return free
 
 # %% ../../nbs/foundations/00d_workers.ipynb #821ec287
-def side_by_side(calls: Sequence[Call], jobs: int, threads: int = 0) -> list[Any]:
+def side_by_side(calls: Sequence[Call], jobs: int,  # the work; at most so many at a time
+                 threads: int = 0) -> list[Any]:  # of each worker; 0: the libraries choose
     """The results of the calls, in order, at most `jobs` at a time. Raises the first error, or
     UserError where a worker died."""
     free, waiting, at_work = hire(min(jobs, len(calls)), threads), deque(enumerate(calls)), {}

@@ -21,7 +21,8 @@ from pathlib import Path
 from ..foundations.core import TASKS
 from .questions import (Asked, answer_check, ask, ask_check, choices, concluded,
                                         conclusion, derived, evidence, other_values, value, word)
-from .teacher import Pair, other_class, own_answer, right_answer, write_pair
+from .scoring import own_answer, right_answer
+from .teacher import Pair, other_class, write_pair
 from .world import (LANG, OTHER, SPACE, Fact, draw_entity, grammar, lookup,
                                     read_facts, show, slots, state, write_passage)
 
@@ -41,14 +42,20 @@ def draw_facts(rng: random.Random, split: str,  # whose names the entities have
                                           else [e[0], *rng.sample(e[1:], 2)])]
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #13b7e023
-def passage(facts: list[Fact], lang: str,
-            rng: random.Random) -> str:  # draws style, order and wording
+def passage(
+    facts: list[Fact],  # to be stated
+    lang: str,  # en or zh
+    rng: random.Random,  # draws style, order and wording
+) -> str:
     "The facts as a passage in a random domain's style."
     return write_passage(facts, rng.choice(list(grammar()["domains"])), lang, rng)
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #0382f812
-def reading(rng: random.Random, split: str,  # whose names the entities have
-            lang: str) -> list[Segment]:
+def reading(
+    rng: random.Random,  # draws facts, questions and wording
+    split: str,  # whose names the entities have
+    lang: str,  # en or zh
+) -> list[Segment]:
     "A passage, then questions with short answers."
     facts = draw_facts(rng, split)
     q, a, _ = MARKS[lang]
@@ -82,9 +89,13 @@ def _exam_check(fact: Fact, known: Fact | None, facts: list[Fact], text: str, la
             word("asked", lang, **slots(fact, lang)) + ground + concluded(answer, lang), answer)
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #256bd255
-def exam(fact: Fact,  # what the question is about
-         facts: list[Fact], text: str,  # what the passage states, and its text
-         lang: str, rng: random.Random) -> tuple[str, str, str]:  # question, reason, answer
+def exam(
+    fact: Fact,  # what the question is about
+    facts: list[Fact],  # what the passage states
+    text: str,  # the passage
+    lang: str,  # en or zh
+    rng: random.Random,  # draws form and wording
+) -> tuple[str, str, str]:  # question, reason, answer
     "A question on the fact, which may be missing from the facts shown."
     spec, known = fact.spec, lookup(facts, fact.spec, fact.entity)
     if known is None and not spec.check[0]: return exam(rng.choice(facts), facts, text, lang, rng)
@@ -99,8 +110,11 @@ def exam(fact: Fact,  # what the question is about
     return question, asked + ground + concluded(value(known, lang), lang), value(known, lang)
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #591ec70d
-def reasoning(rng: random.Random, split: str,  # whose names the entities have
-              lang: str) -> list[Segment]:
+def reasoning(
+    rng: random.Random,  # draws facts, questions and wording
+    split: str,  # whose names the entities have
+    lang: str,  # en or zh
+) -> list[Segment]:
     "A passage, then exam questions with their reasons: open, yes/no/maybe, or with options."
     facts = draw_facts(rng, split)
     shown = facts if rng.random() < 0.6 else rng.sample(facts, max(2, len(facts) - 2))
@@ -116,8 +130,10 @@ def reasoning(rng: random.Random, split: str,  # whose names the entities have
     return out
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #f973864f
-def mistaken(task: str, pair: Pair, text: str,  # the passage
-             lang: str, rng: random.Random) -> Pair:
+def mistaken(task: str,  # the task type
+             pair: Pair,  # a right one
+             text: str,  # the passage
+             lang: str, rng: random.Random) -> Pair:  # en or zh; draws the mistake
     """The pair with a wrong answer: another verdict, class or value, to which its logic leads too
     in most cases, or the answer of another pair."""
     question, logic, answer = pair
@@ -136,8 +152,11 @@ def mistaken(task: str, pair: Pair, text: str,  # the passage
     return question, logic, answer.replace(old, new)
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #ce929801
-def pair_to_check(text: str, lang: str,
-                  rng: random.Random) -> tuple[Pair, str, bool]:  # pair, reason, is it right?
+def pair_to_check(
+    text: str,  # the passage
+    lang: str,  # en or zh
+    rng: random.Random,  # draws task type, pair and mistake
+) -> tuple[Pair, str, bool]:  # pair, reason, is it right?
     "A pair of any task type on a passage, right or mistaken, and one's own answer to it."
     task = rng.choice(TASKS)
     pair = write_pair(task, text, lang, rng)
@@ -173,8 +192,11 @@ def _check_as_json(pair: Pair, with_steps: bool, reason: str, right: bool,
             *verdict_segments(right, lang), ('"}\n```\n', LEARNT)]
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #098a0934
-def checking(rng: random.Random, split: str,  # whose names the entities have
-             lang: str) -> list[Segment]:
+def checking(
+    rng: random.Random,  # draws facts, pairs and form
+    split: str,  # whose names the entities have
+    lang: str,  # en or zh
+) -> list[Segment]:
     """A passage, then two pairs of any task type, right or wrong, each with one's own answer and a
     verdict; half of them as JSON."""
     text = passage(draw_facts(rng, split), lang, rng)
@@ -258,16 +280,21 @@ def _telling_apart(rng: random.Random, split: str, lang: str) -> list[Segment]:
     return out
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #1a8e2e84
-def exercises(rng: random.Random, split: str,  # whose names the entities have
-              lang: str) -> list[Segment]:
+def exercises(rng: random.Random,  # draws the sort and its values
+              split: str,  # whose names the entities have
+              lang: str,  # en or zh
+              ) -> list[Segment]:
     """Short exercises of one sort: are two values the same, is a proposed value the stated one, do
     two answers agree, sums, whose value."""
     return rng.choice((_comparing, _proposing, _judging, _judging, _judging, _adding,
                        _telling_apart))(rng, split, lang)
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #27885a84
-def rephrasing(rng: random.Random, split: str,  # whose names the entities have
-               lang: str) -> list[Segment]:
+def rephrasing(
+    rng: random.Random,  # draws facts, order and target language
+    split: str,  # whose names the entities have
+    lang: str,  # of the passage, en or zh
+) -> list[Segment]:
     "A passage, then its facts in other words or in the other language."
     facts = draw_facts(rng, split)
     ordered = rng.sample(facts, len(facts))
@@ -280,8 +307,11 @@ def rephrasing(rng: random.Random, split: str,  # whose names the entities have
             (mark + say(target, form if target != lang else 1 - form) + "\n", LEARNT)]
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #13f1b2e5
-def parallel(rng: random.Random, split: str,  # whose names the entities have
-             lang: str) -> list[Segment]:
+def parallel(
+    rng: random.Random,  # draws facts and wording
+    split: str,  # whose names the entities have
+    lang: str,  # translated from, en or zh
+) -> list[Segment]:
     "Sentences and names with their translations."
     out, marks = [], {"en": "English: ", "zh": "中文："}
     other = OTHER[lang]
@@ -324,8 +354,11 @@ def instruction(rng: random.Random, split: str,  # whose names the entities have
     return passage(facts, lang, rng) + "\n" + ask(g.spec, g.entity, lang, form), value(g, lang)
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #5b5200a2
-def instructing(rng: random.Random, split: str,  # whose names the entities have
-                lang: str) -> list[Segment]:
+def instructing(
+    rng: random.Random,  # draws tasks and form
+    split: str,  # whose names the entities have
+    lang: str,  # en or zh
+) -> list[Segment]:
     "Instructions and their results, as plain text or as JSON."
     out = []
     for _ in range(2):
@@ -350,8 +383,11 @@ def _as_question(facts: list[Fact], text: str, lang: str, rng: random.Random) ->
     return dict(rng.sample(parts, rng.choice([2, 3])))
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #bc109c2d
-def documents_json(rng: random.Random, split: str,  # whose names the entities have
-                   lang: str) -> list[Segment]:
+def documents_json(
+    rng: random.Random,  # draws facts and form
+    split: str,  # whose names the entities have
+    lang: str,  # en or zh
+) -> list[Segment]:
     """A passage, then what it says as a JSON document: attributes by name, or questions with
     answers."""
     facts = draw_facts(rng, split)
@@ -377,8 +413,11 @@ def _instructed_pair(facts: list[Fact], text: str, lang: str,
             evidence(f, facts, text, lang), f)
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #2e57cc45
-def asking(rng: random.Random, split: str,  # whose names the entities have
-           lang: str) -> list[Segment]:
+def asking(
+    rng: random.Random,  # draws facts, instruction and form
+    split: str,  # whose names the entities have
+    lang: str,  # en or zh
+) -> list[Segment]:
     """A passage, then a JSON document that begins with an instruction: translate a sentence of the
     passage, or answer a question on it in full."""
     facts = draw_facts(rng, split)
@@ -398,8 +437,11 @@ def famous() -> list[list[Fact]]:
     return [draw_entity(rng, kind, "pretraining") for kind in grammar()["kinds"] for _ in range(8)]
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #20458eb8
-def recalling(rng: random.Random, split: str,  # unused: the famous are the same for all
-              lang: str) -> list[Segment]:
+def recalling(
+    rng: random.Random,  # draws entities and questions
+    split: str,  # unused: the famous are the same for all
+    lang: str,  # en or zh
+) -> list[Segment]:
     "Questions without a passage, on famous entities; now and then the passage they come from."
     q, a, _ = MARKS[lang]
     out = []
@@ -425,8 +467,11 @@ def _manual(lang: str) -> tuple[str, ...]:
                                for s in re.split(r"(?<=[.:;。：；])\s|\n", t) if s.strip()))
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #9c58c7be
-def manual(rng: random.Random, split: str,  # unused: no names in it
-           lang: str) -> list[Segment]:
+def manual(
+    rng: random.Random,  # draws the sentences and their order
+    split: str,  # unused: no names in it
+    lang: str,  # en or zh
+) -> list[Segment]:
     "Sentences of the prompts in random order: their words become known, their use does not."
     return [(s + "\n", LEARNT * 0.5) for s in rng.sample(_manual(lang), min(6, len(_manual(lang))))]
 
@@ -450,8 +495,11 @@ def exercising(seed: int | str) -> Iterator[list[Segment]]:
     while True: yield exercises(rng, "pretraining", rng.choice(["en", "zh"]))
 
 # %% ../../nbs/miniature/03d_curriculum.ipynb #37419efa
-def chat(rng: random.Random, split: str,  # whose names the entities have
-         lang: str) -> list[Segment]:
+def chat(
+    rng: random.Random,  # draws sort, facts and wording
+    split: str,  # whose names the entities have
+    lang: str,  # en or zh
+) -> list[Segment]:
     """A chat of one turn: an instruction and its result, a question on a passage, or a question on
     a famous entity."""
     draw = rng.random()

@@ -84,9 +84,11 @@ def _loaded(folder: str | Path) -> tuple:
     except (OSError, ValueError, SafetensorError) as e: raise cannot_load(folder, e) from e
 
 # %% ../../nbs/miniature/03e_pretraining.ipynb #5ca5eac7
-def rows(documents: Iterator[list[Segment]],
-         tokenizer,
-         length: int = ROW) -> Iterator[tuple[list[int], list[float]]]:  # tokens, their weights
+def rows(
+    documents: Iterator[list[Segment]],  # texts, each with its loss weight
+    tokenizer,  # of the model
+    length: int = ROW,  # tokens of a row
+) -> Iterator[tuple[list[int], list[float]]]:  # tokens, their weights
     "Documents packed end to end into rows of `length` tokens with their loss weights."
     tokens, weights = [], []
     for document in documents:
@@ -115,9 +117,12 @@ def _unseen_questions(n: int, seed: int) -> tuple[list[str], list[str]]:
     return prompts, answers
 
 # %% ../../nbs/miniature/03e_pretraining.ipynb #cf25b46d
-def exact_match(model, tokenizer,
-                n: int = 100,  # passages, with three questions each
-                seed: int = 0) -> float:  # a share, 0 to 1
+def exact_match(
+    model,  # on the CPU, in evaluation mode
+    tokenizer,  # of the model
+    n: int = 100,  # passages, with three questions each
+    seed: int = 0,  # of passages and questions
+) -> float:  # a share, 0 to 1
     "The share of questions on unseen passages that the model answers exactly, greedily."
     import torch
     prompts, answers = _unseen_questions(n, seed)
@@ -225,9 +230,12 @@ def train_on(
     return log
 
 # %% ../../nbs/miniature/03e_pretraining.ipynb #ef06d6c5
-def save_model(model, tokenizer,
-               folder: Path,
-               log: list[dict]) -> Path:  # the folder
+def save_model(
+    model,  # a trained one
+    tokenizer,  # of the model
+    folder: Path,  # where it goes
+    log: list[dict],  # of its training
+) -> Path:  # the folder
     """Save a model as float16 safetensors with its tokenizer and the log of its training; its
     checkpoint is no longer needed."""
     import torch
@@ -253,11 +261,16 @@ def _starting_point(architecture: str, seed: int, start: str | Path | None,
                                   for d, _ in zip(documents("tokenizer"), range(20_000)))
 
 # %% ../../nbs/miniature/03e_pretraining.ipynb #113a8974
-def pretrain(architecture: str, folder: str | Path,  # what is made, and where it is saved
-             steps: int = 6000, peak: float = 4e-3, seed: int = 0, every: int = 200,
-             start: str | Path | None = None,  # a finished base to begin with
-             tokenizer: str | Path | None = None,  # a base whose tokenizer alone is kept
-             exercise: bool = False) -> Path:  # True: only exercises, in rows of a quarter
+def pretrain(
+    architecture: str,  # one of ARCHITECTURES
+    folder: str | Path,  # where it is saved
+    steps: int = 6000, peak: float = 4e-3,  # how many; the highest learning rate
+    seed: int = 0,  # of weights and documents
+    every: int = 200,  # steps between rows of the log
+    start: str | Path | None = None,  # a finished base to begin with
+    tokenizer: str | Path | None = None,  # a base whose tokenizer alone is kept
+    exercise: bool = False,  # True: only exercises, in rows of a quarter
+) -> Path:  # the folder
     """Pre-train a base model and save it in `folder`; a killed run goes on when called again.
 
     With `start` the base's tokenizer is kept, and its weights begin the training as far as
@@ -271,9 +284,14 @@ def pretrain(architecture: str, folder: str | Path,  # what is made, and where i
                       train_on(model, pieces, source, folder, steps, peak, seed, every, length))
 
 # %% ../../nbs/miniature/03e_pretraining.ipynb #02f68506
-def instruct(base: str | Path, folder: str | Path,  # what is trained, and where it is saved
-             steps: int = 500, peak: float = 1e-3,  # the highest learning rate
-             seed: int = 0, every: int = 200) -> Path:  # the folder
+def instruct(
+    base: str | Path,  # what is trained
+    folder: str | Path,  # where it is saved
+    steps: int = 500,  # of the training
+    peak: float = 1e-3,  # the highest learning rate
+    seed: int = 0,  # of the chats
+    every: int = 200,  # steps between rows of the log
+) -> Path:  # the folder
     "Train the instruct version of a base model on chats and save it in `folder`."
     folder = Path(folder)
     check_model(base)

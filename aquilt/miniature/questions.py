@@ -27,17 +27,20 @@ class Asked:
 
 # %% ../../nbs/miniature/03b_questions.ipynb #a821b686
 def ask(spec: Attribute,  # what is asked for
-        entity: str, lang: str,
-        form: int = 0) -> str:  # which of the attribute's questions, counted on in a circle
+        entity: str,  # by its English name
+        lang: str,  # en or zh
+        form: int = 0,  # which of the attribute's questions, counted on in a circle
+        ) -> str:
     "A question for an attribute of an entity."
     forms = spec.ask[LANG[lang]]
     return fill(forms[form % len(forms)], e=show(entity, "name", lang))
 
 # %% ../../nbs/miniature/03b_questions.ipynb #ece2356e
 def ask_check(spec: Attribute,  # what is asked about
-              entity: str,
+              entity: str,  # by its English name
               value: str,  # the proposed one, in its English form; empty for a threshold
-              lang: str) -> str:
+              lang: str,  # en or zh
+              ) -> str:
     "A yes/no question: is this value the attribute of the entity?"
     return fill(spec.check[LANG[lang]], e=show(entity, "name", lang),
                 v=show(value, spec.type, lang))
@@ -140,10 +143,13 @@ def other_values(fact: Fact,  # the one with the right value
     return rng.sample(wrong, n)
 
 # %% ../../nbs/miniature/03b_questions.ipynb #3183af6f
-def choices(fact: Fact,  # what the question asks for
-            facts: list[Fact],  # the passage's
-            lang: str, rng: random.Random,
-            n: int = 4) -> tuple[str, str]:  # the options as text, the letter of the right one
+def choices(
+    fact: Fact,  # what the question asks for
+    facts: list[Fact],  # the passage's
+    lang: str,  # en or zh
+    rng: random.Random,  # draws wrong options and the order
+    n: int = 4,  # how many options
+) -> tuple[str, str]:  # the options as text, the letter of the right one
     "The options of a choice question."
     values = [fact.value, *other_values(fact, facts, rng, n - 1)]
     rng.shuffle(values)

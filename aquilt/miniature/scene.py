@@ -25,7 +25,8 @@ from ..foundations.profiles import Profile
 from ..foundations.prompt import evaluation_prompt
 from ..foundations.scenes import Benchmark, Scene, texts_of_items
 from .questions import Asked, answer_check, ask, ask_check, choices, value
-from .teacher import guess_task, options_of, right_answer, write_pair
+from .scoring import right_answer
+from .teacher import guess_task, options_of, write_pair
 from .world import (LANG, OTHER, Fact, draw_entity, draw_passage, grammar, show,
                                     state, write_passage)
 from ..reading.cleaning import Rules
@@ -68,9 +69,12 @@ def draw_pairs(passages: Sequence[Record],
     return records
 
 # %% ../../nbs/miniature/30h_scene.ipynb #cef37eee
-def invented_pairs(p: Profile, passages: Sequence[Record],
-                   folder: Path,  # unused
-                   seed: int) -> tuple[list[Record], list[Drop], dict]:  # and the ledger: empty
+def invented_pairs(
+    p: Profile,  # says how many
+    passages: Sequence[Record],  # to ask about
+    folder: Path,  # unused: nothing is downloaded
+    seed: int,  # of the draw
+) -> tuple[list[Record], list[Drop], dict]:  # and the ledger: empty
     "The labeled pairs; none is dropped, and no source is missing."
     return draw_pairs(passages, p.labeled_pairs, seed), [], {"missing": {}}
 
@@ -121,8 +125,11 @@ def domain_texts(domain: Domain, p: Profile,
 # each entity with the language that it is written in
 Entities = Sequence[tuple[list[Fact], str]]
 
-def squadqa_items(domain: Domain, entities: Entities,
-                  rng: random.Random) -> list[dict]:  # prompt and references
+def squadqa_items(
+    domain: Domain,  # unused: no passage is shown
+    entities: Entities,  # the facts of each, and their language
+    rng: random.Random,  # draws the wording
+) -> list[dict]:  # prompt and references
     "Questions on the domain's own passages, asked without them: has the knowledge been learnt?"
     facts = [f for fs, _ in entities for f in fs]
     return [{"prompt": evaluation_prompt("squadqa", "en", question=ask(f.spec, f.entity, "en",
@@ -130,8 +137,11 @@ def squadqa_items(domain: Domain, entities: Entities,
              "references": [value(f, "en")]} for f in facts]
 
 # %% ../../nbs/miniature/30h_scene.ipynb #d01f7262
-def pubmedqa_items(domain: Domain, entities: Entities,
-                   rng: random.Random) -> list[dict]:  # prompt and references
+def pubmedqa_items(
+    domain: Domain,  # gives the style of the abstracts
+    entities: Entities,  # the facts of each, and their language
+    rng: random.Random,  # draws wording and missing p values
+) -> list[dict]:  # prompt and references
     """Does the drug have a significant effect? With the abstract of an unseen trial, from which the
     p value is missing one time in ten."""
     items = []
@@ -146,8 +156,11 @@ def pubmedqa_items(domain: Domain, entities: Entities,
     return items
 
 # %% ../../nbs/miniature/30h_scene.ipynb #260b6c4d
-def ceval_items(domain: Domain, entities: Entities,
-                rng: random.Random) -> list[dict]:  # prompt, references and options
+def ceval_items(
+    domain: Domain,  # unused: no passage is shown
+    entities: Entities,  # the facts of each, and their language
+    rng: random.Random,  # draws options and wording
+) -> list[dict]:  # prompt, references and options
     "Single-choice questions in Chinese on the textbook's theories, asked without the textbook."
     items = []
     for facts, lang in entities:
@@ -168,8 +181,11 @@ TEXT_TYPES = {"statute": ("legal provision", "法律条文"),
               "clause": ("sentence from the contract", "合同句子"),
               "term": ("legal term", "法律术语")}
 
-def translation_items(domain: Domain, entities: Entities,
-                      rng: random.Random) -> list[dict]:  # prompt and references
+def translation_items(
+    domain: Domain,  # unused: no passage is shown
+    entities: Entities,  # the facts of each, and their language
+    rng: random.Random,  # draws fact and wording
+) -> list[dict]:  # prompt and references
     "Provisions, contract sentences and terms of unseen entities, into the other language."
     items = []
     for facts, lang in entities:
@@ -184,8 +200,11 @@ def translation_items(domain: Domain, entities: Entities,
     return items
 
 # %% ../../nbs/miniature/30h_scene.ipynb #05a0c658
-def essayqa_items(domain: Domain, entities: Entities,
-                  rng: random.Random) -> list[dict]:  # prompt and references
+def essayqa_items(
+    domain: Domain,  # gives the style of the material
+    entities: Entities,  # the facts of each, and their language
+    rng: random.Random,  # draws order and wording of the material
+) -> list[dict]:  # prompt and references
     """A question on an unseen statute, given as material; the reference cites its article and says
     what it forbids, what follows, and who enforces it."""
     items = []
@@ -224,7 +243,9 @@ def in_full() -> Sequence[tuple[str, str]]:
 
 # %% ../../nbs/miniature/30h_scene.ipynb #0bdec28d
 def items_and_passages(
-    domain: Domain, p: Profile, asked: Callable[[], list[dict]],  # gives the items that a run asks
+    domain: Domain,  # of the benchmark
+    p: Profile,  # says how large the domain is
+    asked: Callable[[], list[dict]],  # gives the items that a run asks
 ) -> list[str]:
     "What a corpus must not share with SquadQA: its items, and the contexts of its test."
     return texts_of_items(p, asked) + [r.text for r in domain_texts(domain, p)[0]]

@@ -170,9 +170,11 @@ def slots(fact: Fact, lang: str) -> dict[str, str]:
             "w": show(fact.via, "name", lang), "k": spec.label[LANG[lang]]}
 
 # %% ../../nbs/miniature/03a_world.ipynb #cbff09a0
-def state(fact: Fact,
-          lang: str,
-          form: int = 0) -> str:  # 0 or 1: which of the two sentences
+def state(
+    fact: Fact,  # what is stated
+    lang: str,  # en or zh
+    form: int = 0,  # 0 or 1: which of the two sentences
+) -> str:
     "A sentence that states the fact."
     return fill(fact.spec.say[LANG[lang]][form], **slots(fact, lang))
 
@@ -199,10 +201,12 @@ def lookup(facts: Iterable[Fact],  # what a passage states
                  and f.entity == entity), None)
 
 # %% ../../nbs/miniature/03a_world.ipynb #24fcc59d
-def write_passage(facts: list[Fact],
-                  domain: str,  # a key of `grammar()["domains"]`: the style
-                  lang: str,
-                  rng: random.Random) -> str:  # draws the order and the wording
+def write_passage(
+    facts: list[Fact],  # in any order
+    domain: str,  # a key of `grammar()["domains"]`: the style
+    lang: str,  # en or zh
+    rng: random.Random,  # draws the order and the wording
+) -> str:
     "The facts as a passage."
     sentences = [state(f, lang, rng.randrange(2)) for f in rng.sample(facts, len(facts))]
     opening = grammar()["domains"][domain][LANG[lang]]
@@ -212,9 +216,13 @@ def write_passage(facts: list[Fact],
     return opening + SPACE[lang].join(sentences)
 
 # %% ../../nbs/miniature/03a_world.ipynb #784b9625
-def draw_passage(rng: random.Random,
-                 kind: str,  # of its entities
-                 domain: str, lang: str, split: str) -> str:  # three to six facts in words
+def draw_passage(
+    rng: random.Random,  # draws entities, facts and wording
+    kind: str,  # of its entities
+    domain: str,  # a key of `grammar()["domains"]`: the style
+    lang: str,  # en or zh
+    split: str,  # whose names the entities have
+) -> str:  # three to six facts in words
     "A passage on one or two new entities of a kind."
     entities = [draw_entity(rng, kind, split) for _ in range(rng.choice([1, 1, 2]))]
     facts = [f for entity in entities

@@ -106,8 +106,7 @@ def check_completion(reply: Any, raw: str) -> None:
 
 # %% ../../nbs/models/02c_api.ipynb #09d634c1
 def completion_in(body: bytes) -> Any:
-    """The chat completion in a server's answer, as JSON. Raises NoCompletion where there is none,
-    or where it was broken off."""
+    "A server's answer as JSON. Raises NoCompletion where there is none, or it was broken off."
     raw = body.decode("utf-8", "replace")
     try: reply = json.loads(KEEP_ALIVE.sub(b"", body))
     except (ValueError, RecursionError):
@@ -234,8 +233,7 @@ def retry_after(error: Exception) -> float | None:
     """How many seconds a refusal asks to wait, by its header Retry-After (a number, or a date of
     HTTP), at most ten minutes; None where it asks for nothing that can be read."""
     said = getattr(getattr(error, "response", None), "headers", {}).get("retry-after", "")
-    try:
-        seconds = (float(said) if re.fullmatch(r"\d+(\.\d+)?", said)
+    try:seconds = (float(said) if re.fullmatch(r"\d+(\.\d+)?", said)
                    else (parsedate_to_datetime(said) - datetime.now(timezone.utc)).total_seconds())
     except (TypeError, ValueError): return None
     return min(600.0, max(0.0, seconds))

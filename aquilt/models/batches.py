@@ -190,8 +190,7 @@ def _error(self: BatchEngine, client: Any, row: dict[str, Any], why: str) -> Com
     passing, raw = (PASSING if MAY_PASS.match(why) else "",
                     json.dumps(row.get("response") or row.get("error"), ensure_ascii=False))
     used = self._used(self.model, self.store.in_vain.get(row.get("custom_id"), ()))
-    return Completion(
-        self.without_key(client, raw), "error", used,
+    return Completion(self.without_key(client, raw), "error", used,
         passing + self.short(client, f"{self.base_url} (model {self.model}): {why}"))
 
 # %% ../../nbs/models/02d_batches.ipynb #f3fb8123

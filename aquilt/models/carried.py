@@ -103,7 +103,11 @@ def obtain(name: str) -> Path:
     return own
 
 # %% ../../nbs/models/02h_carried.ipynb #cae6bbb6
-def made(name: str, known: Carried | None, folder: Path) -> dict[str, str]:
+def made(
+    name: str,  # a hub id, or the short name of `known`
+    known: Carried | None,  # None: the hub alone may have it
+    folder: Path,  # to be filled; an unfinished download goes on
+) -> dict[str, str]:
     "Fill a folder with a model; returns where it comes from. Raises UserError where nobody has it."
     repository = known.hub if known else name
     if revision := download(repository, folder):

@@ -98,7 +98,8 @@ class Engine(Protocol):
     the completions come back in the order of the prompts, one for each."""
     model: str
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling,
+    def generate(self, prompts: Sequence[Prompt],  # each gets one completion
+                 sampling: Sampling,  # how tokens are chosen for all of them
                  adapter: str | Path | None = None,  # a LoRA to switch on
                  desc: str = "",  # names a progress bar; empty: no bar
                  keys: Sequence[str] = (),  # of the JSON object asked for, all of them text
@@ -116,8 +117,7 @@ def in_template(tokenizer: Any, messages: list[dict[str, str]],  # each with rol
                 begun: bool) -> str:  # whether the assistant's turn is begun as well
     """Messages as the model's chat template writes them. Raises UserError where the tokenizer has
     no template."""
-    try:
-        return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=begun)
+    try:return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=begun)
     except ValueError as e:
         raise UserError("The model's tokenizer has no chat template: give plain text prompts, "
                         "or an instruct model.") from e
@@ -192,10 +192,12 @@ def check_template(tokenizer: Any, stops: Sequence[int]) -> None:
         "mark, or give an instruct model.")
 
 # %% ../../nbs/models/02a_engines.ipynb #0ac8229d
-def prepared(tokenizer: Any, prompts: Sequence[Prompt],
-             stops: Sequence[int],  # the end tokens
-             context: int,  # tokens, prompt and completion together
-             ) -> tuple[list[list[int]], dict[int, Completion]]:
+def prepared(
+    tokenizer: Any,  # of the model
+    prompts: Sequence[Prompt],  # to be completed
+    stops: Sequence[int],  # the end tokens
+    context: int,  # tokens, prompt and completion together
+) -> tuple[list[list[int]], dict[int, Completion]]:
     """The token ids of each prompt and, by place, the completions of those that cannot be answered.
     Raises UserError for a chat that could not end."""
     if any(not isinstance(p.content, str) for p in prompts): check_template(tokenizer, stops)
@@ -224,9 +226,10 @@ def roomy_cache(net: Any, step: int = 128) -> Any:
     return Cache(layer_class_to_replicate=RoomyLayer) if kinds == {"full_attention"} else None
 
 # %% ../../nbs/models/02a_engines.ipynb #9373a209
-def generate_batch(net: Any, rows: Sequence[list[int]],  # token ids of each prompt
+def generate_batch(net: Any,  # on its device, any adapter switched on
+                   rows: Sequence[list[int]],  # token ids of each prompt
                    room: Sequence[int],  # the most new tokens of each
-                   sampling: Sampling,
+                   sampling: Sampling,  # with the batch's own seed
                    stops: Sequence[int]) -> list[list[int]]:  # end tokens; the first one pads
     "The new token ids of each row, up to and including its first end token."
     import torch
@@ -245,17 +248,24 @@ def generate_batch(net: Any, rows: Sequence[list[int]],  # token ids of each pro
             for row, limit in zip(out[:, ids.shape[1]:].tolist(), room)]
 
 # %% ../../nbs/models/02a_engines.ipynb #50b6f693
-def decode(tokenizer: Any, prompt: Prompt, row: list[int],  # the prompt's token ids
-           new: list[int],  # the token ids that answer it
-           stops: Sequence[int]) -> Completion:  # the end tokens
+def decode(
+    tokenizer: Any,  # of the model
+    prompt: Prompt,  # whose prefix begins the text
+    row: list[int],  # the prompt's token ids
+    new: list[int],  # the token ids that answer it
+    stops: Sequence[int],  # the end tokens
+) -> Completion:
     "The completion of a prompt, its prefix included."
     text = prompt.prefix + tokenizer.decode(new, skip_special_tokens=True,
                                             clean_up_tokenization_spaces=False)
     return Completion(text, "stop" if new[-1] in stops else "length", Usage(len(row), len(new), 1))
 
 # %% ../../nbs/models/02a_engines.ipynb #a6367a7a
-def choice_tokens(tokenizer: Any, prompt: Prompt,
-                  choices: Sequence[str]) -> list[int]:  # texts that may follow the prompt
+def choice_tokens(
+    tokenizer: Any,  # of the model
+    prompt: Prompt,  # what the choices follow
+    choices: Sequence[str],  # texts that may follow the prompt
+) -> list[int]:
     "The token that each choice adds to the prompt. Raises UserError where it adds more than one."
     before = encode(tokenizer, [prompt])[0]
     after = encode(tokenizer, [replace(prompt, prefix=prompt.prefix + c) for c in choices])
@@ -265,7 +275,8 @@ def choice_tokens(tokenizer: Any, prompt: Prompt,
     return [row[-1] for row in after]
 
 # %% ../../nbs/models/02a_engines.ipynb #11e628bd
-def fitting_rows(tokenizer: Any, prompts: Sequence[Prompt],
+def fitting_rows(tokenizer: Any,  # of the model
+                 prompts: Sequence[Prompt],  # to be completed
                  context: int) -> list[list[int]]:  # tokens, one new one included
     "The token ids of each prompt. Raises UserError for one that cannot be completed."
     rows = encode(tokenizer, prompts)
@@ -407,10 +418,12 @@ def read_chunks(path: Path) -> dict[str, list[Completion]]:
                         "and its completions are generated again.") from e
 
 # %% ../../nbs/models/02a_engines.ipynb #109f55ae
-def answers(engine: Engine, calls: Sequence[tuple[Sequence[Prompt], Sampling]],
-            adapter: str | Path | None,  # a LoRA folder
-            keys: Sequence[str],  # of the JSON objects asked for
-            ) -> Iterator[tuple[int, Sequence[Completion]]]:
+def answers(
+    engine: Engine,  # which completes them
+    calls: Sequence[tuple[Sequence[Prompt], Sampling]],  # prompts, and how to sample for these
+    adapter: str | Path | None,  # a LoRA folder
+    keys: Sequence[str],  # of the JSON objects asked for
+) -> Iterator[tuple[int, Sequence[Completion]]]:
     """Each call's place and completions: one call after another, or as they come from an engine
     that gives its calls to several processes."""
     if hasattr(engine, "answered"): yield from engine.answered(calls, adapter, keys)

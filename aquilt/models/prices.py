@@ -93,8 +93,11 @@ def shipped_prices() -> tuple[Price, ...]:
 def _shipped(path: Path) -> tuple[Price, ...]: return tuple(load_prices(path))
 
 # %% ../../nbs/models/01b_prices.ipynb #34996d28
-def price_of(model: str, moment: datetime | None = None,
-             sheet: tuple[Price, ...] = ()) -> Price | None:
+def price_of(
+    model: str,  # as the sheet names it
+    moment: datetime | None = None,  # of the request; None: the newest row
+    sheet: tuple[Price, ...] = (),  # the user's own rows, before the shipped
+) -> Price | None:
     """The row in force for a model: the newest that is not later than the moment (the newest of all
     where none is given), from the user's sheet first; None where there is no row."""
     for rows in (sheet, shipped_prices()):
@@ -106,8 +109,12 @@ def price_of(model: str, moment: datetime | None = None,
 # %% ../../nbs/models/01b_prices.ipynb #20d7904e
 MILLION = Decimal(1_000_000)
 
-def cost(rates: Rates, prompt_tokens: int, completion_tokens: int,
-         cached_tokens: int = 0) -> Decimal:
+def cost(
+    rates: Rates,  # per million tokens
+    prompt_tokens: int,  # cached ones included
+    completion_tokens: int,  # written by the model
+    cached_tokens: int = 0,  # of the prompt, read from the server's cache
+) -> Decimal:
     "What so many tokens cost; `cached_tokens` are a part of `prompt_tokens`."
     fresh = prompt_tokens - min(cached_tokens, prompt_tokens)
     return (fresh * rates.input + min(cached_tokens, prompt_tokens) * rates.cached
@@ -116,8 +123,12 @@ def cost(rates: Rates, prompt_tokens: int, completion_tokens: int,
 # %% ../../nbs/models/01b_prices.ipynb #05bf1043
 NO_PRICE = "no price"
 
-def cost_text(amount: float | Decimal, tokens: int, model: str,
-              sheet: tuple[Price, ...] = ()) -> float | Decimal | str:
+def cost_text(
+    amount: float | Decimal,  # what was counted
+    tokens: int,  # of prompts and completions together
+    model: str,  # as the sheet names it
+    sheet: tuple[Price, ...] = (),  # the user's own rows, before the shipped
+) -> float | Decimal | str:
     """An amount for a bill, or `no price` where nothing was counted for a model's tokens because no
     sheet has the model."""
     unknown = tokens and not amount and not price_of(model, None, sheet)

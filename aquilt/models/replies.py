@@ -33,8 +33,11 @@ if TYPE_CHECKING:
     import pandas
 
 # %% ../../nbs/models/02b_replies.ipynb #72345fb7
-def request_body(model: str,  # the server's name for it
-                 prompt: Prompt, sampling: Sampling) -> dict[str, Any]:
+def request_body(
+    model: str,  # the server's name for it
+    prompt: Prompt,  # its prefix begins the assistant's turn
+    sampling: Sampling,  # all of it goes into the body
+) -> dict[str, Any]:
     """The body of a request for a chat completion: all that decides the reply, and nothing
     (address, key, time limits) that does not."""
     messages = ([{"role": "user", "content": prompt.content}] if isinstance(prompt.content, str)
@@ -45,9 +48,11 @@ def request_body(model: str,  # the server's name for it
                    "add_generation_prompt": False, "continue_final_message": True}
 
 # %% ../../nbs/models/02b_replies.ipynb #81dfd25a
-def request_bodies(model: str,  # the server's name for it
-                   prompts: Sequence[Prompt],
-                   sampling: Sampling) -> Iterator[dict[str, Any]]:
+def request_bodies(
+    model: str,  # the server's name for it
+    prompts: Sequence[Prompt],  # equal ones may be among them
+    sampling: Sampling,  # its seed serves the first of equal ones
+) -> Iterator[dict[str, Any]]:
     """One request for each prompt, no two alike: equal prompts after the first get seeds derived
     from how many came before."""
     seen = Counter()

@@ -94,7 +94,8 @@ def engine_arguments(given: Sequence[str]) -> dict[str, Any]:
 
 # %% ../../nbs/models/02aa_vllm.ipynb #7f6f8117
 def check_arguments(kind: str,  # the engine's name
-                    given: dict[str, Any], known: Sequence[str]) -> None:
+                    given: dict[str, Any],  # what the user sets, by name
+                    known: Sequence[str]) -> None:  # the names that the engine takes
     "Raises UserError for an argument that an engine does not know."
     if unknown := sorted(set(given) - set(known)):
         some = ", ".join(known) if len(known) < 10 else "those of `vllm.LLM`"
@@ -103,8 +104,7 @@ def check_arguments(kind: str,  # the engine's name
 
 # %% ../../nbs/models/02aa_vllm.ipynb #871c58a0
 SHORT = "Lower `context`, or raise gpu_memory_utilization where other programs leave room"
-REMEDIES = {
-    "max seq len": SHORT, "No available memory": SHORT,
+REMEDIES = {"max seq len": SHORT, "No available memory": SHORT,
     "memory utilization": "Lower gpu_memory_utilization, or stop what else uses the memory",
     "kv cache allocation": "Lower `context` or kv_cache_memory_bytes (VLLM_CPU_KVCACHE_SPACE, if "
                            "that is set)",
@@ -263,8 +263,7 @@ def open_engine(kind: str, model: str | Path, **settings: Any) -> Engine:
     kinds = {"transformers": TransformersEngine, "vllm": VLLMEngine}
     if kind not in kinds:
         raise UserError(f"Unknown engine {kind!r}: choose one of {', '.join(kinds)}.")
-    if kind == "transformers":
-        check_arguments(kind, settings, ("batch_size", "device", "dtype"))
+    if kind == "transformers":check_arguments(kind, settings, ("batch_size", "device", "dtype"))
     return kinds[kind](model, **settings)
 
 # %% ../../nbs/models/02aa_vllm.ipynb #852b02c2

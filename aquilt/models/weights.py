@@ -44,7 +44,11 @@ def load_tokenizer(model: str | Path) -> Any:
                     "its kind, is missing or empty. Copy it from where the model came from.")
 
 # %% ../../nbs/models/01c_weights.ipynb #807b0af0
-def check_finite(name: str, tensors: Iterable[tuple[str, Any]], remedy: str) -> None:
+def check_finite(
+    name: str,  # what the weights belong to, for the message
+    tensors: Iterable[tuple[str, Any]],  # each with its layer's name
+    remedy: str,  # what the user can do, a clause
+) -> None:
     "Raises UserError for a weight that is infinite or not a number."
     import torch
     for layer, tensor in tensors:
@@ -86,7 +90,12 @@ def of_the_body(net: Any, name: str) -> bool:
     return part != "pooler" and (inner != name or part in dict(net.named_children()))
 
 # %% ../../nbs/models/01c_weights.ipynb #5732c775
-def load_net(model: str | Path, dtype: Any, head: bool = True, **how: Any) -> Any:
+def load_net(
+    model: str | Path,  # its folder or hub id
+    dtype: Any,  # of the weights; `auto`: as they are stored
+    head: bool = True,  # False: the body alone
+    **how: Any,  # more for `from_pretrained`
+) -> Any:
     """A causal language model from safetensors, or its body alone, with all of its weights and no
     others. Raises UserError where it cannot be read so, or where a weight is no finite number."""
     from transformers import AutoModel, AutoModelForCausalLM
@@ -103,8 +112,12 @@ def load_net(model: str | Path, dtype: Any, head: bool = True, **how: Any) -> An
     return net
 
 # %% ../../nbs/models/01c_weights.ipynb #4a7c7c4a
-def load_model(model: str | Path, device: str, dtype: Any = None,
-               head: bool = True) -> tuple[Any, Any]:
+def load_model(
+    model: str | Path,  # its folder or hub id
+    device: str,  # as torch names it
+    dtype: Any = None,  # None: float32 on a CPU, else as stored
+    head: bool = True,  # False: the body alone
+) -> tuple[Any, Any]:
     """The network, or its body alone, and its tokenizer, from a local folder or the hub;
     raises UserError where they cannot be read."""
     from transformers import GenerationConfig
@@ -168,14 +181,21 @@ def adapter_shapes(tensors: dict[str, Any]) -> dict[str, tuple[int, int, int]]:
     return found
 
 # %% ../../nbs/models/01c_weights.ipynb #3863e04b
-def does_not_fit(adapter: str | Path, config: dict, why: str) -> UserError:
+def does_not_fit(adapter: str | Path,  # its folder
+                 config: dict,  # the adapter's own
+                 why: str,  # what does not fit, a clause
+                 ) -> UserError:
     "The one sentence for an adapter of another model."
     return UserError(f"The adapter {adapter} does not fit this model: {why}. It was trained on "
                      f"{config.get('base_model_name_or_path')}: give that model, "
                      "or an adapter of this one.")
 
 # %% ../../nbs/models/01c_weights.ipynb #c06af788
-def untouched(config: dict, shapes: dict[str, tuple[int, ...]], changed: Iterable[str]) -> list:
+def untouched(
+    config: dict,  # the adapter's own
+    shapes: dict[str, tuple[int, ...]],  # of the model's layers, by name
+    changed: Iterable[str],  # the layers that have matrices
+) -> list:
     "The layers for which a LoRA should have matrices by its configuration, and has none."
     targets = config["target_modules"]
     some = config.get("layers_to_transform") or config.get("exclude_modules")
@@ -196,7 +216,11 @@ def note_base(adapter: str | Path, model: str) -> None:
     if Path(model).is_dir(): write_text(Path(adapter, BASE), base_hash(model) + "\n")
 
 # %% ../../nbs/models/01c_weights.ipynb #f97dfde9
-def check_base(adapter: str | Path, config: dict, model: str) -> None:
+def check_base(
+    adapter: str | Path,  # its folder
+    config: dict,  # the adapter's own
+    model: str,  # the folder or hub id to be adapted
+) -> None:
     "Raises UserError where an adapter is known to be of another base than this model."
     named, noted = str(config.get("base_model_name_or_path") or ""), Path(adapter, BASE)
     local = bool(named) and Path(named).is_dir()
@@ -207,8 +231,10 @@ def check_base(adapter: str | Path, config: dict, model: str) -> None:
         raise does_not_fit(adapter, config, "its base has other weights")
 
 # %% ../../nbs/models/01c_weights.ipynb #29c16ddb
-def check_adapter(adapter: str | Path, shapes: dict[str, tuple[int, ...]], most: int = 0,
-                  model: str | Path = "") -> None:
+def check_adapter(adapter: str | Path,  # its folder
+                  shapes: dict[str, tuple[int, ...]],  # of the model's layers, by name
+                  most: int = 0,  # the highest rank; 0: any
+                  model: str | Path = "") -> None:  # its folder or hub id; empty: unknown
     """Raises UserError where a LoRA folder is damaged, was made for layers that are not those of
     `shapes` or for another base than `model`, or has a rank above `most`, if these are given."""
     config, tensors = read_adapter(adapter)

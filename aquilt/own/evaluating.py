@@ -209,9 +209,9 @@ def check_harness(path: str | Path, items: Sequence[Item]) -> None:
 
 # %% ../../nbs/own/64c_evaluating.ipynb #f14d8f89
 def write_harness(
-    folder: str | Path,
+    folder: str | Path,  # where the task is written
     path: str | Path,  # of the test
-    items: Sequence[Item],
+    items: Sequence[Item],  # what is asked
     tokens: int,  # of an answer at most
     model: str,  # that the command names
     adapter: str | None = None,  # that the command names
@@ -250,8 +250,10 @@ def verdict(found: Record | Drop) -> dict:
     return {"judge": float(found.score), "analysis": found.analysis}
 
 # %% ../../nbs/own/64c_evaluating.ipynb #d35d611b
-def judged(judge: str, out: Path, items: Sequence[Item],
-           answers: Sequence[Completion]) -> tuple[list[dict], Usage]:
+def judged(judge: str,  # MODEL@URL|VARIABLE
+           out: Path,  # the results, beside which its replies are kept
+           items: Sequence[Item],  # what was asked
+           answers: Sequence[Completion]) -> tuple[list[dict], Usage]:  # one for each item
     """The judge's verdict on each answer, and what they took together. Raises UserError where it
     cannot be asked, or where none of its replies holds a score."""
     verdicts = [{"judge": None, "unjudged": "there is no answer"} for _ in answers]
@@ -270,9 +272,10 @@ def judged(judge: str, out: Path, items: Sequence[Item],
 
 # %% ../../nbs/own/64c_evaluating.ipynb #c265d1ef
 def answered(
-    items: Sequence[Item],
+    items: Sequence[Item],  # what is asked
     path: str | Path,  # of the test, for messages
-    engine: Engine, adapter: str | None,
+    engine: Engine,  # of the model that answers
+    adapter: str | None,  # a LoRA on the model
     tokens: int,  # of an answer at most
     cache: Path,  # answers are kept here as they come
 ) -> list[Completion]:
@@ -288,7 +291,8 @@ def answered(
 
 # %% ../../nbs/own/64c_evaluating.ipynb #a00af53a
 def answer_row(
-    item: Item, answer: Completion,
+    item: Item,  # what was asked
+    answer: Completion,  # what the model said
     said: dict,  # what a judge said, or nothing
 ) -> dict:
     "An item with its answer, how that ended, its scores, and the judgement."
@@ -324,12 +328,13 @@ def _answer_rows(items: Sequence[Item], path: str | Path, out: Path,
     return rows, used
 
 # %% ../../nbs/own/64c_evaluating.ipynb #4558f23b
-def evaluate_file(model: str, path: str | Path, out: str | Path, adapter: str | None = None,
-                  fields: Iterable[str] = (), passage: bool | None = None, tokens: int = 1024,
-                  engine: str = "", harness: str | Path | None = None, judge: str = "") -> dict:
-    """Ask a model the questions of a file and score its answers, a row of `out` for each item, with
-    a ledger and the summary beside it; with `harness`, write the test there first; with `judge`,
-    MODEL@URL|VARIABLE, have it score them, too. Returns the summary: `summed`."""
+def evaluate_file(model: str, path: str | Path, out: str | Path,  # who is asked; the test; the rows
+                  adapter: str | None = None, fields: Iterable[str] = (),  # a LoRA; FIELD=PATH
+                  passage: bool | None = None, tokens: int = 1024,  # as `read_items`; of an answer
+                  engine: str = "", harness: str | Path | None = None,  # its kind; the task folder
+                  judge: str = "") -> dict:  # MODEL@URL|VARIABLE
+    """Ask a model the questions of a file and score its answers, with ledger and summary beside
+    `out`; with `harness`, write the test there first; a `judge` scores, too. Returns `summed`."""
     out, where, lora = Path(out), find_model(model), find_adapter(adapter)
     check_output(out, [path], (".jsonl",))
     items, drops = read_items(path, fields, passage)

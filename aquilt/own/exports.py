@@ -37,7 +37,11 @@ def learnt(record: Record, logic: bool = True) -> str:
     return specialist_target(record) if logic and record.logic.strip() else record.answer
 
 # %% ../../nbs/own/62b_exports.ipynb #384013e9
-def example(given: Given, logic: bool = True, passage: bool | None = None) -> Example:
+def example(
+    given: Given,  # what becomes an example
+    logic: bool = True,  # whether the answer has its steps
+    passage: bool | None = None,  # put before the question; None: as the task says
+) -> Example:
     "A training example: the conversation up to the question, and the answer."
     prompt, completion = chat_example(asked(given.record, passage), learnt(given.record, logic))
     return [*given.before, *prompt], completion
@@ -103,9 +107,9 @@ def dataset_name(path: Path) -> str:
     return plain or "records"
 
 # %% ../../nbs/own/62b_exports.ipynb #d208f2a8
-def write_llamafactory(folder: Path,
+def write_llamafactory(folder: Path,  # of the datasets
                        name: str,  # of the dataset
-                       rows: Sequence[dict]) -> None:
+                       rows: Sequence[dict]) -> None:  # what is written
     "Write the rows and their entry into a folder, beside the entries of other datasets."
     listing = folder / "dataset_info.json"
     known = read_json(listing) if listing.exists() else {}
@@ -157,11 +161,12 @@ def _write_form(rows: list, to: str, out: Path, path: Path) -> None:
     else: write_text(out, (json_line(json.dumps(row, ensure_ascii=False)) for row in rows))
 
 # %% ../../nbs/own/62b_exports.ipynb #032f5f35
-def export_file(path: str | Path, to: str, out: str | Path, fields: Iterable[str] = (),
-                logic: bool = True, passage: bool | None = None) -> dict:
-    """Write a file's records in a form for other tools, with a ledger beside it; `llamafactory` is
-    a folder. Returns the counts. Raises UserError where a file cannot be read or written, or
-    nothing is left."""
+def export_file(path: str | Path,  # records or chats in any known form
+                to: str, out: str | Path,  # one of FORMS; a folder for `llamafactory`
+                fields: Iterable[str] = (),  # FIELD=PATH, as in `read_fields`
+                logic: bool = True, passage: bool | None = None) -> dict:  # as in `example`
+    """Write a file's records in a form for other tools, with a ledger beside it. Returns the
+    counts. Raises UserError where a file cannot be read or written, or nothing is left."""
     path, out = Path(path), Path(out)
     ledger = place(out, to, path)
     given, unread = all_given(path, fields)

@@ -72,12 +72,14 @@ def _write_scored(writer: Writer, judged: list[Record], drops: list[Drop], least
         "scores": dict(sorted(Counter(r.score for r in judged).items()))}
 
 # %% ../../nbs/own/64_inspecting.ipynb #a11056ba
-def inspect_file(path: str | Path, out: str | Path, profile: str = "mini",
-                 fields: Iterable[str] = (), least: int = 0, model: str = "",
-                 inspector: str = "") -> dict:
-    """Score a file's records that have a passage, and write them with score and analysis, the
-    ledger beside them; `least` is the lowest score that stays. The same command goes on where it
-    was stopped. Returns the counts, with those of the scores."""
+def inspect_file(path: str | Path, out: str | Path,  # what is scored; where the rest goes
+                 profile: str = "mini",  # names the run with the inspector
+                 fields: Iterable[str] = (),  # FIELD=PATH, as in `read_fields`
+                 least: int = 0,  # the lowest score that stays
+                 model: str = "",  # its name or folder; empty: the run's
+                 inspector: str = "") -> dict:  # its adapter; empty: the run's
+    """Score a file's records that have a passage; write them with score, analysis and a ledger.
+    The same command goes on where it was stopped. Returns the counts, with those of the scores."""
     run, out = open_run(profile), Path(out)
     check_output(out, [path])
     base, adapter = inspecting_models(run, model, inspector)

@@ -116,7 +116,8 @@ class Parcel:
         return "\n".join([f"A {self.kind} of {len(rows)} files:", *rows])
 
 # %% ../../nbs/own/65_push.ipynb #a1d39d61
-def dataset_parcel(path: Path, folder: Path, to: str, licence: str) -> Parcel:
+def dataset_parcel(path: Path, folder: Path,  # of the records; that becomes the parcel
+                   to: str, licence: str) -> Parcel:  # as in `parcel`
     "A file of records in any known form, and its card."
     given, unread = all_given(path)
     records, name = [one.record for one in given], f"data/train{ending(path)}"
@@ -138,7 +139,7 @@ def dataset_parcel(path: Path, folder: Path, to: str, licence: str) -> Parcel:
 
 # %% ../../nbs/own/65_push.ipynb #026565b5
 def adapter_parcel(path: Path, folder: Path, to: str, licence: str, base: str) -> Parcel:
-    "A LoRA with its tokenizer, and its card; `base` is the hub id of the model that it changes."
+    "A LoRA with its tokenizer, and its card, in `folder`; the other parameters are as in `parcel`."
     inner = path / "adapter" if (path / "adapter").is_dir() else path
     config, _ = read_adapter(inner)
     about = next((read_json(p / ABOUT) for p in (path, path.parent) if (p / ABOUT).is_file()), {})
@@ -160,7 +161,9 @@ def adapter_parcel(path: Path, folder: Path, to: str, licence: str, base: str) -
 
 # %% ../../nbs/own/65_push.ipynb #81179cb3
 @contextmanager
-def parcel(path: str | Path, to: str, licence: str = "", base: str = "") -> Iterator[Parcel]:
+def parcel(path: str | Path,  # of an adapter's folder, or a file of records
+           to: str, licence: str = "",  # OWNER/NAME; an identifier of the hub
+           base: str = "") -> Iterator[Parcel]:  # the hub id of the model that an adapter changes
     "What `push` would send. Raises UserError where there is nothing of a known kind at the path."
     path = Path(path)
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", to):

@@ -106,7 +106,8 @@ def _work_lines(p: Profile, writers: Writers, order: Order,
 def dry_run(
     file: str | Path,  # of text
     order: Order,  # what shall be written
-    writers: Writers, p: Profile,
+    writers: Writers,  # who writes and who inspects
+    p: Profile,  # how long passages and replies are
     memory: float | None,  # the least that the engine needs, in GiB; None: not known
 ) -> str:
     """What `synthesize_file` would do, as text; nothing is loaded or written. Raises UserError for

@@ -141,7 +141,9 @@ def script_json(value: object) -> str:
     return plain
 
 # %% ../../nbs/own/63_show.ipynb #3db63268
-def write_page(shown: Sequence[Shown], out: str | Path, title: str) -> None:
+def write_page(shown: Sequence[Shown],  # what the page shows
+               out: str | Path,  # the HTML file
+               title: str) -> None:  # of the page
     "Write the page of these records. Raises UserError where it cannot be written."
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup

@@ -36,10 +36,15 @@ def examples_of(
             if (turns[i - 1]["role"], turns[i]["role"]) == ("user", "assistant")]
 
 # %% ../../nbs/own/64b_specialist.ipynb #873adee8
-def own_recipe(base: str, epochs: int = PAPER.specialist_epochs,
-               learning_rate: float = PAPER.specialist_learning_rate,
-               batch_size: int = PAPER.specialist_batch_size, rank: int = PAPER.specialist_rank,
-               max_length: int = PAPER.max_length, seed: int = 0) -> Recipe:
+def own_recipe(
+    base: str,  # the model's folder or hub id
+    epochs: int = PAPER.specialist_epochs,  # times that each example is seen
+    learning_rate: float = PAPER.specialist_learning_rate,  # at its peak
+    batch_size: int = PAPER.specialist_batch_size,  # examples of an update
+    rank: int = PAPER.specialist_rank,  # of the LoRA
+    max_length: int = PAPER.max_length,  # tokens of an example at most
+    seed: int = 0,  # of the training
+) -> Recipe:
     "How a specialist is trained (4.2), on this machine and within this model's context."
     return Recipe(learning_rate, batch_size, epochs, rank,
                   model_context(read_config(base), max_length),
@@ -53,8 +58,13 @@ def chat_tokenizer(base: str):
     return tokenizer
 
 # %% ../../nbs/own/64b_specialist.ipynb #c4b2cc4f
-def fitted(base: str, given: Sequence[Given], recipe: Recipe, logic: bool,
-           passage: bool | None) -> tuple[list[Example], list[Drop]]:
+def fitted(
+    base: str,  # the model's folder or hub id
+    given: Sequence[Given],  # records or conversations
+    recipe: Recipe,  # with the length in tokens
+    logic: bool,  # whether answers have their steps
+    passage: bool | None,  # put before the question; None: as the task says
+) -> tuple[list[Example], list[Drop]]:
     "The examples that fit into the recipe's length, and ledger rows for the others."
     pairs = [(one.record, e) for one in given for e in examples_of(one, logic, passage)]
     fits = fitting(chat_tokenizer(base), [e for _, e in pairs], recipe.max_length)
@@ -78,20 +88,20 @@ def _nothing_left(path: str | Path, counts: dict) -> UserError:
                      "records, or a longer --max-length.")
 
 # %% ../../nbs/own/64b_specialist.ipynb #358ad923
-def train_file(path: str | Path, base: str, out: str | Path, fields: Iterable[str] = (),
-               logic: bool = True, passage: bool | None = None, merge: bool = False,
-               launch: str = "", **recipe: float) -> dict:
-    """Train a LoRA on a file's records or chats into `out/adapter` (`merge`: the whole model into
-    `out/merged`), the ledger in `out/dropped.jsonl`. A stopped command goes on where it was.
-    Returns the counts and what `train_lora` returns; `recipe` is as in `own_recipe`."""
+def train_file(path: str | Path, base: str, out: str | Path,  # records or chats; a model; a folder
+               fields: Iterable[str] = (),  # FIELD=PATH, as in `read_fields`
+               logic: bool = True, passage: bool | None = None,  # as in `examples_of`
+               merge: bool = False, launch: str = "",  # also `out/merged`; the launch configuration
+               **recipe: float) -> dict:  # as in `own_recipe`
+    """Train a LoRA on a file's records or chats into `out/adapter`, the ledger in `dropped.jsonl`.
+    A stopped command goes on where it was. Returns the counts and what `train_lora` returns."""
     out, model = Path(out), find_model(base)
     given, drops = all_given(path, fields)
     how = own_recipe(model, **recipe)
     examples, long = fitted(model, given, how, logic, passage)
-    drops += long
-    counts = _counts(examples, drops)
+    counts = _counts(examples, drops + long)
     with locked(out):
-        write_drops(out / "dropped.jsonl", drops)
+        write_drops(out / "dropped.jsonl", drops + long)
         if not examples: raise _nothing_left(path, counts)
         metrics = train_lora(model, examples, out, how, launch, PAPER.device_tokens)
         if merge: merge_adapter(model, out / "adapter", out / "merged")
@@ -109,10 +119,11 @@ def open_model(model: str, engine: str = "") -> Engine:
 
 # %% ../../nbs/own/64b_specialist.ipynb #d6a9fac4
 def converse(
-    engine: Engine,
+    engine: Engine,  # of the model that answers
     ask: Callable[[], str],  # returns the user's next words; empty: the end
     tell: Callable[[str], None],  # shows an answer
-    adapter: str | None = None, sampling: Sampling = Sampling(0.0, 1.0, 512),
+    adapter: str | None = None,  # a LoRA on the model
+    sampling: Sampling = Sampling(0.0, 1.0, 512),  # of the answers; greedy by default
 ) -> int:
     "Answer what `ask` returns until it is empty; the number of answers."
     turns, n = [], 0

@@ -41,8 +41,9 @@ def texts(name: str) -> dict[str, str]:
     return {row["id"]: normal(row["text"]) for row in almanac_rows(name)}
 
 # %% ../../nbs/reading/30hb_almanac.ipynb #12dfcb2d
-def almanac_documents(p: Profile, folder: Path,  # the folder is for scenes that download
-                      seed: int) -> tuple[list[Record], dict]:
+def almanac_documents(p: Profile,  # says how many passages at most
+                      folder: Path,  # unused: nothing is downloaded
+                      seed: int) -> tuple[list[Record], dict]:  # of the sample
     "The general corpus, at most `passages_per_source` passages of it; none is missing."
     known = texts("general")
     chosen = random.Random(seed).sample(sorted(known), min(len(known), p.passages_per_source))
@@ -50,8 +51,12 @@ def almanac_documents(p: Profile, folder: Path,  # the folder is for scenes that
             for i in sorted(chosen)], {"missing": {}}
 
 # %% ../../nbs/reading/30hb_almanac.ipynb #c6e88a97
-def almanac_pairs(p: Profile, passages: Sequence[Record],  # those of the corpus
-                  folder: Path, seed: int) -> tuple[list[Record], list[Drop], dict]:
+def almanac_pairs(
+    p: Profile,  # says how many pairs at most
+    passages: Sequence[Record],  # those of the corpus
+    folder: Path,  # unused: nothing is downloaded
+    seed: int,  # unused: the pairs keep their order
+) -> tuple[list[Record], list[Drop], dict]:
     "The labeled pairs on the passages of the corpus, at most `labeled_pairs`."
     of = {r.document: r for r in passages}
     found = [of[row["passage"]].with_(**{name: row[name]
@@ -91,8 +96,10 @@ def scored_before() -> dict[str, str]:
             for r, row in zip(inspected_before(), almanac_rows("inspected"))}
 
 # %% ../../nbs/reading/30hb_almanac.ipynb #c51645e1
-def domain_of(name: str, task: str,  # the file of texts; the task type to set
-              p: Profile, stage: str) -> tuple[list[Record], list[Drop], str]:
+def domain_of(name: str,  # the file of texts
+              task: str,  # the task type to set
+              p: Profile,  # says how many at most
+              stage: str) -> tuple[list[Record], list[Drop], str]:  # unused: nothing is dropped
     "A domain's passages with their task, at most `domain_passages`."
     known = list(texts(name).items())[:p.domain_passages or None]
     return [Record(text=text, task=task, source=f"almanac/{name}", document=key,
@@ -158,8 +165,11 @@ def general_replies(benchmark: Benchmark, passages: dict[str, str],  # texts by 
             for row in almanac_rows(rows)}
 
 # %% ../../nbs/reading/30hb_almanac.ipynb #82b59af0
-def expert_replies(benchmark: Benchmark, inputs: dict[int, tuple[str, str, str]],
-                   every: int) -> dict[str, str]:
+def expert_replies(
+    benchmark: Benchmark,  # whose inputs are asked for
+    inputs: dict[int, tuple[str, str, str]],  # text, new input and answer by number
+    every: int,  # requests of a turn
+) -> dict[str, str]:
     """The teacher's two replies to Self-Instruct's requests by their number: text, new input and
     answer. They are sent in turns of `every`."""
     texts_of = {i: text for i, (text, *_) in inputs.items()}

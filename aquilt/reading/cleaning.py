@@ -249,10 +249,12 @@ class Verdict(NamedTuple):
     like: str = ""
 
 # %% ../../nbs/reading/30e_cleaning.ipynb #ffc7258d
-def clean_batches(batches: Iterable[tuple[list[str], Any]], rules: Rules = Rules(),
-                  workers: int = 0,
-                  name: Callable[[Any, int], str] = lambda payload, i: str(i),
-                  ) -> Iterator[tuple[Any, list[Verdict]]]:
+def clean_batches(
+    batches: Iterable[tuple[list[str], Any]],  # texts, and what belongs to them
+    rules: Rules = Rules(),  # what a text must be to stay
+    workers: int = 0,  # processes; below 2: this one
+    name: Callable[[Any, int], str] = lambda payload, i: str(i),  # names a text of the payload
+) -> Iterator[tuple[Any, list[Verdict]]]:
     """For each batch (texts, payload), in order: the payload and the verdicts. Duplicates are those
     of earlier texts of the stream; `name(payload, i)` names a text."""
     exact, nearest = Exact(), Nearest(rules.near, rules.window) if rules.near else None
@@ -269,8 +271,11 @@ def clean_batches(batches: Iterable[tuple[list[str], Any]], rules: Rules = Rules
         yield payload, list(map(Verdict, texts, reasons, langs, likes))
 
 # %% ../../nbs/reading/30e_cleaning.ipynb #30e5c1ea
-def clean_records(records: Iterable[Record], rules: Rules = Rules(),
-                  workers: int = 0) -> Iterator[tuple[Record, Verdict]]:  # processes
+def clean_records(
+    records: Iterable[Record],  # whose texts are judged
+    rules: Rules = Rules(),  # what a text must be to stay
+    workers: int = 0,  # processes; below 2: this one
+) -> Iterator[tuple[Record, Verdict]]:
     "Each passage, in order, in the language that was found, and its verdict."
     stream = iter(records)
     batches = (([r.text for r in batch], batch)
@@ -358,9 +363,47 @@ def _block_texts(lines: list[bytes], first: int, column: str,
             else: bad(f"no text in {column!r}", number)
     return tuple(map(list, zip(*good))) if good else ([], [], [])
 
+# %% ../../nbs/reading/30e_cleaning.ipynb #31839c85
+def _text_blocks(stream: BinaryIO, path: Path, column: str,
+                 writer: Writer) -> Iterator[tuple[list[str], tuple]]:
+    """The texts of each block of lines, and what `_block_texts` says of them; lines without text
+    go to the ledger."""
+    def bad(reason: str, number: int) -> None:
+        writer.entered += 1
+        writer.drop(Drop(stage="clean", reason=reason, raw=f"{path}, line {number}"))
+    for lines, first in blocks_of(stream):
+        if lines is None: bad("a line too long", first)
+        else:
+            block = _block_texts(lines, first, column, bad)
+            writer.entered += len(block[0])
+            if block[0]: yield block[0], block
+
+# %% ../../nbs/reading/30e_cleaning.ipynb #67da78bb
+def _with_text(line: bytes, column: str, text: str) -> bytes:
+    row = json.loads(line.decode("utf-8-sig")) | {column: text}
+    return json.dumps(row, ensure_ascii=False).encode()
+
+def _keep_or_drop(block: tuple, verdicts: Sequence[Verdict], column: str,
+                  writer: Writer) -> None:
+    "Write a block's lines, each with its clean text, or a row of the ledger with the reason."
+    kept = []
+    for verdict, text, line in zip(verdicts, *block[:2]):
+        if verdict.reason:
+            like = f" [like {verdict.like}]" if verdict.like else ""
+            writer.drop(Drop(stage="clean", reason=verdict.reason, raw=f"{text}{like}"))
+        else:
+            kept.append(line if verdict.text == text else _with_text(line, column, verdict.text))
+    writer.keep_all(kept)
+
 # %% ../../nbs/reading/30e_cleaning.ipynb #c94da189
-def clean_file(path: str | Path, out: str | Path, rules: Rules = Rules(), column: str = "text",
-               workers: int = 0, progress: bool = True) -> dict:
+def clean_file(
+    path: str | Path,  # what is cleaned
+    out: str | Path,  # a .jsonl file, with the ledger beside it
+    rules: Rules = Rules(),  # what a text must be to stay
+    column: str = "text",  # that holds the text
+    workers: int = 0,  # processes; below 2: this one
+    progress: bool = True,  # False: no bar
+) -> dict:
     """Clean a JSON Lines file (.gz too) of any size into another, with a ledger beside it. Returns
     the counts. Raises UserError where a file cannot be read or written."""
     from tqdm import tqdm
@@ -369,28 +412,10 @@ def clean_file(path: str | Path, out: str | Path, rules: Rules = Rules(), column
     with (open_bytes(path) as stream, writing(out) as writer,
           tqdm(total=path.stat().st_size, unit="B", unit_scale=True, desc=path.name,
                disable=None if progress else True) as bar):
-        def bad(reason: str, number: int) -> None:
-            writer.entered += 1
-            writer.drop(Drop(stage="clean", reason=reason, raw=f"{path}, line {number}"))
-        def batches() -> Iterator[tuple[list[str], tuple]]:
-            for lines, first in blocks_of(stream):
-                if lines is None: bad("a line too long", first)
-                else:
-                    texts, lines, numbers = _block_texts(lines, first, column, bad)
-                    writer.entered += len(texts)
-                    if texts: yield texts, (texts, lines, numbers)
-        for (texts, lines, numbers), verdicts in clean_batches(
-                batches(), rules, workers, lambda payload, i: f"line {payload[2][i]}"):
-            kept = []
-            for v, text, line in zip(verdicts, texts, lines):
-                if v.reason:
-                    writer.drop(Drop(stage="clean", reason=v.reason,
-                                     raw=f"{text}{f' [like {v.like}]' if v.like else ''}"))
-                elif v.text is text or v.text == text: kept.append(line)
-                else:
-                    kept.append(json.dumps(json.loads(line.decode("utf-8-sig")) | {column: v.text},
-                                           ensure_ascii=False).encode())
-            writer.keep_all(kept)
+        blocks = _text_blocks(stream, path, column, writer)
+        for block, verdicts in clean_batches(blocks, rules, workers,
+                                             lambda block, i: f"line {block[2][i]}"):
+            _keep_or_drop(block, verdicts, column, writer)
             bar.update(stream.raw.position() - bar.n)
         return writer.counts("clean")
 
@@ -498,12 +523,22 @@ def _nothing(paths: Sequence[str | Path], writer: Writer) -> str:
             "rules.")
 
 # %% ../../nbs/reading/30e_cleaning.ipynb #a632647b
-def make_corpus(paths: Sequence[str | Path], out: str | Path,  # text; a .jsonl or .parquet file
-                model: str | Path, budget: int = 256, overlap: int = 0,  # tokens of a passage
-                rules: Rules = Rules(), tests: dict[str, Sequence[str]] | None = None,
-                remove: bool = False,  # whether what overlaps with `tests` goes
-                column: str = "text", encoding: str = "", subset: str = "", split: str = "train",
-                workers: int = 0, progress: bool = True) -> dict:
+def make_corpus(
+    paths: Sequence[str | Path],  # files, folders, hub:OWNER/NAME@REVISION
+    out: str | Path,  # a .jsonl or .parquet file
+    model: str | Path,  # whose tokens count
+    budget: int = 256,  # tokens of a passage
+    overlap: int = 0,  # tokens repeated from the passage before
+    rules: Rules = Rules(),  # what a passage must be to stay
+    tests: dict[str, Sequence[str]] | None = None,  # texts of test sets, by name
+    remove: bool = False,  # whether what overlaps with `tests` goes
+    column: str = "text",  # of tables, that holds the text
+    encoding: str = "",  # of text files; empty: found out
+    subset: str = "",  # of hub datasets
+    split: str = "train",  # of hub datasets
+    workers: int = 0,  # processes; below 2: this one
+    progress: bool = True,  # False: no bar
+) -> dict:
     """Text of one's own, in files, folders or hub datasets, as passages in `out` with a ledger
     `out.dropped.jsonl`. Returns counts, a table of overlap with `tests` (None without), and a
     sentence for each file that could not be read. Raises UserError where nothing is left."""

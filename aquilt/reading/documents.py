@@ -66,6 +66,21 @@ LIMIT = 1 << 26  # bytes or characters that one line or document may have: 64 Mi
 # a file may unpack to so many times its size, once it is over so many bytes
 SWELL, FREE = 200, 1 << 27
 
+# %% ../../nbs/reading/30c_documents.ipynb #068b4122
+@contextmanager
+def _sound(path: Path) -> Iterator[None]:
+    "What goes wrong while a file is read, as a UserError that says what to do."
+    try: yield
+    except EOFError as e:
+        raise UserError(f"{path} is cut short: its compressed data ends too early. Copy "
+                        "or download it again.") from e
+    except (gzip.BadGzipFile, zlib.error) as e:
+        raise UserError(f"{path} is not a sound gzip file ({e}): download it again, or "
+                        "take the ending .gz away if it is not compressed.") from e
+    except OSError as e:
+        raise UserError(f"{path} cannot be read to its end ({e.strerror or e}): copy it "
+                        "again.") from e
+
 # %% ../../nbs/reading/30c_documents.ipynb #0b0d1f3f
 class _Counted(io.RawIOBase):
     """A file's bytes, unpacked where its name ends in .gz; raises UserError where it is cut short,
@@ -77,16 +92,7 @@ class _Counted(io.RawIOBase):
     def readable(self) -> bool: return True
 
     def readinto(self, buffer) -> int:
-        try: n = self.inner.readinto(buffer)
-        except EOFError as e:
-            raise UserError(f"{self.path} is cut short: its compressed data ends too early. Copy "
-                            "or download it again.") from e
-        except (gzip.BadGzipFile, zlib.error) as e:
-            raise UserError(f"{self.path} is not a sound gzip file ({e}): download it again, or "
-                            "take the ending .gz away if it is not compressed.") from e
-        except OSError as e:
-            raise UserError(f"{self.path} cannot be read to its end ({e.strerror or e}): copy it "
-                            "again.") from e
+        with _sound(self.path): n = self.inner.readinto(buffer)
         self.read_so_far += n
         if self.read_so_far > self.most:
             raise UserError(f"{self.path} unpacks to more than {self.most >> 20} MiB, over {SWELL} "
@@ -455,8 +461,8 @@ def _hub_sentence(name: str, error: BaseException) -> str:
             "give a downloaded file.")
 
 # %% ../../nbs/reading/30c_documents.ipynb #7cfd8db7
-def read_hub(name: str, column: str = "text", subset: str = "",
-             split: str = "train") -> Iterator[Document | Drop]:
+def read_hub(name: str, column: str = "text",  # OWNER/NAME@REVISION; what holds the text
+             subset: str = "", split: str = "train") -> Iterator[Document | Drop]:  # of the dataset
     """The rows of a dataset `OWNER/NAME@REVISION` of the hub. Raises UserError where it has no
     revision, is not to be reached, is gated, or has no such column."""
     repo, _, revision = name.partition("@")
@@ -478,8 +484,7 @@ def read_hub(name: str, column: str = "text", subset: str = "",
 
 # %% ../../nbs/reading/30c_documents.ipynb #63a5e48d
 def files_of(path: str | Path, skip: Sequence[Path] = ()) -> Iterator[Path]:
-    """The file itself, or the files under a folder in the order of their names, without hidden ones
-    and `skip`."""
+    "The file itself, or a folder's files by name, without hidden ones and `skip`."
     path, left_out = Path(path), {os.path.realpath(p) for p in skip}
     if not path.is_dir(): yield path
     for folder, folders, names in os.walk(path) if path.is_dir() else ():
@@ -488,10 +493,14 @@ def files_of(path: str | Path, skip: Sequence[Path] = ()) -> Iterator[Path]:
                     and os.path.realpath(p := Path(folder, n)) not in left_out)
 
 # %% ../../nbs/reading/30c_documents.ipynb #a3f31102
-def read_documents(paths: Sequence[str | Path],  # files, folders, hub:OWNER/NAME@REVISION
-                   column: str = "text", encoding: str = "",  # of tables; of text files
-                   subset: str = "", split: str = "train",  # of hub datasets
-                   skip: Sequence[Path] = ()) -> Iterator[Document | Drop]:  # files left out
+def read_documents(
+    paths: Sequence[str | Path],  # files, folders, hub:OWNER/NAME@REVISION
+    column: str = "text",  # of tables, that holds the text
+    encoding: str = "",  # of text files; empty: found out
+    subset: str = "",  # of hub datasets
+    split: str = "train",  # of hub datasets
+    skip: Sequence[Path] = (),  # files left out
+) -> Iterator[Document | Drop]:
     """The documents of files, folders and hub datasets (`hub:OWNER/NAME@REVISION`). A file that
     cannot be read is a `Drop` whose reason is the sentence, and the others go on."""
     for given in paths:
@@ -503,8 +512,13 @@ def read_documents(paths: Sequence[str | Path],  # files, folders, hub:OWNER/NAM
             except UserError as e: yield Drop(stage="files", reason=str(e), raw=str(path))
 
 # %% ../../nbs/reading/30c_documents.ipynb #6a02be3a
-def passage_again(record: Record, column: str = "text", encoding: str = "",
-                  subset: str = "", split: str = "train") -> str:  # as it was read at first
+def passage_again(
+    record: Record,  # a passage with its span
+    column: str = "text",  # as it was read at first
+    encoding: str = "",  # as it was read at first
+    subset: str = "",  # as it was read at first
+    split: str = "train",  # as it was read at first
+) -> str:
     """The characters at a passage's span, read again from its file. Raises UserError where the file
     no longer has them."""
     start, end = record.span or (0, 0)

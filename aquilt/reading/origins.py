@@ -67,9 +67,11 @@ def open_rows(source: Source, form: Callable[[dict, Source],
                     desc=source.name, unit=" rows", leave=False)
 
 # %% ../../nbs/reading/30f_origins.ipynb #f9e46316
-def sampled(source: Source, n: int, seed: int,
+def sampled(source: Source,  # one of the registry
+            n: int,  # passages or rows
+            seed: int,  # of the sample
             cache: Path,  # the folder that keeps what was read
-            labeled: bool = False) -> tuple[list[Record], str]:
+            labeled: bool = False) -> tuple[list[Record], str]:  # True: with question and answer
     """A uniform sample of `n` distinct passages of a source, or of its rows with question and
     answer, and where they are from: a folder, or a commit of the hub.
 
@@ -88,9 +90,13 @@ def sampled(source: Source, n: int, seed: int,
     return read_records(path), path.with_suffix(".origin").read_text(encoding="utf-8")
 
 # %% ../../nbs/reading/30f_origins.ipynb #d85d1500
-def from_each(chosen: Sequence[Source], n: int, seed: int,
-              cache: Path,  # the folder that keeps what was read
-              labeled: bool = False) -> tuple[dict[str, list[Record]], dict]:
+def from_each(
+    chosen: Sequence[Source],  # one sample for each
+    n: int,  # passages or rows of each
+    seed: int,  # of the samples
+    cache: Path,  # the folder that keeps what was read
+    labeled: bool = False,  # True: with question and answer
+) -> tuple[dict[str, list[Record]], dict]:
     """The sample of each source, and `origins` of these and `missing`, why the others have none,
     for the result.
 
@@ -124,8 +130,12 @@ def in_turn(of_sources: Sequence[tuple[Source, list[Record], list[Drop]]],
     return list(chain.from_iterable(taken)), [d for _, _, drops in of_sources for d in drops]
 
 # %% ../../nbs/reading/30f_origins.ipynb #c7599d47
-def cut_and_clean(documents: Sequence[Record], p: Profile, rules: Rules,
-                  stage: str) -> tuple[list[Record], list[Drop]]:  # whose ledger it is
+def cut_and_clean(
+    documents: Sequence[Record],  # whole ones, as records
+    p: Profile,  # says how long a passage is
+    rules: Rules,  # what a passage must be to stay
+    stage: str,  # whose ledger it is
+) -> tuple[list[Record], list[Drop]]:
     """Documents as clean passages of at most `passage_tokens` tokens of the student, in their
     language, and the ledger of what went."""
     count = token_counter(model_path(p.student))

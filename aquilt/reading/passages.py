@@ -367,8 +367,10 @@ def _room(text: str, budget: int, count: Callable) -> int:
     return min(budget // 4, sum(count(longest)) + ENDS) if longest else 0
 
 # %% ../../nbs/reading/30d_passages.ipynb #d7ca2a37
-def cut(document: Document, budget: int, count: Callable[[Sequence[str]], list[int]],
-        overlap: int = 0, lang: str = "en", headings: bool = False) -> list[Record]:
+def cut(document: Document, budget: int,  # what is cut; tokens of a passage
+        count: Callable[[Sequence[str]], list[int]],  # the tokens of each text
+        overlap: int = 0, lang: str = "en",  # tokens repeated; the language of the text
+        headings: bool = False) -> list[Record]:  # whether those above a passage lead it
     """The document's passages: whole sentences of at most `budget` tokens, each beginning with up
     to `overlap` tokens of the one before, and with the headings above it if asked for, which its
     span does not hold. Raises UserError for impossible numbers."""

@@ -65,9 +65,11 @@ def separator(header: str, column: str = "") -> str:
     return max(",\t;", key=named)
 
 # %% ../../nbs/reading/30a_readers.ipynb #f70a7de8
-def table(path: Path,
-          columns: list[str] | None = None,  # their names; None: the first line has them
-          strict: bool = False) -> Iterator[Row]:
+def table(
+    path: Path,  # a text file in UTF-8
+    columns: list[str] | None = None,  # their names; None: the first line has them
+    strict: bool = False,  # True: an unclosed quote is an error
+) -> Iterator[Row]:
     """A table separated by commas, tabs or semicolons whose first line names its columns, unless
     `columns` does. Raises UserError for a line with more cells than columns, and with `strict`
     csv.Error for a quote that never ends, which else takes the rest of the file for its cell."""

@@ -27,15 +27,22 @@ from .sources import Source, as_test, find_source, list_sources, pairs
 from .testsets import essay_prompt, real_documents, real_instructions, real_items
 
 # %% ../../nbs/reading/30i_scenes.ipynb #b2ea9557
-def real_text(p: Profile, folder: Path,  # which keeps what was read
-              seed: int) -> tuple[list[Record], dict]:
+def real_text(
+    p: Profile,  # says how many passages of each source
+    folder: Path,  # which keeps what was read
+    seed: int,  # of the samples
+) -> tuple[list[Record], dict]:
     "A sample of each unlabeled source, and where each is from, or why it is missing."
     drawn, told = from_each(list_sources("unlabeled"), p.passages_per_source, seed, folder)
     return list(chain.from_iterable(drawn.values())), told
 
 # %% ../../nbs/reading/30i_scenes.ipynb #b4d2bcba
-def real_pairs(p: Profile, passages: Sequence[Record], folder: Path,  # which keeps what was read
-               seed: int) -> tuple[list[Record], list[Drop], dict]:
+def real_pairs(
+    p: Profile,  # says how many pairs of each source
+    passages: Sequence[Record],  # unused: the sources have their own
+    folder: Path,  # which keeps what was read
+    seed: int,  # of the samples
+) -> tuple[list[Record], list[Drop], dict]:
     "The labeled pairs of each source that can be read, its sources in turn."
     chosen = list_sources("labeled")
     drawn, told = from_each(chosen, p.labeled_pairs, seed, folder, labeled=True)
@@ -48,9 +55,13 @@ def test_source(name: str) -> Source:
     return as_test(find_source(name))
 
 # %% ../../nbs/reading/30i_scenes.ipynb #5bfa2e68
-def domain_passages(name: str, test: str, text: str,  # the benchmark; its sources, or none
-                    langs: Sequence[str], task: str, p: Profile,
-                    stage: str) -> tuple[list[Record], list[Drop], str]:
+def domain_passages(name: str,  # the benchmark, for messages
+                    test: str,  # the source of its test
+                    text: str,  # the source of its text; empty: the test's
+                    langs: Sequence[str],  # those that stay
+                    task: str,  # the task type to set
+                    p: Profile,  # says how many at most
+                    stage: str) -> tuple[list[Record], list[Drop], str]:  # whose ledger it is
     "The passages of a benchmark's domain with their task. Raises UserError where none is left."
     source, origin = pinned_source(find_source(text) if text else test_source(test))
     passages, drops = cut_and_clean(real_documents(source), p, REAL_RULES, stage)
@@ -73,8 +84,11 @@ def lacking(*names: str) -> list[tuple[str, str]]:
     return [(s.name, s.get) for s in sources if not s.hub and not native_folder(s)]
 
 # %% ../../nbs/reading/30i_scenes.ipynb #8949e6b6
-def texts_of_test(test: str, p: Profile,  # the source of the test
-                  asked: Callable[[], list[dict]]) -> list[str]:
+def texts_of_test(
+    test: str,  # the source of the test
+    p: Profile,  # unused: the whole test is read
+    asked: Callable[[], list[dict]],  # unused: the whole test is read
+) -> list[str]:
     "Passages and questions of a test: what a corpus must not share with it."
     rows = open_rows(test_source(test))
     return list(dict.fromkeys(text for r in rows for text in (r.text, r.question) if text.strip()))
@@ -85,9 +99,15 @@ def essay_as_tested(record: Record) -> str:
     return essay_prompt(record, real_instructions("essayqa", test_source("EssayQA"))[0][0])
 
 # %% ../../nbs/reading/30i_scenes.ipynb #6a45bcc8
-def real(name: str, title: str, langs: tuple[str, ...], task: str, test: str, text: str = "",
-         instructions: bool = False, prompt: Callable[[Record], str] = question_alone,
-         **more) -> Benchmark:
+def real(name: str,  # one of SCORERS
+         title: str,  # what the paper's tables call it
+         langs: tuple[str, ...],  # of its domain's text
+         task: str,  # the task type t of Eq. 6
+         test: str,  # the source of its items
+         text: str = "",  # the source of its text; empty: the test's
+         instructions: bool = False,  # whether the task counts as unseen
+         prompt: Callable[[Record], str] = question_alone,  # what its specialist is asked
+         **more) -> Benchmark:  # more fields of the benchmark
     "One of the paper's benchmarks; `test` and `text` are sources of the registry."
     def asked(p: Profile) -> list[dict]:
         return real_items(name, pinned_source(test_source(test))[0])

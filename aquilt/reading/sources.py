@@ -194,6 +194,13 @@ def _asked(row: Row, source: Source) -> list[Row]:
         several = [dict(zip(several, values)) for values in zip(*several.values(), strict=True)]
     return [row | one for one in several] if several else [row]
 
+# %% ../../nbs/reading/30b_sources.ipynb #7421a944
+def _as_asked(question: str, options: list[str], source: Source) -> str:
+    "A question with its options, or in the form that its task type has."
+    if options: return "\n".join([question, *map("{}. {}".format, LETTERS, options)])
+    form = FORMS.get((source.task, source.lang), "{}")
+    return question if source.verbatim else form.format(question)
+
 # %% ../../nbs/reading/30b_sources.ipynb #53acde99
 def to_records(row: Row, source: Source) -> Iterator[Record]:
     """The records of a row: one, or one for each of its questions, which is empty where the row is
@@ -210,10 +217,7 @@ def to_records(row: Row, source: Source) -> Iterator[Record]:
                 "is there")
         answer = _answer(given, text, options, source)
         if source.task == "text_summarization" and given: question = text
-        if question.strip() and options:
-            question = "\n".join([question, *map("{}. {}".format, LETTERS, options)])
-        elif question.strip() and not source.verbatim:
-            question = FORMS.get((source.task, source.lang), "{}").format(question)
+        if question.strip(): question = _as_asked(question, options, source)
         name = "".join(_words(_look(row, source.document))[:1]) if source.document else ""
         yield Record(text=text, task=source.task if question or answer else "", lang=source.lang,
                      question=question, answer=answer, source=source.name,
@@ -361,8 +365,11 @@ def passage_alone(record: Record) -> Record:
     return record.with_(task="", question="", answer="")
 
 # %% ../../nbs/reading/30b_sources.ipynb #1f5b67e3
-def sample(records: Iterable[Record], n: int,  # how many at most
-           seed: int) -> list[Record]:
+def sample(
+    records: Iterable[Record],  # read once, in any order
+    n: int,  # how many at most
+    seed: int,  # of the sample
+) -> list[Record]:
     """The `n` records of smallest hash, by seed, text, question and answer: a uniform sample of the
     distinct ones, in the order of their hashes."""
     held: dict[int, Record] = {}
@@ -392,8 +399,11 @@ def _flaw(r: Record, source: Source) -> str:
 # %% ../../nbs/reading/30b_sources.ipynb #c1552c89
 PAIR_TASKS = ("extractive_qa", "natural_language_inference", "single_choice", "text_summarization")
 
-def pairs(source: Source, records: Iterable[Record],
-          stage: str = "labeled") -> tuple[list[Record], list[Drop]]:  # whose ledger it is
+def pairs(
+    source: Source,  # a labeled one
+    records: Iterable[Record],  # its rows
+    stage: str = "labeled",  # whose ledger it is
+) -> tuple[list[Record], list[Drop]]:
     """The records that are whole question-answer pairs, and the ledger of the others. Raises
     UserError for a source that is not one of the labeled ones."""
     if "labeled" not in source.roles or source.task not in PAIR_TASKS:

@@ -110,8 +110,7 @@ def real_items(name: str, source: Source) -> list[dict]:
 
 # %% ../../nbs/reading/30g_testsets.ipynb #40b0000d
 def real_documents(source: Source) -> list[Record]:
-    """The distinct texts of a source in their order. Raises UserError where it cannot be read, or
-    holds none."""
+    "A source's distinct texts, in order. Raises UserError where it has none to be read."
     distinct: dict[str, Record] = {}
     for r in open_rows(source):
         if r.text.strip(): distinct.setdefault(r.text, passage_alone(r))

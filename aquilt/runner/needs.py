@@ -103,10 +103,14 @@ def logits_memory(
     return TILES[gpu] * 4 * min(tokens, TILE[0]) * min(shape.vocab_size, TILE[1])
 
 # %% ../../nbs/runner/96_needs.ipynb #32226cd7
-def training_memory(model: str,  # a folder, or a name in data/shapes.toml
-                    rows: int, tokens: int,  # rows of a micro-batch, tokens of a row
-                    rank: int, dtype: str,  # of the LoRA, and of the weights
-                    gpu: bool) -> float | None:
+def training_memory(
+    model: str,  # a folder, or a name in data/shapes.toml
+    rows: int,  # of a micro-batch
+    tokens: int,  # of a row
+    rank: int,  # of the LoRA
+    dtype: str,  # of the weights
+    gpu: bool,  # else a CPU
+) -> float | None:
     "GiB that a training takes at its peak; None for a model of unknown shape."
     if not (shape := shape_of(model)): return None
     size = BYTES[dtype_of(dtype)]
@@ -145,7 +149,9 @@ def training_hours(model: str,
     return (6 if gpu else 4) * shape.parameters * tokens / (speed * REACHED) / 3600
 
 # %% ../../nbs/runner/96_needs.ipynb #3ea6c65b
-def engine_memory(model: str, context: int, dtype: str) -> float | None:
+def engine_memory(model: str,  # a folder, or a name in data/shapes.toml
+                  context: int,  # tokens of prompt and completion at most
+                  dtype: str) -> float | None:  # of the weights
     "GiB that vLLM needs at least; None for a model of unknown shape."
     if not (shape := shape_of(model)): return None
     values = (2 * context * shape.num_hidden_layers * shape.hidden_size

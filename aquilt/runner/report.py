@@ -156,7 +156,11 @@ def marked(cell: str) -> Any:
     return Markup(f"<{tag}>{found[2]}</{tag}>") if found else escape(cell)
 
 # %% ../../nbs/runner/98_report.ipynb #74a36ea3
-def story(run: Run, figures: Path, results: list[dict]) -> dict[str, Any]:
+def story(
+    run: Run,  # that is reported
+    figures: Path,  # the folder of its tables and figures
+    results: list[dict],  # of its stages, as `read_results` has them
+) -> dict[str, Any]:
     "All that the template of the report asks for."
     tables = sorted(drawn_tables(figures), key=lambda table: ORDER.get(table["name"], 0))
     pictures = drawn_figures(figures)

@@ -134,7 +134,10 @@ def failure(
             f"as they ran are in {copy}; the same command goes on with this notebook.")
 
 # %% ../../nbs/runner/99_reproduce.ipynb #c6142294
-def execute(notebook: Path, copy: Path, profile: str, at_cell: Callable[[int], None]) -> Any:
+def execute(notebook: Path,  # what is executed
+            copy: Path,  # where it goes with its outputs
+            profile: str,  # the notebook's parameter
+            at_cell: Callable[[int], None]) -> Any:  # gets the number of each cell as it begins
     """Execute a notebook and return its copy; `at_cell` is told the number of each cell as it
     begins. Raises UserError where a cell fails or the kernel dies."""
     import papermill
@@ -175,7 +178,12 @@ def inputs_hash() -> str:
     return text_hash(code_hash(), environment_settings())
 
 # %% ../../nbs/runner/99_reproduce.ipynb #f9a1175e
-def record(notebook: Path, run: Run, figures: Path, inputs: str) -> dict:
+def record(
+    notebook: Path,  # what has finished
+    run: Run,  # whose notebook it is
+    figures: Path,  # the folder of tables and figures
+    inputs: str,  # as `inputs_hash` has it
+) -> dict:
     """What the state of a finished notebook rests on: a hash of all that went in, and the files
     that are there now."""
     paths = [run.root / "notebooks" / notebook.name, *run.root.rglob("result.json"),
@@ -198,7 +206,9 @@ def read_done(path: Path) -> dict:
 
 # %% ../../nbs/runner/99_reproduce.ipynb #5942422a
 def pending(
-    notebooks: Sequence[Path], run: Run, figures: Path,
+    notebooks: Sequence[Path],  # all, in order
+    run: Run,  # whose notebooks they are
+    figures: Path,  # the folder of tables and figures
     done: dict,  # the records of finished notebooks
     inputs: str,  # as `inputs_hash` has it
 ) -> list[Path]:
@@ -298,7 +308,8 @@ def _run_one(notebook: Path, copy: Path, run: Run, progress: Progress) -> list[f
     return [round(cell.metadata.papermill.duration or 0, 1) for cell in ran.cells]
 
 # %% ../../nbs/runner/99_reproduce.ipynb #0b0539dd
-def run_notebooks(notebooks: Sequence[Path], run: Run, figures: Path) -> None:
+def run_notebooks(notebooks: Sequence[Path], run: Run,  # in order; where results go
+                  figures: Path) -> None:  # the folder of tables and figures
     "Execute what is not done, in order; then write the report. Raises UserError where one fails."
     copies, inputs, seconds = run.root / "notebooks", inputs_hash(), {}
     done = read_done(copies / "done.json")

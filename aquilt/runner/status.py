@@ -76,9 +76,11 @@ def other_code(run: Run, stage: Stage) -> list[str]:
                   if old.get(name) != new.get(name) and not decides_nothing(name))
 
 # %% ../../nbs/runner/97_status.ipynb #e5c696f9
-def state(run: Run, stage: Stage,
-          again: Sequence[str],  # the stages before it that the next run does again
-          ) -> tuple[str, str, str]:
+def state(
+    run: Run,  # whose stage it is
+    stage: Stage,  # as it is declared now
+    again: Sequence[str],  # the stages before it that the next run does again
+) -> tuple[str, str, str]:
     "A stage's state, why it is so, and what the next run does."
     if not run.done(stage.name): return "missing", "", "does it"
     waits = [name for name in stage.inputs if name in again or not run.done(name)]
