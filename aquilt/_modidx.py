@@ -1728,6 +1728,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'aquilt/own/inspecting.py')},
             'aquilt.own.push': { 'aquilt.own.push.Parcel': ('own/push.html#parcel', 'aquilt/own/push.py'),
                                  'aquilt.own.push.Parcel.__str__': ('own/push.html#parcel.__str__', 'aquilt/own/push.py'),
+                                 'aquilt.own.push._put_records': ('own/push.html#_put_records', 'aquilt/own/push.py'),
                                  'aquilt.own.push.adapter_parcel': ('own/push.html#adapter_parcel', 'aquilt/own/push.py'),
                                  'aquilt.own.push.card_table': ('own/push.html#card_table', 'aquilt/own/push.py'),
                                  'aquilt.own.push.cell': ('own/push.html#cell', 'aquilt/own/push.py'),

@@ -333,6 +333,11 @@ def test_a_foreign_dataset_goes_as_it_is(tmp_path):
         assert (made.folder / "data" / "train.jsonl").read_bytes() == path.read_bytes() and "1 rows of the file are none" in (made.folder / "README.md").read_text()
 
 
+def test_a_foreign_dataset_that_names_a_folder_of_this_machine_is_not_sent(tmp_path):
+    path = write(tmp_path / "c.jsonl", [{"question": "q", "answer": "a", "source": "/secret/place/a.txt", "of": "mine"}])
+    with parcel(path, "me/data", "mit") as made: assert "1 rows of c.jsonl name a folder" in made.problems[0]
+
+
 def test_an_adapters_parcel(tiny, tmp_path):
     train_file(write(tmp_path / "in.jsonl", [{"messages": [USER, BOT]}] * 2), tiny[0], tmp_path / "out", rank=2, epochs=1, batch_size=2)
     assert (tmp_path / "out" / "adapter" / "training_args.bin").exists()

@@ -115,6 +115,17 @@ class Parcel:
                 for p in sorted(self.folder.rglob("*")) if p.is_file()]
         return "\n".join([f"A {self.kind} of {len(rows)} files:", *rows])
 
+# %% ../../nbs/own/65_push.ipynb #19527963
+def _put_records(path: Path, to: Path, records: Sequence[Record]) -> tuple[str, ...]:
+    """Write a file's records without folders of this machine; one in another form is copied as it
+    is. Returns what speaks against sending it."""
+    try: write_records(to, [r.with_(source=public_source(r.source)) for r in read_records(path)])
+    except UserError: shutil.copyfile(path, to)
+    else: return ()
+    private = sum(public_source(r.source) != r.source for r in records)
+    return (f"{private} rows of {path.name} name a folder of this machine as their source: leave "
+            "its last name alone there",) * bool(private)
+
 # %% ../../nbs/own/65_push.ipynb #a1d39d61
 def dataset_parcel(path: Path, folder: Path,  # of the records; that becomes the parcel
                    to: str, licence: str) -> Parcel:  # as in `parcel`
@@ -123,10 +134,7 @@ def dataset_parcel(path: Path, folder: Path,  # of the records; that becomes the
     records, name = [one.record for one in given], f"data/train{ending(path)}"
     odd = f" {len(unread)} rows of the file are none." if unread else ""
     (folder / "data").mkdir()
-    try:
-        own = [r.with_(source=public_source(r.source)) for r in read_records(path)]
-        write_records(folder / name, own)
-    except UserError: shutil.copyfile(path, folder / name)  # in another form: as it is
+    problems = _put_records(path, folder / name, records)
     langs = sorted({r.lang for r in records if re.fullmatch("[a-z]{2,3}", r.lang)})
     head = {"license": licence, "language": langs, "size_categories": [size_of(len(records))],
             "tags": ["synthetic", "aquilt"],
@@ -135,7 +143,7 @@ def dataset_parcel(path: Path, folder: Path,  # of the records; that becomes the
         front(head), f"# {to.split('/')[-1]}\n\n{len(records)} records.{odd}\n\n",
         counts_part(records),
         sources_part(records), prompts_part(records), dropped_part(beside(path)), MADE)))
-    return Parcel("dataset", folder)
+    return Parcel("dataset", folder, problems)
 
 # %% ../../nbs/own/65_push.ipynb #026565b5
 def adapter_parcel(path: Path, folder: Path, to: str, licence: str, base: str) -> Parcel:
