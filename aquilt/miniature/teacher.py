@@ -114,7 +114,7 @@ def write_statements(
     lang: str,  # en or zh
     rng: random.Random,  # draws facts and false values
 ) -> Pair:
-    "Three statements, any number of them true: a false one has a wrong value."
+    "Up to three statements, one of them true at least: a false one has a wrong value."
     picked = rng.sample(facts, min(3, len(facts)))
     true = [rng.random() < 0.6 for _ in picked]
     if not any(true): true[0] = True

@@ -14,6 +14,7 @@ myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"
 nb_mime_priority_overrides = [("html", "text/markdown", 0)]
+nb_render_markdown_format = "gfm"  # with tables
 exclude_patterns = ["nbs/index.ipynb"]
 autodoc_typehints = "signature"
 suppress_warnings = ["myst.xref_missing", "mystnb.unknown_mime_type", "myst.header", "toc.not_included", "docutils"]
