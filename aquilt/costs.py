@@ -279,7 +279,7 @@ def points(run: Run, table: "pandas.DataFrame") -> "pandas.DataFrame":
                       if (c.base, c.source) == (base, source) and c.benchmark in common]
             own = table[(table["base"] == base) & (table["source"] == source.name)]
             row = model, source.name
-            rows.append({"base": base, "source": source.name,
+            rows.append({"base": base, "paper's model": model or base, "source": source.name,
                          "score": mean(scores) if scores else None, "cost": own["cost"].mean(),
                          "paper's score": printed(2, row, "Avg. Score") or None,
                          "paper's cost": printed(2, row, "Avg. Cost")})
@@ -303,7 +303,7 @@ def scatter(
     axis.margins(x=0.25, y=0.15)
     axis.locator_params(axis="x", nbins=5)
     axis.set(xlabel="mean cost, dollars", ylabel="mean score")
-    axis.legend(fontsize=8)
+    axis.legend(fontsize=8, loc="lower right")
 
 # %% ../nbs/42b_costs.ipynb #47848a4a
 def figure_hero(table: "pandas.DataFrame", title: str) -> "Figure":
@@ -311,7 +311,7 @@ def figure_hero(table: "pandas.DataFrame", title: str) -> "Figure":
     from matplotlib.figure import Figure
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    scatter(left, table, "paper's score", "paper's cost")
+    scatter(left, table.assign(base=table["paper's model"]), "paper's score", "paper's cost")
     left.set_title("paper")
     scatter(right, table, "score", "cost")
     right.set_title("ours")
