@@ -35,13 +35,22 @@ def kept(output):
     return nbformat.v4.new_output("execute_result", data={"text/plain": text}) if text else None
 
 
+def joined(outputs):
+    "The outputs with what was printed in one piece, without pieces of blanks alone."
+    pieces = []
+    for output in outputs:
+        if output.output_type == "stream" and pieces and pieces[-1].output_type == "stream": pieces[-1].text += output.text
+        elif output.output_type != "stream" or output.text.strip(): pieces.append(output)
+    return pieces
+
+
 def keep(executed, source):
     "Copy the outputs of an executed notebook into its source, cell by cell; the injected parameters cell has no counterpart."
     ran, page = nbformat.read(executed, as_version=4), nbformat.read(source, as_version=4)
     outputs = {cell.id: cell.outputs for cell in ran.cells if cell.cell_type == "code"}
     for cell in page.cells:
         if cell.cell_type == "code":
-            cell.outputs = [o for o in map(kept, outputs.get(cell.id, [])) if o is not None]
+            cell.outputs = joined(o for o in map(kept, outputs.get(cell.id, [])) if o is not None)
             cell.execution_count = None
     nbformat.write(page, source)
 
