@@ -266,11 +266,12 @@ def _content(record: Record) -> tuple[str, ...]:
 
 # %% ../nbs/33_inspection.ipynb #9bf9efaa
 def calibration(run: Run) -> Stage:
-    """Stage `calibration`: the inspector's greedy and expected scores on held-out records, beside
-    the teacher's and the truth."""
+    """Stage `calibration`: the inspector's greedy and expected scores on the synthesiser's held-out
+    records, beside the teacher's and the truth."""
     p, name, right = run.profile, "calibration", scene_of(run.profile).truth
     def work(folder: Path) -> dict:
-        true = [r for r in run.records("inspection_data") if held_out(r)]
+        true = [r for r in run.records("inspection_data")
+                if held_out(r) and r.model != p.teacher]
         engine = spread_engine(p, str(run.folder("synthesiser") / "merged"))
         adapter = str(run.folder("inspector") / "adapter")
         judged, drops = inspect(engine, true, adapter, folder / "completions.jsonl",

@@ -20,7 +20,7 @@ from aquilt.models.carried import Carried, carried_models, obtain
 from aquilt.models.engines import Prompt, Sampling, model_path
 from aquilt.own import domain as domain_of_own, released
 from aquilt.models.recorded import UNRECORDED, RecordedEngine, turn_key
-from aquilt.reading.almanac import ALMANAC, NO_BONITO, almanac_rows, recordings, scored_before, texts
+from aquilt.reading.almanac import ALMANAC, NO_BONITO, almanac_rows, inspected_before, recordings, scored_before, texts
 from aquilt.reading.cleaning import tokens
 from aquilt.runner.status import baselines
 
@@ -217,6 +217,11 @@ def test_scored_records_are_of_all_levels_and_nobody_says_more_than_it_must():
     assert sum(row["writer"] == "synthesiser" for row in rows) >= 500 and {row["score"] for row in rows} == {1, 2, 3, 4, 5}
     assert all(row["passage"] in texts("general") and 6 <= len(row["analysis"].split()) <= 36 for row in rows)
     assert len({(row["passage"], row["question"], row["logic"], row["answer"]) for row in rows}) == len(rows) == len(scored_before())
+
+
+def test_the_teachers_own_scored_records_are_told_from_the_synthesisers():
+    rows, records = almanac_rows("inspected"), inspected_before()
+    assert [r.model == SMALL.teacher for r in records] == [row["writer"] == "teacher" for row in rows] and sum(row["writer"] == "teacher" for row in rows) == 130
 
 
 def rows_of_words(text, n=8):

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..evaluation.metrics import SCORERS
 from ..foundations.core import Drop, Record, package_file, text_hash
-from ..foundations.profiles import Profile
+from ..foundations.profiles import SMALL, Profile
 from ..foundations.prompt import (distillation_messages, evaluation_prompt, expert_messages,
                                        inspection_messages, logic_messages, messages,
                                        new_input_messages)
@@ -82,9 +82,10 @@ def distilled() -> dict[str, str]:
 
 # %% ../../nbs/reading/30hb_almanac.ipynb #60df9748
 def inspected_before() -> list[Record]:
-    "The records that a recorded teacher has scored."
+    "The records that a recorded teacher has scored; its own are marked as another model's."
     known = texts("general")
     return [Record(text=known[row["passage"]],
+                   model=SMALL.teacher if row["writer"] == "teacher" else "",
                    **{k: row[k] for k in ("task", "question", "logic", "answer")})
             for row in almanac_rows("inspected")]
 
