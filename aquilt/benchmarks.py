@@ -86,9 +86,9 @@ def pubmedqa_scores(predictions: dict[str, str], references: dict[str, str]) -> 
     if not references or predictions.keys() != references.keys():
         raise UserError(f"PubMedQA: {len(predictions)} predictions for {len(references)} "
                         "references; each id needs exactly one.")
-    told, true = zip(*((predictions[key], references[key]) for key in references))
-    return {"accuracy": float(accuracy_score(true, told)),
-            "macro_f1": float(f1_score(true, told, average="macro", zero_division=0))}
+    predicted, true = zip(*((predictions[key], references[key]) for key in references))
+    return {"accuracy": float(accuracy_score(true, predicted)),
+            "macro_f1": float(f1_score(true, predicted, average="macro", zero_division=0))}
 
 # %% ../nbs/41_benchmarks.ipynb #6b686fb0
 def rouge_l(prediction: str, reference: str) -> float:

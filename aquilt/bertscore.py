@@ -95,15 +95,15 @@ def table_8(run: Run) -> "pandas.DataFrame":
         for source in SOURCES:
             row = model, source.name.replace("SI+UD", "SI + UD")  # as Table 8 writes it
             for b in free_text(run):
-                told = run.result(bertscore(run, b).name)
+                made = run.result(bertscore(run, b).name)
                 own = [c for c in found if (c.base, c.source, c.benchmark) == (base, source, b)]
-                second = [told["cells"][c.name] for c in own
-                          if told["cells"].get(c.name) is not None]
+                second = [made["cells"][c.name] for c in own
+                          if made["cells"].get(c.name) is not None]
                 na = source.refuses(b)
                 rows.append({
                     "base": base, "source": source.name, "benchmark": b.name, "seeds": len(own),
                     "Rouge-L": "NA" if na else spread([found[c]["official_mean"] for c in own]),
                     "paper's Rouge-L": printed(8, row, f"{b.title} Rouge-L"),
-                    "BERTScore": "NA" if na or not told["n"] else spread(second), "n": told["n"],
+                    "BERTScore": "NA" if na or not made["n"] else spread(second), "n": made["n"],
                     "paper's BERTScore": printed(8, row, f"{b.title} BERTScore")})
     return pandas.DataFrame(rows)

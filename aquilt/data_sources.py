@@ -183,8 +183,8 @@ def lacking(run: Run,  # whose stages are read
             ) -> str:
     "Why a source's records cannot be made ready now; empty where they can."
     gone = [stage for stage in source.inputs(benchmark) if not run.done(stage)]
-    told = [found["failed"] for stage in gone if (found := read_failure(run, stage))]
-    return told[0] if told else f"{', '.join(gone)} is not done" if gone else ""
+    reasons = [found["failed"] for stage in gone if (found := read_failure(run, stage))]
+    return reasons[0] if reasons else f"{', '.join(gone)} is not done" if gone else ""
 
 # %% ../nbs/41b_data_sources.ipynb #2b160132
 def cost(run: Run,  # whose stages are read

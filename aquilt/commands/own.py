@@ -74,8 +74,8 @@ def filter_(source: Annotated[Path, typer.Argument(metavar="IN", help=f"{RECORDS
     for code in LANGS:
         if len(words := frequent_words(result, code)): typer.echo(f"\nThe most frequent words ({code}), as shares of the task's questions:\n{words.round(3).to_string(index=False)}")
     if result.get("over_used"):
-        told = [f"{row['word']} ({row['task'] or 'no task'}, {row['lang']}): {row['questions']}" for row in result["over_used"][:10]]
-        typer.echo(f"\nOver-used words, only reported; with --remove-overused so many questions would go for each: {', '.join(told)}")
+        found = [f"{row['word']} ({row['task'] or 'no task'}, {row['lang']}): {row['questions']}" for row in result["over_used"][:10]]
+        typer.echo(f"\nOver-used words, only reported; with --remove-overused so many questions would go for each: {', '.join(found)}")
     other = sum(row["generated"] for row in result["tasks"] if row["task"] not in task_names())
     if other: typer.echo(f"\naquilt: {other} records name none of the task types ({', '.join(task_names())}): whether their questions make sense alone was not asked. Say --task where they have none.", err=True)
     counts = result["counts"]
@@ -99,7 +99,7 @@ def own_run(project: Path | None, settings: list[str] | None, **flags):
     return open_project(read_project(project or Path(), **flags))
 
 
-def told(run, stages: list[str]) -> None:
+def print_ledger(run, stages: list[str]) -> None:
     "The ledger of stages, and what could not be read."
     from aquilt.foundations.runs import ledger_table
     typer.echo(ledger_table(run, stages).to_string(index=False))
@@ -137,7 +137,7 @@ def distill(project: ProjectDir = None, text: OwnText = None, task: OwnTasks = N
     if preview: return typer.echo("\n\n".join(map(domain.beside_its_passage, domain.preview(run, preview))))
     domain.distil(run)
     typer.echo(cost_table(run).to_string(index=False))
-    told(run, ["corpus", "distillation"])
+    print_ledger(run, ["corpus", "distillation"])
     typer.echo(f"{run.folder('distillation') / 'records.jsonl'}: next comes `aquilt fit`.")
 
 
@@ -155,7 +155,7 @@ def fit(project: ProjectDir = None, text: OwnText = None, task: OwnTasks = None,
     run = own_run(project, settings, text=text, tasks=task, task_file=task_file, languages=lang, teacher=teacher, student=student, profile=profile)
     domain.check(run)
     domain.fit(run)
-    told(run, ["filtering", "synthesiser", "inspection_data", "inspector"])
+    print_ledger(run, ["filtering", "synthesiser", "inspection_data", "inspector"])
     if words := domain.frequent(run): typer.echo(f"Words in many questions, kept as your domain's own: {words}. Where they are a habit of the teacher, --set frequent_word=0.1 thins them.")
     typer.echo("Next comes `aquilt synthesize --samples 1000 --out records.jsonl`.")
 

@@ -83,11 +83,11 @@ def train(file: Annotated[Path, typer.Argument(help=RECORDS)], base: Annotated[s
     aquilt train chats.json --base qwen2-instruct --out specialist --rank 8 --epochs 8 --learning-rate 5e-3
     """
     from aquilt.own.specialist import train_file
-    told = train_file(file, base, out, fields or (), logic, passage, merge, launch, epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, rank=rank, max_length=max_length, seed=seed)
-    counts, loss = told["counts"], told["loss"]
+    result = train_file(file, base, out, fields or (), logic, passage, merge, launch, epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, rank=rank, max_length=max_length, seed=seed)
+    counts, loss = result["counts"], result["loss"]
     fell = f", loss {loss[0]['loss']} to {loss[-1]['loss']}" if loss else ""
-    if told["updates"] < 30: typer.echo(f"aquilt: {told['updates']} updates teach little: with so few examples take a smaller --batch-size, more --epochs or a higher --learning-rate.", err=True)
-    typer.echo(f"{out / 'adapter'}: trained on {counts['kept']} of {counts['entered']} examples in {told['updates']} updates{fell}; the {counts['dropped']} others, each with its reason, are in {out / 'dropped.jsonl'}")
+    if result["updates"] < 30: typer.echo(f"aquilt: {result['updates']} updates teach little: with so few examples take a smaller --batch-size, more --epochs or a higher --learning-rate.", err=True)
+    typer.echo(f"{out / 'adapter'}: trained on {counts['kept']} of {counts['entered']} examples in {result['updates']} updates{fell}; the {counts['dropped']} others, each with its reason, are in {out / 'dropped.jsonl'}")
 
 
 @app.command()
@@ -104,15 +104,15 @@ def evaluate(model: Model, test: Annotated[Path, typer.Argument(help="Your quest
     """
     from aquilt.own.evaluating import evaluate_file
     argue(engine_args)
-    told = evaluate_file(model, test, out, adapter, fields or (), passage, tokens, engine, harness, judge)
-    for name, row in told["scores"].items():
+    result = evaluate_file(model, test, out, adapter, fields or (), passage, tokens, engine, harness, judge)
+    for name, row in result["scores"].items():
         typer.echo(f"{name:<8} {row['mean']:6.2f}  (95 %: {row['interval'][0]} to {row['interval'][1]}; {row['n']} questions)")
-    lost = f"; {told['dropped']} rows are no questions ({beside(out)} says why)" if told["dropped"] else ""
-    unasked = f"; {told['errors']} could not be asked (field error)" if told["errors"] else ""
-    cut = f"; {told['cut off']} answers were cut off at {tokens} tokens" if told["cut off"] else ""
-    unjudged = f"; {told['unjudged']} answers have no judgement (field unjudged)" if told["unjudged"] else ""
-    typer.echo(f"{out}: {told['n']} questions with answers and scores{unasked}{cut}{unjudged}{lost}")
-    if harness: typer.echo(told["harness"])
+    lost = f"; {result['dropped']} rows are no questions ({beside(out)} says why)" if result["dropped"] else ""
+    unasked = f"; {result['errors']} could not be asked (field error)" if result["errors"] else ""
+    cut = f"; {result['cut off']} answers were cut off at {tokens} tokens" if result["cut off"] else ""
+    unjudged = f"; {result['unjudged']} answers have no judgement (field unjudged)" if result["unjudged"] else ""
+    typer.echo(f"{out}: {result['n']} questions with answers and scores{unasked}{cut}{unjudged}{lost}")
+    if harness: typer.echo(result["harness"])
 
 
 @app.command()

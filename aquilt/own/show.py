@@ -119,7 +119,7 @@ def in_terminal(
     for s in found[:rows]:
         more = {"said before": s.before, "from": origin(s.record)}
         parts.append("\n".join([str(Quilt(s.record, s.dropped)), *(
-            f"{name:<18} {told}" for name, told in more.items() if told)]))
+            f"{name:<18} {value}" for name, value in more.items() if value)]))
     if len(found) > rows: parts.append(f"{len(found) - rows} more: --rows N, or --html PAGE")
     return printable("\n\n".join(parts))
 

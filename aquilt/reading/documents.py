@@ -294,9 +294,9 @@ def _read_csv(path: Path, column: str, encoding: str) -> Iterator[Document | Dro
     with open_text(path, encoding, newline="") as stream:
         lines = _bounded_lines(stream, path)
         first = next(lines, "")
-        told = EXCEL.fullmatch(first)
-        rows = csv.reader(lines if told else chain([first], lines),
-                          delimiter=told[1] if told else separator(first, column), strict=True)
+        named = EXCEL.fullmatch(first)
+        rows = csv.reader(lines if named else chain([first], lines),
+                          delimiter=named[1] if named else separator(first, column), strict=True)
         try:
             header = [name.strip() for name in next(rows, [])]
             at = header.index(_column_of(path, header, column))

@@ -33,8 +33,8 @@ def real_text(
     seed: int,  # of the samples
 ) -> tuple[list[Record], dict]:
     "A sample of each unlabeled source, and where each is from, or why it is missing."
-    drawn, told = from_each(list_sources("unlabeled"), p.passages_per_source, seed, folder)
-    return list(chain.from_iterable(drawn.values())), told
+    drawn, origins = from_each(list_sources("unlabeled"), p.passages_per_source, seed, folder)
+    return list(chain.from_iterable(drawn.values())), origins
 
 # %% ../../nbs/reading/30i_scenes.ipynb #b4d2bcba
 def real_pairs(
@@ -45,9 +45,9 @@ def real_pairs(
 ) -> tuple[list[Record], list[Drop], dict]:
     "The labeled pairs of each source that can be read, its sources in turn."
     chosen = list_sources("labeled")
-    drawn, told = from_each(chosen, p.labeled_pairs, seed, folder, labeled=True)
+    drawn, origins = from_each(chosen, p.labeled_pairs, seed, folder, labeled=True)
     return *in_turn([(s, *pairs(s, drawn[s.name])) for s in chosen if s.name in drawn],
-                    p.labeled_pairs), told
+                    p.labeled_pairs), origins
 
 # %% ../../nbs/reading/30i_scenes.ipynb #316e734e
 def test_source(name: str) -> Source:

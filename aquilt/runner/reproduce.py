@@ -452,6 +452,6 @@ def doctor(only: str = "") -> str:
     for p in chosen:
         why = obstacles(p, has)
         rows[f"profile {p.name}"] = f"no: {'; '.join(why)}" if why else "yes"
-    told = "\n".join(f"{name:<20}{value}" for name, value in rows.items())
-    if not only: return told
-    return f"{told}\n\n{needs(chosen[0], has['gpus'], has['memory']).to_string(index=False)}"
+    text = "\n".join(f"{name:<20}{value}" for name, value in rows.items())
+    if not only: return text
+    return f"{text}\n\n{needs(chosen[0], has['gpus'], has['memory']).to_string(index=False)}"
