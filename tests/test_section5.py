@@ -23,7 +23,8 @@ from aquilt.foundations.runs import Run, Stage, hand_over
 from aquilt.independence import agreement, share, table_4
 from aquilt.judge import AGAIN, independence_request, judge_bill, judged_pairs, judgement, quality_request, read_verdict, reliability, self_agreement
 from aquilt.miniature.server import reply
-from aquilt.miniature.teacher import judge, leans, write_pair
+from aquilt.miniature.scoring import judge, leans
+from aquilt.miniature.teacher import write_pair
 from aquilt.models.engines import Completion, carried_model, model_path
 from aquilt.overview import both_kinds, flows
 from aquilt.quality import distribution, table_6, table_7
