@@ -16,7 +16,8 @@ from aquilt.reading.scenes import REAL_RULES
 from aquilt.foundations.profiles import SINGLE_GPU, SMOKE
 from aquilt.foundations.runs import Run
 from aquilt.reading.sources import find_source, list_sources
-from aquilt.miniature.teacher import language_of, right_answer
+from aquilt.miniature.scoring import right_answer
+from aquilt.miniature.teacher import language_of
 from aquilt.miniature.world import grammar
 from stages import done
 

@@ -113,7 +113,8 @@ def test_a_checked_answer_is_right_as_often_as_wrong(lang):
 @pytest.mark.parametrize("lang", ["en", "zh"])
 @pytest.mark.parametrize("task", TASKS)
 def test_a_mistaken_pair_keeps_its_question_and_is_mostly_wrong(task, lang):
-    from aquilt.miniature.teacher import right_answer, write_pair
+    from aquilt.miniature.scoring import right_answer
+    from aquilt.miniature.teacher import write_pair
     wrong = 0
     for seed in range(50):
         rng = random.Random(seed)
