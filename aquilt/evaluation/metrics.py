@@ -167,9 +167,11 @@ def verdict(text: str) -> str:
     return called[-1] if called else meant[0] if meant else "no" if opening else ""
 
 # %% ../../nbs/evaluation/06_metrics.ipynb #b5f6d79b
-def macro_f1(# the verdicts that were read, one per item; empty where there was none
-             readings: Sequence[str],
-             labels: Sequence[str]) -> float:  # the right verdicts
+def macro_f1(
+    # the verdicts that were read, one per item; empty where there was none
+    readings: Sequence[str],
+    labels: Sequence[str],  # the right verdicts
+) -> float:
     """Macro-F1 in 0..100 over yes, no and maybe (PubMedQA, evaluation.py); an unread item counts as
     a miss."""
     from sklearn.metrics import f1_score
@@ -333,12 +335,7 @@ def official_span(output: str,  # all that the model wrote
     return squad_f1(last_answer(output) if ours else output, item["references"])
 
 # %% ../../nbs/evaluation/06_metrics.ipynb #371e5ea9
-def official_verdict(
-    output: str,  # all that the model wrote
-    item: dict,  # with `references`
-    ours: bool,  # not used here
-    rng: random.Random,  # not used here
-) -> float:
+def official_verdict(output: str, item: dict, ours: bool, rng: random.Random) -> float:
     """PubMedQA as the release scores it: the first verdict anywhere."""
     return 100.0 * (first_verdict(output) in item["references"])
 
@@ -346,39 +343,24 @@ def official_verdict(
 def official_letter(
     output: str,  # all that the model wrote
     item: dict,  # with `references` and `options`
-    ours: bool,  # not used here
+    ours: bool,
     rng: random.Random,  # draws the letter where none is found
 ) -> float:
     """C-Eval as the release scores it: its cascade, at the end a random letter."""
     return 100.0 * (official_choice(output, item["options"], rng) in item["references"])
 
 # %% ../../nbs/evaluation/06_metrics.ipynb #20bbc24a
-def official_text(
-    output: str,  # all that the model wrote
-    item: dict,  # with `references`
-    ours: bool,  # not used here
-    rng: random.Random,  # not used here
-) -> float:
+def official_text(output: str, item: dict, ours: bool, rng: random.Random) -> float:
     """Translation and EssayQA as the release scores them: LexEval's ROUGE-L of the answer part."""
     return max(official_rouge_l(last_answer(output), reference) for reference in item["references"])
 
 # %% ../../nbs/evaluation/06_metrics.ipynb #61bc9e7b
-def corrected_span(
-    output: str,  # all that the model wrote
-    item: dict,  # with `references`
-    ours: bool,  # not used here
-    rng: random.Random,  # not used here
-) -> float:
+def corrected_span(output: str, item: dict, ours: bool, rng: random.Random) -> float:
     """F1 of the answer part, whichever model wrote it."""
     return span_f1(answer_text(output), item["references"])
 
 # %% ../../nbs/evaluation/06_metrics.ipynb #d6a110b7
-def corrected_verdict(
-    output: str,  # all that the model wrote
-    item: dict,  # with `references`
-    ours: bool,  # not used here
-    rng: random.Random,  # not used here
-) -> float:
+def corrected_verdict(output: str, item: dict, ours: bool, rng: random.Random) -> float:
     """The verdict that the answer part gives; none is wrong."""
     return 100.0 * (verdict(answer_text(output)) in item["references"])
 
@@ -386,19 +368,13 @@ def corrected_verdict(
 def corrected_letter(
     output: str,  # all that the model wrote
     item: dict,  # with `references` and `options`
-    ours: bool,  # not used here
-    rng: random.Random,  # not used here
+    ours: bool, rng: random.Random,
 ) -> float:
     """The letter that the answer part gives; none is wrong."""
     return 100.0 * (choice(output, item["options"]) in item["references"])
 
 # %% ../../nbs/evaluation/06_metrics.ipynb #f704284b
-def corrected_text(
-    output: str,  # all that the model wrote
-    item: dict,  # with `references`
-    ours: bool,  # not used here
-    rng: random.Random,  # not used here
-) -> float:
+def corrected_text(output: str, item: dict, ours: bool, rng: random.Random) -> float:
     """ROUGE-L of the answer part, over English and Chinese words."""
     return max(rouge_l(answer_text(output), reference) for reference in item["references"])
 

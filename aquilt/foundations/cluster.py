@@ -256,9 +256,9 @@ def gathered(ray: Any, calls: Sequence[Call],  # the module, connected; what was
                     errors.append(_in_words(ray, e, calls[place], pulse))
                 display.done += 1
             begun = {task for task, place in waiting.items() if calls[place].progress.exists()}
-            for task in waiting.keys() - begun if errors else ():
-                take_back(ray, [task])
-                del waiting[task]
+            unwanted = waiting.keys() - begun if errors else set()
+            take_back(ray, unwanted)
+            for task in unwanted: del waiting[task]
             display.show([calls[waiting[task]] for task in begun])
             pulse.feel()
     if errors: raise errors[0]

@@ -249,7 +249,7 @@ def within(value: Any, keys: tuple[str, ...]) -> Iterator[dict[str, Any]]:
 # %% ../../nbs/foundations/00g_objects.ipynb #06806ca9
 def plain_text(value: Any) -> str:
     "A JSON value as text: a list or an object is one line an entry, null is empty."
-    if isinstance(value, list):return "\n".join(plain_text(entry) for entry in value)
+    if isinstance(value, list): return "\n".join(plain_text(entry) for entry in value)
     if isinstance(value, dict):
         return "\n".join(f"{key}: {plain_text(entry)}" for key, entry in value.items())
     if isinstance(value, bool):

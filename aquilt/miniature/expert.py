@@ -55,31 +55,21 @@ def facts_of(text: str, lang: str) -> list[Fact]:
 
 # %% ../../nbs/miniature/03cb_expert.ipynb #bf44606f
 def new_question(slots: dict,  # of the example
-                 text: str,  # the passage to ask about
-                 lang: str,  # en or zh
-                 rng: random.Random,  # draws fact and wording
-                 ) -> dict[str, str]:
+                 text: str, lang: str, rng: random.Random) -> dict[str, str]:
     "SquadQA: a question alone."
     fact = pick_fact(facts_of(text, lang), rng)
     return {"question": ask(fact.spec, fact.entity, lang, rng.randrange(2))}
 
 # %% ../../nbs/miniature/03cb_expert.ipynb #480b7507
 def new_check(slots: dict,  # of the example
-              text: str,  # the passage to ask about
-              lang: str,  # en or zh
-              rng: random.Random,  # draws fact and wording
-              ) -> dict[str, str]:
+              text: str, lang: str, rng: random.Random) -> dict[str, str]:
     "PubMedQA: an abstract and a yes/no question."
     return {"context": text,
             "question": write_pair("natural_language_inference", text, lang, rng)[0]}
 
 # %% ../../nbs/miniature/03cb_expert.ipynb #faa11d66
-def new_choice(
-    slots: dict,  # of the example
-    text: str,  # the passage to ask about
-    lang: str,  # en or zh
-    rng: random.Random,  # draws fact and options
-) -> dict[str, str]:
+def new_choice(slots: dict,  # of the example
+               text: str, lang: str, rng: random.Random) -> dict[str, str]:
     "CEVAL: a question and four options."
     question = write_pair("single_choice", text, lang, rng)[0]
     stem = re.split(r"\s?A\. ?", question)[0]
@@ -89,12 +79,8 @@ def new_choice(
     return {"subject": subject, "question": stem, **options_of(question)}
 
 # %% ../../nbs/miniature/03cb_expert.ipynb #19e52ce1
-def new_sentence(
-    slots: dict,  # of the example: its `legal_text` is a sentence or a name
-    text: str,  # the passage that states the facts
-    lang: str,  # en or zh
-    rng: random.Random,  # draws fact and wording
-) -> dict[str, str]:
+def new_sentence(slots: dict,  # of the example: its `legal_text` is a sentence or a name
+                 text: str, lang: str, rng: random.Random) -> dict[str, str]:
     "Translation: a sentence, or a name where the example is one."
     fact = rng.choice(facts_of(text, lang))
     a_name = not read_facts(slots["legal_text"], language_of(slots["legal_text"]))
@@ -102,12 +88,8 @@ def new_sentence(
     return {"legal_text": said}
 
 # %% ../../nbs/miniature/03cb_expert.ipynb #8341a885
-def new_essay(
-    slots: dict,  # of the example
-    text: str,  # the material to ask about
-    lang: str,  # en or zh
-    rng: random.Random,  # draws fact and wording
-) -> dict[str, str]:
+def new_essay(slots: dict,  # of the example
+              text: str, lang: str, rng: random.Random) -> dict[str, str]:
     "EssayQA: material and a question on it."
     return {"material": text, **new_question(slots, text, lang, rng)}
 

@@ -86,13 +86,8 @@ def _right_value(task: str, fact: Fact, question: str, answer: str, lang: str) -
     return plain(answer) == short or task != "extractive_qa" and _gives(answer, fact, lang)
 
 # %% ../../nbs/miniature/03ca_scoring.ipynb #b8386674
-def right_answer(
-    task: str,  # the task type
-    text: str,  # the passage
-    question: str,  # of the pair
-    answer: str,  # of the pair, to be judged
-    lang: str,  # en or zh
-) -> bool:
+def right_answer(task: str, text: str,  # the task type and the passage
+                 question: str, answer: str, lang: str) -> bool:
     "Whether the answer is right by the truth of the world, found without the teacher's help."
     facts = read_facts(text, lang)
     if task in ABOUT_TEXT: return _right_about_text(task, facts, question, answer, lang)
@@ -169,13 +164,8 @@ def _one_step_off(asked: Asked, facts: Sequence[Fact], answer: str, lang: str) -
         steps.index(given) - steps.index(word(answer_check(asked, facts), lang))) < 2
 
 # %% ../../nbs/miniature/03ca_scoring.ipynb #9265224d
-def partly_right(
-    task: str,  # the task type
-    text: str,  # the passage
-    question: str,  # of the pair
-    answer: str,  # of the pair, to be judged
-    lang: str,  # en or zh
-) -> bool:
+def partly_right(task: str, text: str,  # the task type and the passage
+                 question: str, answer: str, lang: str) -> bool:
     "Whether something of the answer is right."
     facts, asked = read_facts(text, lang), read_question(question, lang)
     if task in ABOUT_TEXT: return _partly_about_text(task, facts, question, answer, lang)

@@ -44,13 +44,8 @@ def write_restatement(fact: Fact,  # to be said in other words
             word("speaks", lang, **slots(fact, lang)).strip(), state(fact, lang, 1 - form))
 
 # %% ../../nbs/miniature/03c_teacher.ipynb #05e26757
-def write_answerable(
-    task: str,  # extractive, open-book or closed-book QA
-    facts: Sequence[Fact],  # what the passage states
-    text: str,  # the passage
-    lang: str,  # en or zh
-    rng: random.Random,  # draws fact and wording
-) -> Pair:
+def write_answerable(task: str,  # extractive, open-book or closed-book QA
+                     facts: Sequence[Fact], text: str, lang: str, rng: random.Random) -> Pair:
     "A question on one fact. Extractive QA answers with the value alone, the others in a sentence."
     if task == "closed_book_qa" and rng.random() < 0.4:
         return write_restatement(rng.choice(facts), text, lang)
@@ -71,13 +66,8 @@ def _left_open(spec, entity: str, facts: Sequence[Fact], lang: str, rng: random.
             word("maybe", lang))
 
 # %% ../../nbs/miniature/03c_teacher.ipynb #57157a76
-def write_inference(
-    task: str,  # unused: all writers are called alike
-    facts: Sequence[Fact],  # what the passage states
-    text: str,  # the passage
-    lang: str,  # en or zh
-    rng: random.Random,  # draws fact and proposed value
-) -> Pair:
+def write_inference(task: str, facts: Sequence[Fact],  # what the passage states
+                    text: str, lang: str, rng: random.Random) -> Pair:
     "Yes, no or maybe: a rule, or a proposed value: right, wrong, or left open by the passage."
     rules = [f for f in derived(facts) if f.spec.rule == "threshold"]
     if rules and rng.random() < 0.5: fact, proposed = rng.choice(rules), ""
@@ -93,13 +83,8 @@ def write_inference(
             _reason(fact, facts, text, lang, answer), answer)
 
 # %% ../../nbs/miniature/03c_teacher.ipynb #1fb2e01c
-def write_choice(
-    task: str,  # unused: all writers are called alike
-    facts: Sequence[Fact],  # what the passage states
-    text: str,  # the passage
-    lang: str,  # en or zh
-    rng: random.Random,  # draws fact, options and wording
-) -> Pair:
+def write_choice(task: str, facts: Sequence[Fact],  # what the passage states
+                 text: str, lang: str, rng: random.Random) -> Pair:
     "One right option among four; the answer gives its words."
     fact = pick_fact(facts, rng)
     options, _ = choices(fact, list(facts), lang, rng)
@@ -107,13 +92,8 @@ def write_choice(
             _reason(fact, facts, text, lang, value(fact, lang)), value(fact, lang))
 
 # %% ../../nbs/miniature/03c_teacher.ipynb #b09f9aac
-def write_statements(
-    task: str,  # unused: all writers are called alike
-    facts: Sequence[Fact],  # what the passage states
-    text: str,  # unused: the facts say it all
-    lang: str,  # en or zh
-    rng: random.Random,  # draws facts and false values
-) -> Pair:
+def write_statements(task: str, facts: Sequence[Fact],  # what the passage states
+                     text: str, lang: str, rng: random.Random) -> Pair:
     "Up to three statements, one of them true at least: a false one has a wrong value."
     picked = rng.sample(facts, min(3, len(facts)))
     true = [rng.random() < 0.6 for _ in picked]
@@ -154,13 +134,8 @@ def _classified(fact: Fact, both: str, two: dict[str, str], lang: str,
             word("class", lang, **two) + concluded(two["n"], lang), two["n"])
 
 # %% ../../nbs/miniature/03c_teacher.ipynb #d456353d
-def write_about_text(
-    task: str,  # one of `ABOUT_TEXT`
-    facts: Sequence[Fact],  # what the passage states
-    text: str,  # the passage
-    lang: str,  # en or zh
-    rng: random.Random,  # draws facts and wording
-) -> Pair:
+def write_about_text(task: str,  # the four of `ABOUT_TEXT`
+                     facts: Sequence[Fact], text: str, lang: str, rng: random.Random) -> Pair:
     "Summarise, compose, classify or list names: tasks on text that the question carries along."
     fact, both, two = _two_facts(facts, text, lang, rng)
     if task == "text_summarization":

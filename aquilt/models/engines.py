@@ -117,7 +117,9 @@ def in_template(tokenizer: Any, messages: list[dict[str, str]],  # each with rol
                 begun: bool) -> str:  # whether the assistant's turn is begun as well
     """Messages as the model's chat template writes them. Raises UserError where the tokenizer has
     no template."""
-    try:return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=begun)
+    try:
+        return tokenizer.apply_chat_template(messages, tokenize=False,
+                                             add_generation_prompt=begun)
     except ValueError as e:
         raise UserError("The model's tokenizer has no chat template: give plain text prompts, "
                         "or an instruct model.") from e

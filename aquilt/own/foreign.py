@@ -53,7 +53,7 @@ def read_fields(given: Iterable[str],
 def at_path(row: Any, path: Sequence[str | int]) -> Any:
     "What stands at a path; None where there is nothing."
     for step in path:
-        if isinstance(step, int):inside = isinstance(row, list) and -len(row) <= step < len(row)
+        if isinstance(step, int): inside = isinstance(row, list) and -len(row) <= step < len(row)
         else: inside = isinstance(row, dict) and step in row
         if not inside: return None
         row = row[step]

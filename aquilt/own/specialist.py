@@ -99,9 +99,10 @@ def train_file(path: str | Path, base: str, out: str | Path,  # records or chats
     given, drops = all_given(path, fields)
     how = own_recipe(model, **recipe)
     examples, long = fitted(model, given, how, logic, passage)
-    counts = _counts(examples, drops + long)
+    drops += long
+    counts = _counts(examples, drops)
     with locked(out):
-        write_drops(out / "dropped.jsonl", drops + long)
+        write_drops(out / "dropped.jsonl", drops)
         if not examples: raise _nothing_left(path, counts)
         metrics = train_lora(model, examples, out, how, launch, PAPER.device_tokens)
         if merge: merge_adapter(model, out / "adapter", out / "merged")
