@@ -10,7 +10,7 @@ help:
 	@echo "make reproduce      every notebook at profile mini, tables and figures to figures/mini/"
 	@echo "make smoke          the same at profile smoke, in minutes"
 	@echo "make small          the same at profile small: natural English, a real model of 135 M parameters"
-	@echo "make test           the notebooks' own checks, then tests/"
+	@echo "make test           the notebooks' own checks, and tests/"
 	@echo "make lab            JupyterLab on the first page"
 	@echo "make outputs        the text outputs of a mini run, kept in nbs/"
 	@echo "make readme         README.md from nbs/index.ipynb"
@@ -27,9 +27,8 @@ smoke: install
 small: install-small
 	$(BIN)/aquilt reproduce --profile small
 
-# one worker: the notebooks hand over files, so they run in their order; the files of tests/ do not, so two run side by side
+# two files of tests/ run side by side; the first two are the longest (tests/conftest.py)
 test: install
-	$(BIN)/nbdev_test --n_workers 1 --do_print
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lab: install

@@ -238,9 +238,11 @@ def _price_map(axis: "Axes", run: Run, prices: Prices) -> None:
                          levels=[0.03, 0.1, 0.3, 1, 3], colors="0.3")
     axis.clabel(lines, fmt=lambda share: f"{share:.0%}", fontsize=8, inline=False)
     axis.plot(prices.written, prices.gpu, "o", color="black")
+    axis.annotate("the paper's prices", (prices.written, prices.gpu), (-8, 6),
+                  textcoords="offset points", ha="right", fontsize=8)
     axis.set(xscale="log", yscale="log", xlabel="teacher, dollars per million tokens written",
              ylabel="GPU, dollars an hour",
-             title=f"AQuilt's data as a share of {BOTH.name.split()[-1]}'s")
+             title=f"AQuilt's data, as a share of the cost of {BOTH.name.split()[-1]}")
 
 # %% ../nbs/42b_costs.ipynb #399553cf
 def _bills(axis: "Axes", run: Run, prices: Prices) -> None:
@@ -250,7 +252,7 @@ def _bills(axis: "Axes", run: Run, prices: Prices) -> None:
         spent = samples * made(run, source).cost(prices) + first * (source is AQUILT)
         axis.plot(samples, spent, style, color="black", label=source.name)
     axis.set(xscale="log", yscale="log", xlabel="samples", ylabel="dollars",
-             title="with AQuilt's own making")
+             title="cost of the samples, with AQuilt's own training")
     axis.legend(fontsize=8)
 
 # %% ../nbs/42b_costs.ipynb #e078b614

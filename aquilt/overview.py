@@ -45,14 +45,14 @@ def figure_1(run: Run) -> "Figure":
     """Figure 1: what a traditional synthesiser makes of a passage, and what AQuilt makes. Returns a
     matplotlib figure."""
     from matplotlib.figure import Figure
-    figure = Figure(figsize=(11, 6.5), layout="constrained")
-    rows = figure.subplots(2, 1, height_ratios=(2, 3))
+    figure = Figure(figsize=(11, 4.8), layout="constrained")
+    rows = figure.subplots(2, 1, height_ratios=(2, 4))
     for axis, record, name in zip(rows, both_kinds(run) or (), ("traditional (Bonito)", "AQuilt")):
         parts = show(record).patches()
         if name != "AQuilt": parts.pop("t, task type", None)
         axis.set(xlim=(0, 1), ylim=(0, 1), title=name)
         box(axis, 0.15, 0.5, "u, unlabeled text\n" + fill(record.text, 34), "0.92")
-        axis.annotate("", (0.42, 0.5), (0.31, 0.5), arrowprops={"arrowstyle": "->"})
+        axis.annotate("", (0.4, 0.5), (0.27, 0.5), arrowprops={"arrowstyle": "->"})
         for i, (part, said) in enumerate(parts.items()):
             box(axis, 0.71, 1 - (i + 0.5) / len(parts), fill(f"{part}: {said}", 88))
     for axis in rows: axis.axis("off")

@@ -19,3 +19,10 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no reference data at {folder}: AQUILT_SHARED names its folder")
     return folder
+
+
+LONGEST = ("test_notebooks.py", "test_smoke.py")  # begun first, so that no worker is left alone with them at the end
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))

@@ -1,7 +1,9 @@
 """A stage is done when its result is written, and the result is written last: what is skipped, what is done again, and what a kill leaves."""
 import csv
+import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from stages import done
+
 import aquilt
+from aquilt.foundations import core
 from aquilt.foundations.core import Drop, Record, UserError, write_text
 from aquilt.foundations.profiles import PROFILES, SMOKE
 from aquilt.foundations.prompt import FOLDER, template
@@ -138,24 +143,29 @@ def test_other_weights_do_it_again(run, tmp_path):
 # ---- the package's own files
 
 @pytest.fixture
-def words(monkeypatch):
-    "A prompt of the package with one word changed, for a while."
-    path, before = FOLDER / "en" / "correction.txt", (FOLDER / "en" / "correction.txt").read_bytes()
-    def change(more=b""): path.write_bytes(before + more)
-    yield change
-    change()
+def words(monkeypatch, tmp_path_factory):
+    "A prompt with one word changed, for a while, in a copy of the package's prompts."
+    package = tmp_path_factory.mktemp("package")
+    shutil.copytree(FOLDER, package / "prompts")
+    monkeypatch.setattr(core, "PACKAGE", package)
+    path = package / "prompts/en/correction.txt"
+    before, ticks = path.read_bytes(), itertools.count(1)
+    def change(more=b""):
+        path.write_bytes(before + more)
+        os.utime(path, times=(next(ticks),) * 2)  # two writes may fall into one tick of the file system's clock
+    return change
 
 
 def test_an_edited_prompt_does_it_again_and_edited_back_it_is_done(run, words):
     asked = stage("a", lambda folder: {"text": template("correction")})
-    first = run.do(asked)
+    first = done(run, asked)
     assert list(first["files"]) == ["prompts/en/correction.txt"] and why_again(run, asked) == []
     words(b"Please.\n")
     assert why_again(run, asked) == ["prompts/en/correction.txt has changed"]
     words()
-    assert why_again(run, asked) == [] and run.do(asked) == first
+    assert why_again(run, asked) == [] and done(run, asked) == first
     words(b"Please.\n")
-    assert run.do(asked)["text"].endswith("Please.") and run.result("a")["hash"] != first["hash"]
+    assert done(run, asked)["text"].endswith("Please.") and run.result("a")["hash"] != first["hash"]
 
 
 # ---- side by side
