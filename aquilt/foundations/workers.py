@@ -112,9 +112,9 @@ class Call:
 # %% ../../nbs/foundations/00d_workers.ipynb #d5005113
 OWN = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "TOKENIZERS_PARALLELISM",
        "HF_HUB_DISABLE_TELEMETRY", "MALLOC_MMAP_THRESHOLD_", "THP_MEM_ALLOC_ENABLE")  # of a worker
-# glibc would keep freed blocks of up to 32 MiB, and a training's peak be a fifth higher; PyTorch
-# takes new ones in pages of 2 MiB, since the system clears each page
-MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**20), "THP_MEM_ALLOC_ENABLE": "1"}
+# glibc would keep freed blocks of up to 32 MiB, and a training's peak be a fifth higher; it keeps
+# those below 4 MiB, since the system clears what it gives anew; PyTorch takes pages of 2 MiB
+MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**22), "THP_MEM_ALLOC_ENABLE": "1"}
 
 def share_of(threads: int) -> dict[str, str]:
     "The variables of a process with so many threads; 0 leaves the number to its libraries."
