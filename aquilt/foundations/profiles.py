@@ -233,11 +233,10 @@ SMALL = replace(
 SMOKE = replace(
     MINI, name="smoke",
     purpose="CPU, offline, minutes: proves the plumbing, and no number from it is evidence.",
-    passages_per_source=4, pairs_per_task=12, labeled_pairs=12, batch_size=8,
-    learning_rate=1e-3, lora_rank=64, inspection_learning_rate=2e-3,
-    inspected=72, inspection_epochs=2, samples=16, low_score=0,
-    specialist_epochs=1, specialist_cap=16, domain_passages=8, test_items=8, seeds=(0,),
-    relevance_samples=16, independence_samples=16, quality_samples=16)
+    passages_per_source=4, pairs_per_task=12, labeled_pairs=12, batch_size=8, test_items=8,
+    learning_rate=1e-3, lora_rank=64, inspection_learning_rate=2e-3, inspection_epochs=2,
+    inspected=72, samples=16, low_score=0, specialist_epochs=1, specialist_cap=16, seeds=(0,),
+    domain_passages=8, relevance_samples=16, independence_samples=16, quality_samples=16)
 PROFILES = {p.name: p for p in (PAPER, SINGLE_GPU, SMALL, MINI, SMOKE)}
 
 # %% ../../nbs/foundations/00b_profiles.ipynb #8eca554b
