@@ -27,7 +27,7 @@ smoke: install
 small: install-small
 	$(BIN)/aquilt reproduce --profile small
 
-# two files of tests/ run side by side; the first two are the longest (tests/conftest.py)
+# two files of tests/ run side by side, the longest first (tests/conftest.py): the smoke run, with every notebook's checks
 test: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 

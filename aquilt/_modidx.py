@@ -1797,6 +1797,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                  'aquilt/reading/almanac.py'),
                                         'aquilt.reading.almanac.as_asked_in': ( 'reading/almanac.html#as_asked_in',
                                                                                 'aquilt/reading/almanac.py'),
+                                        'aquilt.reading.almanac.by_todays_prompts': ( 'reading/almanac.html#by_todays_prompts',
+                                                                                      'aquilt/reading/almanac.py'),
                                         'aquilt.reading.almanac.distilled': ('reading/almanac.html#distilled', 'aquilt/reading/almanac.py'),
                                         'aquilt.reading.almanac.domain_of': ('reading/almanac.html#domain_of', 'aquilt/reading/almanac.py'),
                                         'aquilt.reading.almanac.expert_replies': ( 'reading/almanac.html#expert_replies',

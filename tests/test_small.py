@@ -12,15 +12,17 @@ from aquilt.benchmarks import domain
 from aquilt.distillation import RECORDED, distillation, requests
 from aquilt.corpus import corpus, labeled
 from aquilt.foundations import core
-from aquilt.foundations.core import UserError, text_hash
+from aquilt.foundations.core import UserError, package_file, text_hash
 from aquilt.foundations.profiles import SMALL
+from aquilt.foundations.prompt import logic_messages
 from aquilt.foundations.runs import Run
 from aquilt.models import carried
 from aquilt.models.carried import Carried, carried_models, obtain
 from aquilt.models.engines import Prompt, Sampling, model_path
 from aquilt.own import domain as domain_of_own, released
 from aquilt.models.recorded import UNRECORDED, RecordedEngine, turn_key
-from aquilt.reading.almanac import ALMANAC, NO_BONITO, almanac_rows, inspected_before, recordings, scored_before, texts
+from aquilt.reading import almanac
+from aquilt.reading.almanac import ALMANAC, NO_BONITO, almanac_rows, by_todays_prompts, inspected_before, recordings, scored_before, texts
 from aquilt.reading.cleaning import tokens
 from aquilt.runner.status import baselines
 
@@ -57,6 +59,18 @@ def test_nothing_recorded_says_how_to_ask_a_live_teacher(tmp_path):
     engine = RecordedEngine("almanac-teacher", recordings(), counted, tmp_path / "replies.jsonl")
     with pytest.raises(UserError, match="None of 1 requests can be answered: .*--set teacher=MODEL"): engine.generate([Prompt([{"role": "user", "content": "Who?"}])], Sampling())
     assert list(engine.generate([], Sampling())) == [] and SMALL.teacher_url == RECORDED
+
+
+def test_every_recorded_reply_has_the_request_that_it_was_an_answer_to():
+    sent = package_file("data/almanac/asked.txt").read_text(encoding="utf-8").split()
+    assert sent == sorted(by_todays_prompts()), "after a new reply, asked.txt is the sorted keys of by_todays_prompts(), a line each"
+
+
+def test_an_edited_prompt_finds_no_recorded_reply(monkeypatch):
+    before = recordings()
+    monkeypatch.setattr(almanac, "logic_messages", lambda *asked: [{"role": "user", "content": "Briefly: " + logic_messages(*asked)[-1]["content"]}])
+    lost = before.keys() - recordings().keys()
+    assert len(lost) == len(almanac_rows("labeled")) and recordings().items() < before.items(), "those of Eq. 2 alone"
 
 
 def test_a_reply_of_a_turn_serves_its_seed_alone(tmp_path):

@@ -221,9 +221,10 @@ SMALL = replace(
     tasks=("natural_language_inference", "closed_book_qa"),
     learning_rate=1e-3, batch_size=4, lora_rank=8, max_length=1024, dtype="auto",
     inspected=1_000, inspection_cap=200, inspection_batch_size=4, inspection_epochs=1,
-    inspection_learning_rate=1e-3, samples=120, temperature=0.3,
+    inspection_learning_rate=1e-3, samples=80, temperature=0.3,
     max_tokens=256, specialist_learning_rate=1e-3, gentle_learning_rate=1e-6,
-    specialist_batch_size=8, specialist_rank=8, answer_tokens=160, seeds=(0,),
+    specialist_batch_size=4, specialist_epochs=2, specialist_rank=8, answer_tokens=160,
+    seeds=(0,),
     ablation_benchmarks=("kelvarrin", "island_medicine"),
     ablations=("w/o Self-Inspection",),
     relevance_samples=150, threads=1)

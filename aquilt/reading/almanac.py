@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['NO_BONITO', 'KELVARRIN', 'MEDICINE', 'ALMANAC', 'almanac_rows', 'texts', 'almanac_documents', 'almanac_pairs',
            'distilled', 'inspected_before', 'scored_before', 'domain_of', 'kelvarrin_items', 'medicine_items',
-           'turn_keys', 'as_asked_in', 'on_passages', 'general_replies', 'expert_replies', 'recordings']
+           'turn_keys', 'as_asked_in', 'on_passages', 'general_replies', 'expert_replies', 'by_todays_prompts',
+           'recordings']
 
 # %% ../../nbs/reading/30hb_almanac.ipynb #67f40ce7
 import json
@@ -181,8 +182,8 @@ def expert_replies(
                    for text, new, answer in inputs.values()}
 
 # %% ../../nbs/reading/30hb_almanac.ipynb #d7c12855
-def recordings() -> dict[str, str]:
-    "All that the teacher said, by the requests for it."
+def by_todays_prompts() -> dict[str, str]:
+    "All that the teacher said, by the requests that today's prompts make."
     domain, medical = texts("domain"), texts("medical")
     return (distilled() | scored_before()
             | general_replies(KELVARRIN, domain, "unlabeled_data_domain")
@@ -195,6 +196,14 @@ def recordings() -> dict[str, str]:
                                                        row["answer"])
                                         for row in almanac_rows("self_instruct_medical")},
                              len(medical)))
+
+# %% ../../nbs/reading/30hb_almanac.ipynb #e6a17fcb
+def recordings() -> dict[str, str]:
+    """All that the teacher said, by the requests for it: none for a request that an edited prompt
+    has changed."""
+    sent = package_file("data/almanac/asked.txt").read_text(encoding="utf-8").split()
+    said = by_todays_prompts()
+    return {key: said[key] for key in sent if key in said}
 
 # %% ../../nbs/reading/30hb_almanac.ipynb #e2a3cbaa
 ALMANAC = Scene("almanac", (KELVARRIN, MEDICINE), almanac_documents, almanac_pairs,
