@@ -84,7 +84,7 @@ def state(
     "A stage's state, why it is so, and what the next run does."
     if not run.done(stage.name): return "missing", "", "does it"
     waits = [name for name in stage.inputs if name in again or not run.done(name)]
-    if waits: return "stale", f"{', '.join(waits)} first", "does it again"
+    if waits: return "stale", f"{', '.join(waits)} first", "does it again if these change"
     if why := why_again(run, stage): return "stale", "; ".join(why), "does it again"
     if names := other_code(run, stage):
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
