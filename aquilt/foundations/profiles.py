@@ -223,9 +223,8 @@ SMALL = replace(
     inspected=1_000, inspection_cap=200, inspection_batch_size=4, inspection_epochs=1,
     inspection_learning_rate=1e-3, samples=80, temperature=0.3,
     max_tokens=256, specialist_learning_rate=1e-3, gentle_learning_rate=1e-6,
-    specialist_batch_size=4, specialist_epochs=2, specialist_rank=8, answer_tokens=160,
-    seeds=(0,),
-    ablation_benchmarks=("kelvarrin", "island_medicine"),
+    specialist_batch_size=4, specialist_epochs=2, specialist_rank=8, specialist_cap=48,
+    answer_tokens=160, seeds=(0,), ablation_benchmarks=("kelvarrin", "island_medicine"),
     ablations=("w/o Self-Inspection",),
     relevance_samples=150, threads=1)
 
