@@ -16,7 +16,7 @@ from aquilt.runner import reproduce
 from aquilt.foundations.core import UserError, write_json, write_text
 from aquilt.foundations.profiles import MINI, PAPER, PROFILES, SINGLE_GPU, SMOKE
 from aquilt.runner.report import by_number, drawn_tables, marked, measured, read_results, write_report
-from aquilt.runner.reproduce import Progress, check_parameters, choose, doctor, expected_seconds, failure, find_notebooks, machine, obstacles, pending, run_notebooks
+from aquilt.runner.reproduce import Progress, check_parameters, choose, doctor, expected_seconds, failure, find_notebooks, machine, obstacles, pending, run_notebooks, stages_at_work
 from aquilt.foundations.runs import Run
 
 ROOT = Path(aquilt.__file__).parents[1]
@@ -357,6 +357,11 @@ def test_progress_counts_expected_seconds(capsys, tmp_path):
         assert progress.bar.n == 9, "no further than the cell was expected to go"
         raise ValueError
     assert "90%" in capsys.readouterr().err and not progress.clock.is_alive()
+
+
+def test_what_a_killed_run_said_of_its_stages_is_not_shown(tmp_path):
+    write_json(tmp_path / "corpus/progress.json", ["reading", 3, 4])
+    with Progress({"31_corpus": [1.0]}, 0, tmp_path): assert stages_at_work(tmp_path) == ""
 
 
 def test_expected_seconds(project):

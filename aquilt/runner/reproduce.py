@@ -288,6 +288,7 @@ def show(self: Progress) -> None:
 # %% ../../nbs/runner/99_reproduce.ipynb #08434bc5
 @patch
 def __enter__(self: Progress) -> "Progress":
+    for left in self.root.rglob("progress.json"): left.unlink(missing_ok=True)  # by a killed run
     self.clock.start()
     return self
 
