@@ -11,7 +11,8 @@ __all__ = ['PAIR_KEYS', 'REFUSAL', 'BONITO_TYPES', 'MARK', 'OWN_MARK', 'Replies'
 # %% ../nbs/41a_baselines.ipynb #1a519611
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -206,7 +207,8 @@ def answered_inputs(
     seed: int,  # of the first turn
 ) -> tuple[Replies, Replies, list[Drop]]:
     "What became of the requests for inputs and for their answers, and the inputs of no use."
-    inputs = ask_in_turns(teacher, chosen, lambda i: input_request(benchmark, chosen[i], i), (),
+    drawn_once = replace(benchmark, examples=cache(benchmark.examples))
+    inputs = ask_in_turns(teacher, chosen, lambda i: input_request(drawn_once, chosen[i], i), (),
                           stage, p, every, seed)
     fresh, useless = usable([r.with_(question=plain_reply(r)) for r in inputs.kept],
                             lambda r: r.question, stage, seen=set())

@@ -175,7 +175,8 @@ def expert_replies(
     """The teacher's two replies to Self-Instruct's requests by their number: text, new input and
     answer. They are sent in turns of `every`."""
     texts_of = {i: text for i, (text, *_) in inputs.items()}
-    asked = [new_input_messages(benchmark.prompts, benchmark.examples("en"), texts_of.get(i, ""), i)
+    shown = benchmark.examples("en")
+    asked = [new_input_messages(benchmark.prompts, shown, texts_of.get(i, ""), i)
              for i in range(max(inputs) + 1)]
     said = {key: inputs[i][1] for i, key in enumerate(turn_keys(asked, every)) if i in inputs}
     return said | {text_hash(expert_messages(benchmark.field, new, text)): answer
