@@ -106,6 +106,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'aquilt.costs.load_rentals': ('costs.html#load_rentals', 'aquilt/costs.py'),
                               'aquilt.costs.made': ('costs.html#made', 'aquilt/costs.py'),
                               'aquilt.costs.marked': ('costs.html#marked', 'aquilt/costs.py'),
+                              'aquilt.costs.mean_score': ('costs.html#mean_score', 'aquilt/costs.py'),
                               'aquilt.costs.once': ('costs.html#once', 'aquilt/costs.py'),
                               'aquilt.costs.paper_prices': ('costs.html#paper_prices', 'aquilt/costs.py'),
                               'aquilt.costs.points': ('costs.html#points', 'aquilt/costs.py'),

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PAPER_DATE', 'SIZE', 'Prices', 'load_rentals', 'paper_prices', 'Work', 'gpu_seconds', 'dollars', 'work_of_stage',
            'synthesis_work', 'once', 'cost_row', 'costs', 'cost_shares', 'marked', 'table_2_printed', 'cents', 'Made',
-           'made', 'ratio', 'break_even', 'figure_sensitivity', 'points', 'scatter', 'figure_hero']
+           'made', 'ratio', 'break_even', 'figure_sensitivity', 'mean_score', 'points', 'scatter', 'figure_hero']
 
 # %% ../nbs/42b_costs.ipynb #4fbb9043
 import tomllib
@@ -266,6 +266,19 @@ def figure_sensitivity(run: Run, prices: Prices) -> "Figure":
     _bills(right, run, prices)
     return figure
 
+# %% ../nbs/42b_costs.ipynb #63dc3329
+def mean_score(
+    found: dict[Cell, dict],  # the finished cells
+    base: str,  # the base model's name
+    source: DataSource,  # whose score it is
+    benchmarks: Sequence[Benchmark],  # all of which count
+) -> float | None:
+    "The mean score of a source's cells; none where a benchmark is missing."
+    own = {cell: result["corrected_mean"] for cell, result in found.items()
+           if (cell.base, cell.source) == (base, source) and cell.benchmark in benchmarks}
+    missing = {b.name for b in benchmarks} - {cell.benchmark.name for cell in own}
+    return None if missing else mean(own.values())
+
 # %% ../nbs/42b_costs.ipynb #3e66f940
 def points(run: Run, table: "pandas.DataFrame") -> "pandas.DataFrame":
     """For each base and source on the benchmarks that all serve: mean score and mean cost, ours and
@@ -277,12 +290,11 @@ def points(run: Run, table: "pandas.DataFrame") -> "pandas.DataFrame":
     for base, model in counterparts(p):
         for source in SOURCES:
             if any(source.refuses(b) for b in common): continue
-            scores = [r["corrected_mean"] for c, r in found.items()
-                      if (c.base, c.source) == (base, source) and c.benchmark in common]
+            score = mean_score(found, base, source, common)
             own = table[(table["base"] == base) & (table["source"] == source.name)]
             row = model, source.name
             rows.append({"base": base, "paper's model": model or base, "source": source.name,
-                         "score": mean(scores) if scores else None, "cost": own["cost"].mean(),
+                         "score": score, "cost": own["cost"].mean(),
                          "paper's score": printed(2, row, "Avg. Score") or None,
                          "paper's cost": printed(2, row, "Avg. Cost")})
     return pandas.DataFrame(rows)
@@ -309,13 +321,16 @@ def scatter(
 
 # %% ../nbs/42b_costs.ipynb #47848a4a
 def figure_hero(table: "pandas.DataFrame", title: str) -> "Figure":
-    "Mean score against mean cost, the paper's points and ours. Returns a matplotlib figure."
+    """Mean score against mean cost, the paper's points and ours; ours alone where the paper has
+    none. Returns a matplotlib figure."""
     from matplotlib.figure import Figure
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    scatter(left, table.assign(base=table["paper's model"]), "paper's score", "paper's cost")
-    left.set_title("paper")
-    scatter(right, table, "score", "cost")
-    right.set_title("ours")
+    panels = {"paper": (table.assign(base=table["paper's model"]), "paper's score", "paper's cost"),
+              "ours": (table, "score", "cost")}
+    if table["paper's score"].isna().all(): del panels["paper"]
+    figure = Figure(figsize=(5 * len(panels), 4), layout="constrained")
+    for axis, (name, panel) in zip(figure.subplots(1, len(panels), squeeze=False)[0],
+                                   panels.items()):
+        scatter(axis, *panel)
+        axis.set_title(name)
     figure.suptitle(title)
     return figure
