@@ -33,6 +33,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'aquilt.baselines.answered_inputs': ('baselines.html#answered_inputs', 'aquilt/baselines.py'),
                                   'aquilt.baselines.ask_in_turns': ('baselines.html#ask_in_turns', 'aquilt/baselines.py'),
                                   'aquilt.baselines.attempt': ('baselines.html#attempt', 'aquilt/baselines.py'),
+                                  'aquilt.baselines.attempt_all': ('baselines.html#attempt_all', 'aquilt/baselines.py'),
                                   'aquilt.baselines.bonito': ('baselines.html#bonito', 'aquilt/baselines.py'),
                                   'aquilt.baselines.bonito_data': ('baselines.html#bonito_data', 'aquilt/baselines.py'),
                                   'aquilt.baselines.bonito_example': ('baselines.html#bonito_example', 'aquilt/baselines.py'),

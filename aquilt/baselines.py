@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['PAIR_KEYS', 'REFUSAL', 'BONITO_TYPES', 'MARK', 'OWN_MARK', 'Replies', 'ask_in_turns', 'read_failure', 'attempt',
-           'outcome_line', 'unprompted', 'of_model', 'teacher_data', 'uninstructed', 'input_request', 'output_request',
-           'plain_reply', 'usable', 'self_instruct', 'answered_inputs', 'bonito_refuses', 'bonito_prompt',
-           'bonito_example', 'bonito', 'read_bonito', 'bonito_data']
+           'attempt_all', 'outcome_line', 'unprompted', 'of_model', 'teacher_data', 'uninstructed', 'input_request',
+           'output_request', 'plain_reply', 'usable', 'self_instruct', 'answered_inputs', 'bonito_refuses',
+           'bonito_prompt', 'bonito_example', 'bonito', 'read_bonito', 'bonito_data']
 
 # %% ../nbs/41a_baselines.ipynb #1a519611
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from itertools import cycle, islice
@@ -23,7 +24,7 @@ from .foundations.core import Drop, Record, UserError, parted, write_json
 from .foundations.profiles import Profile
 from .foundations.prompt import (expert_messages, messages, new_input_messages,
                                        prompt_names, render)
-from .foundations.runs import Run, Stage, hand_over, read_json
+from .foundations.runs import Run, Stage, do_all, hand_over, read_json
 from .foundations.scenes import Benchmark
 from .models.engines import (Completion, Prompt, Sampling, Usage, generate_resumable,
                                    model_path)
@@ -81,6 +82,13 @@ def attempt(run: Run, stage: Stage) -> dict:
         return read_failure(run, stage.name)
     failure.unlink(missing_ok=True)
     return result
+
+# %% ../nbs/41a_baselines.ipynb #76a15173
+def attempt_all(run: Run, stages: Sequence[Stage]) -> list[dict]:
+    """The results of stages, as `attempt` gives them. They are done side by side; where one fails,
+    those that it kept waiting are done one by one."""
+    with suppress(UserError): do_all(run, stages)
+    return [attempt(run, stage) for stage in stages]
 
 # %% ../nbs/41a_baselines.ipynb #b6b8651e
 def outcome_line(result: dict) -> str:

@@ -199,7 +199,7 @@ MINI = replace(
     max_length=640, inspected=700, inspection_cap=130, inspection_batch_size=8,
     inspection_learning_rate=5e-3, inspection_epochs=3, samples=400, max_tokens=240,
     specialist_learning_rate=1e-2, gentle_learning_rate=1e-5, specialist_batch_size=8,
-    specialist_epochs=8, specialist_rank=16, specialist_cap=120,
+    specialist_epochs=8, specialist_rank=16, specialist_cap=80,
     domain_passages=30, test_items=120, answer_tokens=120,
     seeds=(0, 1, 2), relevance_samples=150, threads=1,
     judge="miniature-judge@miniature:0.02", independence_samples=400, quality_samples=200,
