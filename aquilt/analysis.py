@@ -99,6 +99,7 @@ def table_3(run: Run):
 # %% ../nbs/50_analysis.ipynb #f0a40195
 def on_one_passage(run: Run, benchmark: Benchmark) -> tuple[Record, Record] | None:
     "A record with logic and one without, on the same passage; None where there are none."
+    if NO_LOGIC not in ablations(run): return None
     ours, without = AQUILT.records(run, benchmark), NO_LOGIC.records(run, benchmark)
     return next(((r, o) for r in ours for o in without if r.text == o.text), None)
 
