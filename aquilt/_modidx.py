@@ -2352,6 +2352,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'aquilt.synthesis.write_round': ('synthesis.html#write_round', 'aquilt/synthesis.py'),
                                   'aquilt.synthesis.writers_of': ('synthesis.html#writers_of', 'aquilt/synthesis.py')},
             'aquilt.thresholds': { 'aquilt.thresholds.Judged': ('thresholds.html#judged', 'aquilt/thresholds.py'),
+                                   'aquilt.thresholds._draw_reliability': ('thresholds.html#_draw_reliability', 'aquilt/thresholds.py'),
                                    'aquilt.thresholds.figure_thresholds': ('thresholds.html#figure_thresholds', 'aquilt/thresholds.py'),
                                    'aquilt.thresholds.judged_domains': ('thresholds.html#judged_domains', 'aquilt/thresholds.py'),
                                    'aquilt.thresholds.reliability': ('thresholds.html#reliability', 'aquilt/thresholds.py'),

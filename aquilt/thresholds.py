@@ -19,6 +19,7 @@ from .reading.scenes import scene_of
 
 if TYPE_CHECKING:
     import pandas
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # %% ../nbs/57_thresholds.ipynb #eb9a612f
@@ -69,13 +70,24 @@ def reliability(records: Sequence[Judged]) -> "pandas.DataFrame":
                      "from": low, "to": high})
     return pandas.DataFrame(rows)
 
+# %% ../nbs/57_thresholds.ipynb #9c502e51
+def _draw_reliability(axis: "Axes", curve: "pandas.DataFrame") -> None:
+    "The reliability curve with its intervals."
+    errors = [curve["right"] - curve["from"], curve["to"] - curve["right"]]
+    axis.errorbar(curve["score"], curve["right"].astype(float),
+                  [e.astype(float) for e in errors], fmt="o-", color="black", capsize=3)
+    axis.set(xlabel="the inspector's score", ylabel="right among them", ylim=(-0.05, 1.05),
+             xticks=range(1, 6))
+
 # %% ../nbs/57_thresholds.ipynb #b25f9057
 def figure_thresholds(table: "pandas.DataFrame",  # as of `thresholds`
                       curve: "pandas.DataFrame", title: str) -> "Figure":  # of `reliability`
-    "A matplotlib figure: yield and precision at each threshold, and the reliability curve."
+    """A matplotlib figure: yield and precision at each threshold, and the reliability curve;
+    the yield alone where nobody knows what is right."""
     from matplotlib.figure import Figure
+    shown = curve.dropna(subset=["right"])
     figure = Figure(figsize=(12, 4), layout="constrained")
-    axes = figure.subplots(1, 3)
+    axes = figure.subplots(1, 1 if shown.empty else 3, squeeze=False)[0]
     for axis, column in zip(axes, ("yield", "precision")):
         for marker, (name, own) in zip(cycle("osD^v*"), table.groupby("domain", sort=False)):
             style = {"color": "black", "linewidth": 2.5} if name == "all" else {"color": "0.4"}
@@ -83,11 +95,6 @@ def figure_thresholds(table: "pandas.DataFrame",  # as of `thresholds`
                       **style)
         axis.set(xlabel="scores removed up to", ylabel=column, ylim=(-0.05, 1.05), xticks=range(5))
     axes[0].legend(fontsize=8)
-    shown = curve.dropna(subset=["right"])
-    errors = [shown["right"] - shown["from"], shown["to"] - shown["right"]]
-    axes[2].errorbar(shown["score"], shown["right"].astype(float),
-                     [e.astype(float) for e in errors], fmt="o-", color="black", capsize=3)
-    axes[2].set(xlabel="the inspector's score", ylabel="right among them", ylim=(-0.05, 1.05),
-                xticks=range(1, 6))
+    if not shown.empty: _draw_reliability(axes[2], shown)
     figure.suptitle(title)
     return figure

@@ -181,8 +181,9 @@ def plot_claims(table: "pandas.DataFrame", title: str) -> "Figure":
     axis.hlines(known.index, known["from"].astype(float), known["to"].astype(float), color="0.3")
     axis.plot(known["difference"].astype(float), known.index, "o", color="black",
               label="ours, 95 % interval")
-    axis.plot(known["paper"].astype(float), known.index, "s", markerfacecolor="none", color="black",
-              label="paper")
+    if known["paper"].notna().any():
+        axis.plot(known["paper"].astype(float), known.index, "s", markerfacecolor="none",
+                  color="black", label="paper")
     axis.set_yticks(known.index, [f"{row.claim}, {row.benchmark}" for row in known.itertuples()],
                     fontsize=8)
     axis.set(xlabel="difference in points", title=title)
