@@ -86,8 +86,9 @@ def figure_thresholds(table: "pandas.DataFrame",  # as of `thresholds`
     the yield alone where nobody knows what is right."""
     from matplotlib.figure import Figure
     shown = curve.dropna(subset=["right"])
-    figure = Figure(figsize=(12, 4), layout="constrained")
-    axes = figure.subplots(1, 1 if shown.empty else 3, squeeze=False)[0]
+    panels = 1 if shown.empty else 3
+    figure = Figure(figsize=(4 * panels, 4), layout="constrained")
+    axes = figure.subplots(1, panels, squeeze=False)[0]
     for axis, column in zip(axes, ("yield", "precision")):
         for marker, (name, own) in zip(cycle("osD^v*"), table.groupby("domain", sort=False)):
             style = {"color": "black", "linewidth": 2.5} if name == "all" else {"color": "0.4"}
