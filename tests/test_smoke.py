@@ -1,20 +1,14 @@
-"""The whole method at profile smoke, through the command, papermill and every notebook: minutes. Then its stages with a kill in the middle."""
+"""The whole method at profile smoke, through the command, papermill and every notebook: minutes. Its digests are left for test_killed.py."""
 import json
-import os
-import random
 import shutil
-import signal
 import subprocess
-import sys
-import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
+from smoke_run import ROOT, STAGES, common, comparable, finished, leave
 from stages import done
 
-import aquilt
 from aquilt.benchmarks import domain, suite
 from aquilt.data_sources import AQUILT, data
 from aquilt.evaluation.metrics import SCORERS
@@ -24,34 +18,15 @@ from aquilt.foundations.profiles import SMOKE
 from aquilt.foundations.runs import Run
 from aquilt.foundations.scenes import Benchmark
 from aquilt.reading import scenes
-from aquilt.runner.report import measured
 from aquilt.runner.reproduce import find_notebooks
 from aquilt.runner.status import status
 from aquilt.specialists import main_cells, specialist, synthesize_domain, table_2
 
-ROOT = Path(aquilt.__file__).parents[1]
 NOTEBOOKS = [path.stem for path in find_notebooks(ROOT / "nbs")]
 FIGURES = [
     f"table_{n}.{suffix}" for n in (1, 2, "2_cells", 3, 4, 5, 6, 7, 8, "claims", "claims_2", "claims_5", "costs", "cost_shares", "truth", "judge", "judge_bill", "judge_filter", "judge_truth", "relevance", "variety", "quality",
          "thresholds", "reliability", "audit") for suffix in ("md", "csv")] + [
     f"figure_{n}.{suffix}" for n in (1, 2, 3, 4, 7, "case", "claims", "costs", "inspection", "quality", "score_cost", "thresholds") for suffix in ("png", "svg")] + ["report.html", "results.json"]
-STAGES = ["corpus", "labeled", "distillation", "filtering", "synthesiser", "inspection_data", "inspector"]
-EQUAL = ("records.jsonl", "dropped.jsonl", "adapter_model.safetensors")  # what a stage leaves; other files hold times, paths or the order of replies
-
-
-def started(folder, *more):
-    "The command, its files in a folder and its processes in a group of their own."
-    environment = {**os.environ, "AQUILT_FIGURES_DIR": str(folder / "figures"), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "aquilt", "reproduce", "--profile", "smoke", "--run-dir", str(folder / "run"), *more]
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
-
-
-def finished(folder, *more):
-    "The command to its end."
-    process = started(folder, *more)
-    out, err = process.communicate()
-    assert process.returncode == 0, err[-2000:]
-    return out
 
 
 def unchanged():
@@ -60,19 +35,14 @@ def unchanged():
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    folder, before = tmp_path_factory.mktemp("undisturbed"), unchanged()
-    finished(folder)
+def undisturbed(tmp_path_factory, worker_id):
+    folder, before, digests = tmp_path_factory.mktemp("undisturbed"), unchanged(), None
+    try:
+        finished(folder)
+        digests = comparable(folder)  # before the tests of this file change the run
+    finally: leave(common(tmp_path_factory, worker_id), digests)
     assert unchanged() == before, "a run wrote in the tree"
     return folder
-
-
-def comparable(folder):
-    "Every record, ledger, adapter, measurement, table and figure of a run, to compare with another's."
-    stages = [p for p in (folder / "run").rglob("*") if p.name in EQUAL]
-    figures = [p for p in (folder / "figures").iterdir() if p.name not in ("report.html", "seconds.json")]
-    results = {p.relative_to(folder).as_posix(): measured(json.loads(p.read_text(encoding="utf-8"))) for p in (folder / "run").rglob("result.json")}
-    return results | {p.relative_to(folder).as_posix(): p.read_bytes() for p in stages + figures}
 
 
 def test_every_table_and_figure_is_there(undisturbed):
@@ -182,25 +152,3 @@ def test_a_sixth_benchmark_and_a_third_base_reach_table_2(run, monkeypatch, tmp_
     assert table.loc[(str(tmp_path / "third"), "AQuilt", "ceval"), "corrected"] == "missing"
     shutil.rmtree(run.root / "specialists/capitals")
     for stage in ("domain", "synthesis", "data"): shutil.rmtree(run.root / stage / "capitals")
-
-
-# ---- kills, with another number of workers
-
-KILLS = int(os.environ.get("AQUILT_KILLS", "1"))  # ten in a long test: AQUILT_KILLS=10
-MAKING = [word for page in ("31", "32", "33", "34", "41", "42") for word in ("--only", page)]  # the pages whose stages the others read
-
-
-def test_killed_runs_end_as_the_undisturbed_one(undisturbed, tmp_path):
-    "The whole process group is killed at random moments, and the command repeated with one worker: the files are those of two workers undisturbed."
-    rng, longest = random.Random(KILLS), float(os.environ.get("AQUILT_KILL_SECONDS", "60"))
-    for _ in range(KILLS):
-        process = started(tmp_path, "--jobs", "1", *MAKING)
-        time.sleep(rng.uniform(5, longest))
-        if process.poll() is not None: break
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-    finished(tmp_path, "--jobs", "1", *MAKING)
-    expected, found = comparable(undisturbed), comparable(tmp_path)
-    made = {f"run/{stage}/result.json" for stage in [*STAGES, *(cell.name for cell in main_cells(Run(SMOKE, undisturbed / "run")))]}
-    assert len(made) > len(STAGES) + 20 and made <= found.keys() and "figures/table_2.md" in found
-    assert [path for path in found if found[path] != expected.get(path)] == ["figures/results.json"], "which has fewer stages"
