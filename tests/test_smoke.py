@@ -1,4 +1,4 @@
-"""The whole method at profile smoke, through the command, papermill and every notebook: minutes. Its digests are left for test_killed.py."""
+"""The whole method at profile smoke, through the command, papermill and every notebook: minutes. Its digests are left for test_smoke_killed.py."""
 import json
 import shutil
 import subprocess
