@@ -45,12 +45,6 @@ def common(tmp_path_factory, worker_id):
     return (base if worker_id == "master" else base.parent) / "undisturbed.json"
 
 
-def leave(path, digests):
-    "Write the digests whole or not at all; None where there was no run."
-    path.with_suffix(".part").write_text(json.dumps(digests), encoding="utf-8")
-    path.with_suffix(".part").replace(path)
-
-
 def await_digests(path, seconds=2_700):
     "The digests, when the other worker has left them."
     until = time.monotonic() + seconds

@@ -141,15 +141,13 @@ def execute(notebook: Path,  # what is executed
     """Execute a notebook and return its copy; `at_cell` is told the number of each cell as it
     begins. Raises UserError where a cell fails or the kernel dies."""
     import papermill
-    copy.unlink(missing_ok=True)  # a killed run leaves no copy of an earlier one
     hook = lambda cell, cell_index: at_cell(cell_index)  # the names are nbclient's
     try:
         return papermill.execute_notebook(
             str(notebook), str(copy), {"profile": profile},
             kernel_name="python3", language="python", cwd=str(notebook.parent),
             progress_bar=False, start_timeout=300, on_cell_start=hook,
-            request_save_on_cell_execute=False,  # at the end, and where a cell fails
-            extra_arguments=["--log-level=CRITICAL"])
+            request_save_on_cell_execute=False, extra_arguments=["--log-level=CRITICAL"])
     except papermill.PapermillExecutionError as e:
         raise UserError(failure(notebook, copy, e)) from e
     except RuntimeError as e:
@@ -306,6 +304,7 @@ def __exit__(self: Progress, error: Any, *_: Any) -> None:
 # %% ../../nbs/runner/99_reproduce.ipynb #183b451f
 def _run_one(notebook: Path, copy: Path, run: Run, progress: Progress) -> list[float]:
     "Execute one notebook at the run's profile; returns the seconds that each of its cells took."
+    copy.unlink(missing_ok=True)  # a killed run leaves no copy of an earlier one
     ran = execute(notebook, copy, run.profile.name, lambda i: progress.at(notebook.stem, i))
     check_profile(run, f"{notebook.stem} did not run at its profile")
     return [round(cell.metadata.papermill.duration or 0, 1) for cell in ran.cells]
