@@ -842,6 +842,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'aquilt.judge.every_benchmark': ('judge.html#every_benchmark', 'aquilt/judge.py'),
                               'aquilt.judge.independence_request': ('judge.html#independence_request', 'aquilt/judge.py'),
                               'aquilt.judge.judge_bill': ('judge.html#judge_bill', 'aquilt/judge.py'),
+                              'aquilt.judge.judged': ('judge.html#judged', 'aquilt/judge.py'),
                               'aquilt.judge.judged_pairs': ('judge.html#judged_pairs', 'aquilt/judge.py'),
                               'aquilt.judge.judgement': ('judge.html#judgement', 'aquilt/judge.py'),
                               'aquilt.judge.key': ('judge.html#key', 'aquilt/judge.py'),

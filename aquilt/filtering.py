@@ -511,12 +511,14 @@ def frequent_words(
 
 # %% ../nbs/32b_filtering.ipynb #ab9ac060
 def plot_frequencies(result: dict) -> "Figure":
-    """The shares of `frequent_words` before and after the filter, a panel for each language, with
-    the limit."""
+    """The shares of `frequent_words` before and after the filter, a panel for each language that
+    has questions, with the limit."""
     from matplotlib.figure import Figure
     figure = Figure(figsize=(10, 4), layout="constrained")
-    for axes, lang, name in zip(figure.subplots(1, 2, sharex=True), LANG, printed_table(1).columns):
-        table = frequent_words(result, lang)
+    tables = {name: table for lang, name in zip(LANG, printed_table(1).columns)
+              if len(table := frequent_words(result, lang))}
+    panels = figure.subplots(1, max(1, len(tables)), sharex=True, squeeze=False)[0]
+    for axes, (name, table) in zip(panels, tables.items()):
         axes.hlines(table.index, table["after"], table["before"], color="lightgray")
         axes.plot(table["before"], table.index, "o", color="tab:orange", label="before")
         axes.plot(table["after"], table.index, "o", color="tab:blue", label="after")
@@ -527,8 +529,8 @@ def plot_frequencies(result: dict) -> "Figure":
         axes.set_yticks(table.index, labels, fontsize=8)
         axes.set(title=name, xlabel="share of the task's questions")
         axes.invert_yaxis()
-    figure.axes[0].set_xlim(left=0)  # both panels: they share it
-    figure.axes[0].legend(loc="lower right")
+    panels[0].set_xlim(left=0)  # of all panels: they share it
+    if tables: panels[0].legend(loc="lower right")
     return figure
 
 # %% ../nbs/32b_filtering.ipynb #3af54900

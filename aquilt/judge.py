@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['AGAIN', 'KINDS', 'independence_request', 'read_verdict', 'quality_request', 'Question', 'every_benchmark',
-           'judged_pairs', 'judgement', 'replies', 'verdicts', 'key', 'self_agreement', 'reliability', 'judge_bill']
+           'judged_pairs', 'judgement', 'replies', 'verdicts', 'judged', 'key', 'self_agreement', 'reliability',
+           'judge_bill']
 
 # %% ../nbs/52b_judge.ipynb #861a0a85
 from collections.abc import Callable, Sequence
@@ -135,6 +136,11 @@ def verdicts(run: Run,  # whose records were judged
     "The sampled records with the judge's scores; none where it could not be asked."
     name = judgement(run, kind, source, benchmark, again).name
     return run.records(name) if run.done(name) else []
+
+# %% ../nbs/52b_judge.ipynb #6268c2be
+def judged(run: Run, kind: str) -> list[tuple[DataSource, Benchmark]]:
+    "The sources and benchmarks whose data have verdicts: none where no judge could be asked."
+    return [(s, b) for s, b in judged_pairs(run, kind) if verdicts(run, kind, s, b)]
 
 # %% ../nbs/52b_judge.ipynb #51ae9dc0
 def key(record: Record) -> tuple[str, str, str]: return record.text, record.question, record.answer

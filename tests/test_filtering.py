@@ -313,7 +313,9 @@ def test_an_empty_run_has_tables_and_a_figure(tmp_path):
 
 def test_one_language_alone(tmp_path):
     run = a_run(tmp_path, closed_book(30))
-    plot_frequencies(done(run, filtering(run))).savefig(tmp_path / "one.png")
+    drawn = plot_frequencies(done(run, filtering(run)))
+    drawn.savefig(tmp_path / "one.png")
+    assert [axes.get_title() for axes in drawn.axes] == ["English"]  # no empty panel
     assert table_1(run).loc["Total", "Chinese"] == 0
 
 

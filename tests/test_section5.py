@@ -21,7 +21,7 @@ from aquilt.foundations.profiles import PAPER, SMOKE
 from aquilt.foundations.prompt import inspection_messages
 from aquilt.foundations.runs import Run, Stage, hand_over
 from aquilt.independence import agreement, share, table_4
-from aquilt.judge import AGAIN, independence_request, judge_bill, judged_pairs, judgement, quality_request, read_verdict, reliability, self_agreement
+from aquilt.judge import AGAIN, independence_request, judge_bill, judged, judged_pairs, judgement, quality_request, read_verdict, reliability, self_agreement
 from aquilt.miniature.server import reply
 from aquilt.miniature.scoring import judge, leans
 from aquilt.miniature.teacher import write_pair
@@ -138,6 +138,7 @@ def test_a_judge_that_cannot_be_asked_is_missing_in_every_table(run, tmp_path):
     assert judge_bill(lost)["requests"].tolist() == [0, 0] and set(reliability(lost)["n"]) == {0}
     assert agreement(lost)["n"].sum() == 0 and table_6(lost).set_index("model").loc["AQuilt", "squadqa"] == "missing"
     assert set(table_7(lost)["5"]) == {"missing"}
+    assert not judged(lost, "quality") and judged(run, "quality") == judged_pairs(run, "quality"), "a page saves what was judged, whoever the judge is"
 
 
 def test_bonito_is_judged_where_it_has_data(run):

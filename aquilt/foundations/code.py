@@ -11,10 +11,10 @@ import ast
 import dis
 import functools
 import inspect
+import os
 import re
 import textwrap
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -86,7 +86,7 @@ PLAIN = (str, bytes, int, float, bool, type(None), re.Pattern)
 def plain(value: Any) -> str | None:
     """A plain value, or a collection of plain values, as text; None for anything else, and for a
     place on this machine, which is no code: what lies there is declared or noted."""
-    if isinstance(value, str) and Path(value).is_absolute(): return None
+    if isinstance(value, str) and os.path.isabs(value): return None
     if isinstance(value, PLAIN): return repr(value)
     if isinstance(value, dict): parts = [plain(part) for pair in value.items() for part in pair]
     elif isinstance(value, (tuple, list, set, frozenset)): parts = [plain(part) for part in value]
