@@ -343,16 +343,82 @@ def test_ctrl_c_says_that_the_same_command_resumes(project):
         wait_for(lambda: not kernels(project))
 
 
+# ---- pages beside the method
+
+def beside(project, name, *cells):
+    "A page in a folder below the method's, with these cells."
+    (project.nbs / "own").mkdir(exist_ok=True)
+    notebook(project.nbs / "own" / f"{name}.ipynb", STAGE.format(pause=0), f'stage("{name}")', *cells)
+
+
+MEETS = """
+mark, other = figures_dir(run) / "{0}", figures_dir(run) / "{1}"
+mark.touch()
+end = time.time() + 60
+while not other.exists():
+    assert time.time() < end
+    time.sleep(0.05)
+assert Path.cwd().name == "own"
+"""
+
+
+def test_pages_in_folders_below_run_side_by_side(project, monkeypatch):
+    monkeypatch.setenv("AQUILT_JOBS", "2")
+    page(project.nbs, "31_corpus")
+    beside(project, "60_one", MEETS.format("one", "two"))
+    beside(project, "61_two", MEETS.format("two", "one"))
+    project()
+    assert list(json.loads((project.figures / "seconds.json").read_text())) == ["31_corpus", "60_one", "61_two"]
+    before = project.executed()
+    project()
+    assert project.executed() == before, "all are done"
+
+
+def test_with_one_job_they_come_one_after_the_other(project, monkeypatch):
+    monkeypatch.setenv("AQUILT_JOBS", "1")
+    page(project.nbs, "31_corpus")
+    for name in "60_one", "61_two": beside(project, name)
+    project()
+    assert json.loads((project.run.folder("61_two") / "result.json").read_text())["before"] == ["60_one", "a", "b"]
+
+
+def test_a_page_that_fails_stops_those_beside_it(project, monkeypatch):
+    monkeypatch.setenv("AQUILT_JOBS", "2")
+    page(project.nbs, "31_corpus")
+    beside(project, "60_one", "time.sleep(0.5)\nraise ValueError('spoilt')")
+    beside(project, "61_two", "time.sleep(120)")
+    began = time.time()
+    with pytest.raises(UserError, match=r"60_one stopped at cell \[\d+\]: ValueError: spoilt"): project()
+    assert time.time() - began < 60 and set(project.executed()) == {"31_corpus", "60_one"}
+    first = project.executed()["31_corpus"]
+    beside(project, "60_one"), beside(project, "61_two")
+    project()
+    assert set(project.executed()) == {"31_corpus", "60_one", "61_two"} and project.executed()["31_corpus"] == first
+
+
+def test_ctrl_c_stops_pages_side_by_side(project, monkeypatch):
+    monkeypatch.setenv("AQUILT_JOBS", "2")
+    page(project.nbs, "31_corpus")
+    for name in "60_one", "61_two": beside(project, name, "time.sleep(120)")
+    process = started(project)
+    wait_for(lambda: all((project.run.folder(name) / "result.json").exists() for name in ("60_one", "61_two")), process)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in err and err.rstrip().endswith("the same command goes on from here.")
+    if Path("/proc").exists():
+        wait_for(lambda: not kernels(project))
+
+
 # ---- progress
 
 def test_progress_counts_expected_seconds(capsys, tmp_path):
     expected = {"31_corpus": [1.0, 8.0], "32a_distillation": [1.0]}
     with pytest.raises(ValueError), Progress(expected, 3, tmp_path) as progress:
         progress.at("31_corpus", 1)
-        progress.began -= 4
+        progress.at_work["31_corpus"] = 1, time.time() - 4
         progress.show()
         assert 5 <= progress.bar.n < 6 and progress.bar.desc == "31_corpus (4 of 5)"
-        progress.began -= 100
+        progress.at_work["31_corpus"] = 1, time.time() - 100
         progress.show()
         assert progress.bar.n == 9, "no further than the cell was expected to go"
         raise ValueError

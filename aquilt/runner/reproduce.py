@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['LATER', 'find_notebooks', 'choose', 'check_parameters', 'check_profile', 'environment_with', 'for_kernels', 'failure',
            'execute', 'code_hash', 'environment_settings', 'inputs_hash', 'record', 'read_done', 'pending',
-           'expected_seconds', 'stages_at_work', 'Progress', 'run_notebooks', 'reproduce', 'keys_asked', 'keys_set',
-           'machine', 'too_small', 'obstacles', 'doctor']
+           'expected_seconds', 'stages_at_work', 'Progress', 'together', 'as_they_end', 'run_notebooks', 'reproduce',
+           'keys_asked', 'keys_set', 'machine', 'too_small', 'obstacles', 'doctor']
 
 # %% ../../nbs/runner/99_reproduce.ipynb #c79f748a
 import json
@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from hashlib import sha256
 from importlib.resources import files
@@ -39,7 +40,7 @@ from ..foundations.profiles import PROFILES, Profile, get_profile
 from .needs import engine_memory, model_path_or_name, needs, too_large
 from .report import read_results, write_report
 from ..foundations.runs import Run, damaged, figures_dir, left_over, open_run, read_json
-from ..foundations.workers import Call, jobs_wanted, progress_of
+from ..foundations.workers import Call, jobs_wanted, progress_of, visible_gpus
 from .status import refresh
 
 # %% ../../nbs/runner/99_reproduce.ipynb #cfae6a96
@@ -145,7 +146,9 @@ def execute(notebook: Path,  # what is executed
     try:
         return papermill.execute_notebook(
             str(notebook), str(copy), {"profile": profile},
-            kernel_name="python3", language="python", cwd=str(notebook.parent),
+            kernel_name="python3", language="python",
+            # the kernel's folder; this process keeps its own, since two pages may be at work
+            resources={"metadata": {"path": str(notebook.parent)}},
             progress_bar=False, start_timeout=300, on_cell_start=hook,
             request_save_on_cell_execute=False, extra_arguments=["--log-level=CRITICAL"])
     except papermill.PapermillExecutionError as e:
@@ -252,9 +255,8 @@ class Progress:
 
     def __init__(self, expected: dict[str, list[float]], skipped: int, root: Path):
         from tqdm.auto import tqdm
-        self.root = root
-        self.expected, self.skipped, self.passed, self.cell, self.began, self.over = (
-            expected, skipped, 0.0, 0.0, 0.0, threading.Event())
+        self.root, self.expected, self.skipped = root, expected, skipped
+        self.ended, self.at_work, self.over = [], {}, threading.Event()
         self.bar = tqdm(
             total=sum(map(sum, expected.values())),
             bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
@@ -268,20 +270,35 @@ class Progress:
 @patch
 def at(self: Progress, notebook: str, index: int) -> None:
     "Cell `index` of a notebook begins."
-    before = list(self.expected)[:list(self.expected).index(notebook)]
-    self.passed = (sum(sum(self.expected[name]) for name in before)
-                   + sum(self.expected[notebook][:index]))
-    # a page that was edited meanwhile may have more cells
-    self.cell, self.began = next(iter(self.expected[notebook][index:]), 1.0), time.time()
-    self.bar.set_description_str(f"{notebook} ({self.skipped + len(before) + 1} of "
-                                 f"{self.skipped + len(self.expected)})", refresh=False)
+    self.at_work[notebook] = index, time.time()
+    self.bar.set_description_str(
+        f"{', '.join(self.at_work)} ({self.skipped + len(self.ended) + 1} of "
+        f"{self.skipped + len(self.expected)})", refresh=False)
+
+
+@patch
+def end(self: Progress, notebook: str) -> None:
+    "A notebook has ended."
+    del self.at_work[notebook]
+    self.ended.append(notebook)
 
 # %% ../../nbs/runner/99_reproduce.ipynb #b353e1d0
 @patch
+def passed(self: Progress) -> float:
+    "The seconds expected of what has passed; of a cell at work no more than was expected of it."
+    found = sum(sum(self.expected[name]) for name in self.ended)
+    for name, (index, began) in dict(self.at_work).items():
+        cells = self.expected[name]
+        # a page that was edited meanwhile may have more cells
+        cell = next(iter(cells[index:]), 0.0)
+        found += sum(cells[:index]) + min(cell, time.time() - began)
+    return found
+
+
+@patch
 def show(self: Progress) -> None:
-    """Redraw the bar: what has passed, of the cell at work no more than was expected, and how
-    far the stages at work are."""
-    self.bar.n = self.passed + min(self.cell, time.time() - self.began)
+    "Redraw the bar: what has passed, and how far the stages at work are."
+    self.bar.n = self.passed()
     self.bar.set_postfix_str(stages_at_work(self.root), refresh=False)
     self.bar.refresh()
 
@@ -297,7 +314,7 @@ def __enter__(self: Progress) -> "Progress":
 def __exit__(self: Progress, error: Any, *_: Any) -> None:
     self.over.set()
     self.clock.join()
-    if error is None: self.passed, self.cell = self.bar.total, 0.0
+    if error is None: self.ended, self.at_work = list(self.expected), {}
     self.show()
     self.bar.close()
 
@@ -306,8 +323,47 @@ def _run_one(notebook: Path, copy: Path, run: Run, progress: Progress) -> list[f
     "Execute one notebook at the run's profile; returns the seconds that each of its cells took."
     copy.unlink(missing_ok=True)  # a killed run leaves no copy of an earlier one
     ran = execute(notebook, copy, run.profile.name, lambda i: progress.at(notebook.stem, i))
+    progress.end(notebook.stem)
     check_profile(run, f"{notebook.stem} did not run at its profile")
     return [round(cell.metadata.papermill.duration or 0, 1) for cell in ran.cells]
+
+# %% ../../nbs/runner/99_reproduce.ipynb #bc6efc40
+def together(notebooks: Sequence[Path]) -> list[list[Path]]:
+    """Notebooks in order, in groups: each of the method, which lie in the topmost folder, alone,
+    and neighbours in the folders below it together."""
+    top = min((path.parent for path in notebooks), key=lambda folder: len(folder.parts),
+              default=None)
+    groups: list[list[Path]] = []
+    for path in notebooks:
+        if path.parent != top and groups and groups[-1][0].parent != top: groups[-1].append(path)
+        else: groups.append([path])
+    return groups
+
+# %% ../../nbs/runner/99_reproduce.ipynb #975a0f70
+def _jobs(run: Run) -> int:
+    return 1 if visible_gpus() else jobs_wanted(run.profile.threads)
+
+def _stop_kernels() -> None:
+    import psutil
+    for child in psutil.Process().children():
+        if "ipykernel_launcher" in child.cmdline(): child.kill()
+
+# %% ../../nbs/runner/99_reproduce.ipynb #01ed94d6
+def as_they_end(group: Sequence[Path], jobs: int,  # notebooks; at most so many at a time
+                run_one: Callable[[Path], Any]) -> Iterator[tuple[Path, Any]]:
+    """Each notebook with what `run_one` returns for it, as they end. Raises the first error, and
+    stops what is at work."""
+    if jobs == 1 or len(group) == 1:
+        yield from ((notebook, run_one(notebook)) for notebook in group)
+        return
+    with ThreadPoolExecutor(jobs) as pool:
+        at_work = {pool.submit(run_one, notebook): notebook for notebook in group}
+        try:
+            for future in as_completed(at_work): yield at_work[future], future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            _stop_kernels()
+            raise
 
 # %% ../../nbs/runner/99_reproduce.ipynb #0b0539dd
 def run_notebooks(notebooks: Sequence[Path], run: Run,  # in order; where results go
@@ -321,14 +377,17 @@ def run_notebooks(notebooks: Sequence[Path], run: Run,  # in order; where result
     with (environment_with(**for_kernels(run, figures)),
           Progress(expected_seconds(todo, figures), len(notebooks) - len(todo),
                    run.root) as progress):
-        for notebook in todo:
-            done = {path.stem: done[path.stem] for path in notebooks[:notebooks.index(notebook)]
+        for group in together(todo):
+            done = {path.stem: done[path.stem] for path in notebooks[:notebooks.index(group[0])]
                     if path.stem in done}
             write_json(copies / "done.json", done)
-            seconds[notebook.stem] = _run_one(notebook, copies / notebook.name, run, progress)
-            done[notebook.stem] = record(notebook, run, figures, inputs)
-            write_json(copies / "done.json", done)
-    if not resumed and seconds: write_json(figures / "seconds.json", seconds)
+            for notebook, cells in as_they_end(group, _jobs(run), lambda page: _run_one(
+                    page, copies / page.name, run, progress)):
+                seconds[notebook.stem] = cells
+                done[notebook.stem] = record(notebook, run, figures, inputs)
+                write_json(copies / "done.json", done)
+    if not resumed and seconds:
+        write_json(figures / "seconds.json", {path.stem: seconds[path.stem] for path in todo})
     if read_results(run.root): write_report(run, figures)
 
 # %% ../../nbs/runner/99_reproduce.ipynb #d8e02108
