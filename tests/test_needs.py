@@ -9,7 +9,7 @@ import pytest
 from aquilt.foundations.profiles import MINI, PAPER, SINGLE_GPU
 from aquilt.models.engines import model_path
 from aquilt.runner.needs import engine_memory, needs, shape_of, too_large, training_hours, training_memory
-from aquilt.runner.reproduce import doctor, obstacles
+from aquilt.runner.doctor import doctor, obstacles
 
 H100, CARD = ("NVIDIA H100 80GB HBM3", 79.6), ("NVIDIA GeForce RTX 3050", 4.0)
 HAS = {"memory": 64, "gpus": [], "vllm": True, "keys": [], "offline": False, "notebooks": True, "models": ["llama-instruct", "qwen2", "qwen2-instruct"]}

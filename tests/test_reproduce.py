@@ -16,7 +16,9 @@ from aquilt.runner import reproduce
 from aquilt.foundations.core import UserError, write_json, write_text
 from aquilt.foundations.profiles import MINI, PAPER, PROFILES, SINGLE_GPU, SMOKE
 from aquilt.runner.report import by_number, drawn_tables, marked, measured, read_results, write_report
-from aquilt.runner.reproduce import Progress, check_parameters, choose, doctor, expected_seconds, failure, find_notebooks, machine, obstacles, pending, run_notebooks, stages_at_work
+from aquilt.runner.doctor import doctor, machine, obstacles
+from aquilt.runner.progress import Progress, expected_seconds, stages_at_work
+from aquilt.runner.reproduce import check_parameters, choose, failure, find_notebooks, inputs_hash, lanes, pending, read_done, run_notebooks
 from aquilt.foundations.runs import Run
 
 ROOT = Path(aquilt.__file__).parents[1]
@@ -65,6 +67,9 @@ class Project:
 
     def __call__(self):
         run_notebooks(self.notebooks, self.run, self.figures)
+
+    def pending(self):
+        return pending(self.notebooks, self.run, self.figures, read_done(self.run.root / "notebooks" / "done.json"), inputs_hash())
 
     def executed(self):
         "The moment at which each copy was written."
@@ -346,62 +351,88 @@ def test_ctrl_c_says_that_the_same_command_resumes(project):
 # ---- pages beside the method
 
 def beside(project, name, *cells):
-    "A page in a folder below the method's, with these cells."
-    (project.nbs / "own").mkdir(exist_ok=True)
-    notebook(project.nbs / "own" / f"{name}.ipynb", STAGE.format(pause=0), f'stage("{name}")', *cells)
+    "A page that does not open the run, with these cells."
+    notebook(project.nbs / f"{name}.ipynb", "import os, time\nfrom pathlib import Path\nfigures = Path(os.environ['AQUILT_FIGURES_DIR'])\nfigures.mkdir(exist_ok=True)", f"(figures / '{name}').touch()", *cells)
 
 
 MEETS = """
-mark, other = figures_dir(run) / "{0}", figures_dir(run) / "{1}"
-mark.touch()
 end = time.time() + 60
-while not other.exists():
+while not (figures / "{0}").exists():
     assert time.time() < end
     time.sleep(0.05)
-assert Path.cwd().name == "own"
 """
 
 
-def test_pages_in_folders_below_run_side_by_side(project, monkeypatch):
+@pytest.fixture
+def two_jobs(monkeypatch):
     monkeypatch.setenv("AQUILT_JOBS", "2")
-    page(project.nbs, "31_corpus")
-    beside(project, "60_one", MEETS.format("one", "two"))
-    beside(project, "61_two", MEETS.format("two", "one"))
+
+
+def test_pages_that_do_not_open_the_run_are_beside_those_that_do(project, two_jobs):
+    beside(project, "20_first", MEETS.format("table_31_corpus.csv"))
+    page(project.nbs, "31_corpus", MEETS.replace("figures", "figures_dir(run)").format("20_first"))
+    page(project.nbs, "32a_distillation")
+    beside(project, "60_second")
     project()
-    assert list(json.loads((project.figures / "seconds.json").read_text())) == ["31_corpus", "60_one", "61_two"]
+    assert [[p.stem for p in lane] for lane in lanes(project.notebooks)] == [["31_corpus", "32a_distillation"], ["20_first", "60_second"]]
+    assert list(json.loads((project.figures / "seconds.json").read_text())) == ["20_first", "31_corpus", "32a_distillation", "60_second"]
     before = project.executed()
+    assert before["20_first"] < before["60_second"] and before["31_corpus"] < before["32a_distillation"]
     project()
     assert project.executed() == before, "all are done"
 
 
 def test_with_one_job_they_come_one_after_the_other(project, monkeypatch):
     monkeypatch.setenv("AQUILT_JOBS", "1")
+    beside(project, "20_first")
     page(project.nbs, "31_corpus")
-    for name in "60_one", "61_two": beside(project, name)
+    beside(project, "60_second")
     project()
-    assert json.loads((project.run.folder("61_two") / "result.json").read_text())["before"] == ["60_one", "a", "b"]
+    moments = project.executed()
+    assert sorted(moments, key=moments.get) == ["20_first", "31_corpus", "60_second"]
 
 
-def test_a_page_that_fails_stops_those_beside_it(project, monkeypatch):
-    monkeypatch.setenv("AQUILT_JOBS", "2")
+def test_what_runs_again_beside_the_method(project, two_jobs):
+    beside(project, "20_first")
+    for name in "31_corpus", "32a_distillation": page(project.nbs, name)
+    beside(project, "60_second")
+    project()
+    (project.figures / "table_32a_distillation.csv").unlink()
+    assert [p.stem for p in project.pending()] == ["32a_distillation"], "a page that does not open the run rests on no figure"
+    beside(project, "20_first", "1 + 1")
+    assert [p.stem for p in project.pending()] == ["20_first", "32a_distillation"]
+    page(project.nbs, "31_corpus", "1 + 1")
+    assert [p.stem for p in project.pending()] == ["20_first", "31_corpus", "32a_distillation"]
+
+
+def test_what_follows_a_chosen_page_is_looked_at_again(project):
+    for name in "31_corpus", "32a_distillation", "33_inspection": page(project.nbs, name)
+    project()
+    page(project.nbs, "32a_distillation", "1 + 1")
+    run_notebooks(choose(project.notebooks, ["32a"]), project.run, project.figures)
+    assert "33_inspection" in [p.stem for p in project.pending()], "it may read something new"
+
+
+def test_a_page_that_fails_stops_the_one_beside_it(project, two_jobs):
     page(project.nbs, "31_corpus")
-    beside(project, "60_one", "time.sleep(0.5)\nraise ValueError('spoilt')")
-    beside(project, "61_two", "time.sleep(120)")
+    page(project.nbs, "33_inspection", "time.sleep(120)")
+    beside(project, "60_one", MEETS.format("table_33_inspection.csv"), "raise ValueError('spoilt')")
+    beside(project, "61_two")
     began = time.time()
     with pytest.raises(UserError, match=r"60_one stopped at cell \[\d+\]: ValueError: spoilt"): project()
-    assert time.time() - began < 60 and set(project.executed()) == {"31_corpus", "60_one"}
+    assert time.time() - began < 60 and not (project.run.root / "notebooks" / "61_two.ipynb").exists()
+    assert list(json.loads((project.run.root / "notebooks" / "done.json").read_text())) == ["31_corpus"]
     first = project.executed()["31_corpus"]
-    beside(project, "60_one"), beside(project, "61_two")
+    beside(project, "60_one"), page(project.nbs, "33_inspection")
     project()
-    assert set(project.executed()) == {"31_corpus", "60_one", "61_two"} and project.executed()["31_corpus"] == first
+    assert set(project.executed()) == {"31_corpus", "33_inspection", "60_one", "61_two"} and project.executed()["31_corpus"] == first
 
 
-def test_ctrl_c_stops_pages_side_by_side(project, monkeypatch):
-    monkeypatch.setenv("AQUILT_JOBS", "2")
-    page(project.nbs, "31_corpus")
-    for name in "60_one", "61_two": beside(project, name, "time.sleep(120)")
+def test_ctrl_c_stops_both_lanes(project, two_jobs):
+    page(project.nbs, "31_corpus", "time.sleep(120)")
+    beside(project, "60_one", "time.sleep(120)")
     process = started(project)
-    wait_for(lambda: all((project.run.folder(name) / "result.json").exists() for name in ("60_one", "61_two")), process)
+    wait_for(lambda: all((project.figures / name).exists() for name in ("table_31_corpus.csv", "60_one")), process)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in err and err.rstrip().endswith("the same command goes on from here.")

@@ -22,7 +22,7 @@ def reproduce(profile: ProfileName = "mini",
               refresh: Annotated[Optional[list[str]], typer.Option(metavar="STAGE", help="Do a finished stage again; a pattern like 'specialists/*' names several; may be repeated.")] = None,
               retrain: Annotated[bool, typer.Option("--retrain", help="Train also what comes trained with the package: the synthesiser and the inspector of the profile small.")] = False,
               engine_args: EngineArgs = None, prices: Prices = None, settings: Settings = None, run_dir: RunDir = None) -> None:
-    "Run the notebooks in order; make every table and figure, and a report. The same command resumes a run that was stopped. Example: aquilt reproduce --profile smoke"
+    "Run the notebooks; make every table and figure, and a report. The same command resumes a run that was stopped. Example: aquilt reproduce --profile smoke"
     from aquilt.runner.reproduce import reproduce
     if jobs:
         os.environ["AQUILT_JOBS"] = str(jobs)
@@ -116,7 +116,7 @@ def model(name: Annotated[str, typer.Argument(help="A hub id like OWNER/NAME, or
 @app.command()
 def doctor(profile: Annotated[str, typer.Option(help="Say also what the trainings of this profile need here: memory and hours.")] = "", settings: Settings = None) -> None:
     "Say what this machine has and which profiles it can run. Example: aquilt doctor --profile single_gpu"
-    from aquilt.runner.reproduce import doctor
+    from aquilt.runner.doctor import doctor
     change(settings)
     typer.echo(doctor(profile))
 
