@@ -25,7 +25,7 @@ from .engines import (Completion, Engine, Prompt, Sampling, TransformersEngine,
                                    choice_tokens, decode, derive_seed, end_tokens, fitting_rows,
                                    prepared)
 from .weights import (adapter_name, cannot_load, check_adapter, check_finite,
-                                   dtype_of, layer_shapes, load_tokenizer, lora_room)
+                                   layer_shapes, load_tokenizer, lora_room)
 
 # %% ../../nbs/models/02aa_vllm.ipynb #6ac445be
 def read_config(model: str | Path) -> Any:
@@ -273,7 +273,7 @@ def engine_for(p: Profile, model: str | Path) -> Engine:
 
     Raises UserError as `open_engine`."""
     given = [*p.engine_args, *listed("AQUILT_ENGINE_ARGS")]
-    own = {"context": p.context, "guided": p.guided,
-           "max_lora_rank": lora_room(max(p.lora_rank, p.specialist_rank))}
-    if p.engine != "vllm": own = {"dtype": dtype_of(p.dtype)} if p.dtype == "auto" else {}
+    own = {} if p.engine != "vllm" else {
+        "context": p.context, "guided": p.guided,
+        "max_lora_rank": lora_room(max(p.lora_rank, p.specialist_rank))}
     return open_engine(p.engine, model, **own | engine_arguments(given))

@@ -285,7 +285,7 @@ def run_notebooks(notebooks: Sequence[Path], run: Run,  # in order; where result
                    run.root) as progress):
         # a page that was not chosen may have to read something new the next time
         done = {path.stem: done[path.stem] for path in notebooks if path not in todo}
-        write_json(copies / "done.json", done)
+        if todo: write_json(copies / "done.json", done)
         apart = lanes(todo) if _jobs(run) > 1 else [todo]
         for notebook, cells in as_they_end(apart, lambda page: _run_one(
                 page, copies / page.name, run, progress)):
