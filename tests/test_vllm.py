@@ -81,6 +81,11 @@ def test_the_command_line_comes_after_the_profile(model, monkeypatch):
     assert engine_for(profile, model).batch_size == 7 and engine_for(SMOKE, model).batch_size == 7
 
 
+def test_on_a_cpu_scores_do_not_depend_on_the_processor():
+    profile = replace(SMOKE, dtype="auto", engine_args=("device=cpu",))
+    assert str(engine_for(profile, model_path("qwen2")).net.dtype) == "torch.float32", "bfloat16 where the processor has it would give other scores"
+
+
 def test_what_a_profile_hands_to_vllm(monkeypatch):
     seen = []
     monkeypatch.setattr(vllm_engine, "VLLMEngine", lambda model, **settings: seen.append(settings))

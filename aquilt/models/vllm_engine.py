@@ -273,7 +273,8 @@ def engine_for(p: Profile, model: str | Path) -> Engine:
 
     Raises UserError as `open_engine`."""
     given = [*p.engine_args, *listed("AQUILT_ENGINE_ARGS")]
-    own = {} if p.engine != "vllm" else {
-        "context": p.context, "guided": p.guided,
-        "max_lora_rank": lora_room(max(p.lora_rank, p.specialist_rank))}
+    own = {}
+    if p.engine == "vllm":
+        own = {"context": p.context, "guided": p.guided,
+               "max_lora_rank": lora_room(max(p.lora_rank, p.specialist_rank))}
     return open_engine(p.engine, model, **own | engine_arguments(given))
